@@ -1,0 +1,28 @@
+package orlop.api;
+
+/** Names of the gRPC metadata, HTTP and Kafka headers that the mesh reads and writes. */
+public final class Headers {
+  /** Names the model of a call or of a record; wins over a name inside the message. */
+  public static final String MODEL_ID = "mm-model-id";
+
+  /** Names the alias of a call or of a record; wins over a name inside the message. */
+  public static final String VMODEL_ID = "mm-vmodel-id";
+
+  /** {@code true} where the caller spreads its calls over all pods by itself. */
+  public static final String BALANCED = "mm-balanced";
+
+  /**
+   * On a call from pod to pod, the id of the pod that forwards it. Such a call is served, loaded or
+   * refused where it arrives; it never travels on.
+   */
+  public static final String FORWARDED_BY = "orlop-forwarded-by";
+
+  /**
+   * In the trailers of a refused forwarded call: {@code not-here} when the target neither holds the
+   * model nor may load it, so that the sender may try another pod without risk of a second
+   * execution.
+   */
+  public static final String REFUSED = "orlop-refused";
+
+  private Headers() {}
+}
