@@ -1,0 +1,27 @@
+package orlop.placement;
+
+/** What one pod says of one model it holds or tried to hold. */
+public sealed interface CopyState {
+  /** Being pulled and loaded; its memory is taken. */
+  record Loading() implements CopyState {}
+
+  /**
+   * Callable.
+   *
+   * @param size measured memory
+   * @param loadMs how long pull and load took
+   */
+  record Loaded(Memory size, long loadMs) implements CopyState {}
+
+  /**
+   * The last load failed.
+   *
+   * @param reason one line for people
+   * @param retryAtMs no new attempt on this pod before, milliseconds since the epoch; {@link
+   *     Long#MAX_VALUE} when only a change of the model can help
+   */
+  record FailedToLoad(String reason, long retryAtMs) implements CopyState {}
+
+  /** Accepts no new calls; its memory is still taken. */
+  record Unloading() implements CopyState {}
+}

@@ -1,0 +1,35 @@
+package orlop.placement;
+
+/**
+ * An amount of the two kinds of memory that a model occupies, in bytes. A pod without an
+ * accelerator has {@code vramBytes} 0.
+ */
+public record Memory(long ramBytes, long vramBytes) {
+  public static final Memory NONE = new Memory(0, 0);
+
+  public Memory {
+    if (ramBytes < 0 || vramBytes < 0) {
+      throw new IllegalArgumentException(
+          "memory must not be negative: ram " + ramBytes + " vram " + vramBytes);
+    }
+  }
+
+  public static Memory ram(long bytes) {
+    return new Memory(bytes, 0);
+  }
+
+  public Memory plus(Memory other) {
+    return new Memory(ramBytes + other.ramBytes, vramBytes + other.vramBytes);
+  }
+
+  /** The difference, each part at least 0. */
+  public Memory minus(Memory other) {
+    return new Memory(
+        Math.max(0, ramBytes - other.ramBytes), Math.max(0, vramBytes - other.vramBytes));
+  }
+
+  /** Whether both parts are at most those of {@code room}. */
+  public boolean fitsIn(Memory room) {
+    return ramBytes <= room.ramBytes && vramBytes <= room.vramBytes;
+  }
+}

@@ -1,0 +1,278 @@
+package orlop.placement;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Everything known of the mesh at one revision of the registry. Immutable: {@link #with} makes the
+ * next view. Look-ups are O(1); the collections returned are unmodifiable.
+ */
+public final class MeshView {
+  /*
+   * Models and the copies of a model are spread over shards, so that one change copies one shard
+   * (1/1024 of the entries) and shares the rest. Pods and aliases are few and are copied whole.
+   */
+  private static final int SHARDS = 1024;
+
+  private static final MeshView EMPTY = empty0();
+
+  private final long revision;
+  private final Map<String, Model>[] models;
+  private final Map<String, List<Copy>>[] copies;
+  private final Map<String, Map<String, Copy>> copiesByPod;
+  private final Map<String, Alias> aliases;
+  private final Map<String, Pod> pods;
+  private final int modelCount;
+
+  private MeshView(
+      long revision,
+      Map<String, Model>[] models,
+      Map<String, List<Copy>>[] copies,
+      Map<String, Map<String, Copy>> copiesByPod,
+      Map<String, Alias> aliases,
+      Map<String, Pod> pods,
+      int modelCount) {
+    this.revision = revision;
+    this.models = models;
+    this.copies = copies;
+    this.copiesByPod = copiesByPod;
+    this.aliases = aliases;
+    this.pods = pods;
+    this.modelCount = modelCount;
+  }
+
+  public static MeshView empty() {
+    return EMPTY;
+  }
+
+  @SuppressWarnings({"unchecked", "rawtypes"})
+  private static MeshView empty0() {
+    Map<String, Model>[] models = new Map[SHARDS];
+    Map<String, List<Copy>>[] copies = new Map[SHARDS];
+    Arrays.fill(models, Map.of());
+    Arrays.fill(copies, Map.of());
+    return new MeshView(0, models, copies, Map.of(), Map.of(), Map.of(), 0);
+  }
+
+  public long revision() {
+    return revision;
+  }
+
+  public int modelCount() {
+    return modelCount;
+  }
+
+  public @Nullable Model model(String id) {
+    return models[shard(id)].get(id);
+  }
+
+  public @Nullable Alias alias(String name) {
+    return aliases.get(name);
+  }
+
+  public @Nullable Pod pod(String id) {
+    return pods.get(id);
+  }
+
+  /** All pods, in no order. */
+  public Collection<Pod> pods() {
+    return pods.values();
+  }
+
+  /** All aliases, in no order. */
+  public Collection<Alias> aliases() {
+    return aliases.values();
+  }
+
+  /** Calls {@code sink} with every model, in no order. O(models). */
+  public void eachModel(Consumer<Model> sink) {
+    for (Map<String, Model> shard : models) {
+      shard.values().forEach(sink);
+    }
+  }
+
+  /**
+   * The copies of a model, in no order, whatever their state. A copy may stand in a pod that the
+   * view no longer, or not yet, knows.
+   */
+  public List<Copy> copies(String modelId) {
+    return copies[shard(modelId)].getOrDefault(modelId, List.of());
+  }
+
+  /** The copies in a pod, in no order. */
+  public Collection<Copy> copiesIn(String podId) {
+    return copiesByPod.getOrDefault(podId, Map.of()).values();
+  }
+
+  public @Nullable Copy copy(String podId, String modelId) {
+    return copiesByPod.getOrDefault(podId, Map.of()).get(modelId);
+  }
+
+  /** The model that a name stands for: an alias's active model, else the model of that id. */
+  public @Nullable Model resolve(String name) {
+    Alias alias = aliases.get(name);
+    return model(alias == null ? name : alias.activeModelId());
+  }
+
+  /** Whether an alias serves the model or moves to it. O(aliases). */
+  public boolean referred(String modelId) {
+    for (Alias alias : aliases.values()) {
+      if (alias.refersTo(modelId)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The view after the changes, in order. O(changes + shards they touch). */
+  public MeshView with(Iterable<Delta> changes, long newRevision) {
+    return new Builder(this).apply(changes).build(newRevision);
+  }
+
+  private static int shard(String modelId) {
+    int h = modelId.hashCode();
+    return (h ^ (h >>> 16)) & (SHARDS - 1);
+  }
+
+  /** Copies on first write what it changes. */
+  private static final class Builder {
+    private final MeshView base;
+    private Map<String, Model>[] models;
+    private Map<String, List<Copy>>[] copies;
+    private final boolean[] ownModels = new boolean[SHARDS];
+    private final boolean[] ownCopies = new boolean[SHARDS];
+    private Map<String, Map<String, Copy>> copiesByPod;
+    private final Set<String> ownPodIds = new HashSet<>();
+    private Map<String, Alias> aliases;
+    private Map<String, Pod> pods;
+    private int modelCount;
+
+    Builder(MeshView base) {
+      this.base = base;
+      models = base.models;
+      copies = base.copies;
+      copiesByPod = base.copiesByPod;
+      aliases = base.aliases;
+      pods = base.pods;
+      modelCount = base.modelCount;
+    }
+
+    Builder apply(Iterable<Delta> changes) {
+      for (Delta change : changes) {
+        switch (change) {
+          case Delta.ModelPut(Model model) -> {
+            if (ownModelShard(model.id()).put(model.id(), model) == null) {
+              modelCount++;
+            }
+          }
+          case Delta.ModelRemoved(String id) -> {
+            if (ownModelShard(id).remove(id) != null) {
+              modelCount--;
+            }
+          }
+          case Delta.AliasPut(Alias alias) -> ownAliases().put(alias.name(), alias);
+          case Delta.AliasRemoved(String name) -> ownAliases().remove(name);
+          case Delta.PodPut(Pod pod) -> ownPods().put(pod.id(), pod);
+          case Delta.PodRemoved(String id) -> ownPods().remove(id);
+          case Delta.CopyPut(Copy copy) -> putCopy(copy);
+          case Delta.CopyRemoved(String podId, String modelId) -> removeCopy(podId, modelId);
+        }
+      }
+      return this;
+    }
+
+    MeshView build(long revision) {
+      return new MeshView(revision, models, copies, copiesByPod, aliases, pods, modelCount);
+    }
+
+    private void putCopy(Copy copy) {
+      dropCopy(copy.podId(), copy.modelId());
+      List<Copy> list =
+          new ArrayList<>(ownCopyShard(copy.modelId()).getOrDefault(copy.modelId(), List.of()));
+      list.add(copy);
+      ownCopyShard(copy.modelId()).put(copy.modelId(), List.copyOf(list));
+      ownPodCopies(copy.podId()).put(copy.modelId(), copy);
+    }
+
+    private void removeCopy(String podId, String modelId) {
+      dropCopy(podId, modelId);
+      Map<String, Copy> inPod = ownPodCopies(podId);
+      inPod.remove(modelId);
+      if (inPod.isEmpty()) {
+        copiesByPod.remove(podId);
+        ownPodIds.remove(podId);
+      }
+    }
+
+    private void dropCopy(String podId, String modelId) {
+      Map<String, List<Copy>> shard = ownCopyShard(modelId);
+      List<Copy> old = shard.getOrDefault(modelId, List.of());
+      List<Copy> kept = old.stream().filter(c -> !c.podId().equals(podId)).toList();
+      if (kept.isEmpty()) {
+        shard.remove(modelId);
+      } else {
+        shard.put(modelId, kept);
+      }
+    }
+
+    private Map<String, Model> ownModelShard(String id) {
+      if (models == base.models) {
+        models = base.models.clone();
+      }
+      int i = shard(id);
+      if (!ownModels[i]) {
+        models[i] = new HashMap<>(models[i]);
+        ownModels[i] = true;
+      }
+      return models[i];
+    }
+
+    private Map<String, List<Copy>> ownCopyShard(String id) {
+      if (copies == base.copies) {
+        copies = base.copies.clone();
+      }
+      int i = shard(id);
+      if (!ownCopies[i]) {
+        copies[i] = new HashMap<>(copies[i]);
+        ownCopies[i] = true;
+      }
+      return copies[i];
+    }
+
+    private Map<String, Copy> ownPodCopies(String podId) {
+      if (copiesByPod == base.copiesByPod) {
+        copiesByPod = new HashMap<>(base.copiesByPod);
+      }
+      Map<String, Copy> shared = copiesByPod.getOrDefault(podId, Map.of());
+      if (!ownPodIds.add(podId)) {
+        return shared;
+      }
+      Map<String, Copy> own = new LinkedHashMap<>(shared);
+      copiesByPod.put(podId, own);
+      return own;
+    }
+
+    private Map<String, Alias> ownAliases() {
+      if (aliases == base.aliases) {
+        aliases = new HashMap<>(base.aliases);
+      }
+      return aliases;
+    }
+
+    private Map<String, Pod> ownPods() {
+      if (pods == base.pods) {
+        pods = new HashMap<>(base.pods);
+      }
+      return pods;
+    }
+  }
+}
