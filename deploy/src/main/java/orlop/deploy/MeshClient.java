@@ -1,0 +1,107 @@
+package orlop.deploy;
+
+import inference.GRPCInferenceServiceGrpc;
+import io.grpc.ClientInterceptors;
+import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import io.grpc.netty.NettyChannelBuilder;
+import io.grpc.stub.MetadataUtils;
+import java.util.concurrent.TimeUnit;
+import mmesh.ModelMeshGrpc;
+import picocli.CommandLine.Option;
+
+/** One connection of the command line to any pod of a mesh. Thread-safe. */
+final class MeshClient implements AutoCloseable {
+  private static final int MAX_MESSAGE_BYTES = 64 << 20;
+
+  /** The options that every client command shares. */
+  static final class Target {
+    @Option(
+        names = "--mesh",
+        paramLabel = "HOST:PORT",
+        defaultValue = "127.0.0.1:8033",
+        description = "A pod of the mesh; any will do. Default: ${DEFAULT-VALUE}.")
+    String address = "127.0.0.1:8033";
+
+    @Option(
+        names = "--timeout",
+        paramLabel = "SECONDS",
+        defaultValue = "60",
+        description = "Give up after so long, 1 to 3600. Default: ${DEFAULT-VALUE}.")
+    int timeoutSeconds = 60;
+
+    MeshClient connect() {
+      if (timeoutSeconds < 1 || timeoutSeconds > 3600) {
+        throw new CommandException(
+            "--timeout is " + timeoutSeconds + " seconds", "give a number from 1 to 3600");
+      }
+      if (!address.matches("[^:]+:\\d{1,5}|\\[.*]:\\d{1,5}")) {
+        throw new CommandException(
+            "--mesh '" + address + "' is not HOST:PORT", "for example --mesh 127.0.0.1:8033");
+      }
+      return new MeshClient(address, timeoutSeconds);
+    }
+  }
+
+  private final String address;
+  private final int timeoutSeconds;
+  private final ManagedChannel channel;
+
+  MeshClient(String address, int timeoutSeconds) {
+    this.address = address;
+    this.timeoutSeconds = timeoutSeconds;
+    this.channel =
+        NettyChannelBuilder.forTarget(address)
+            .usePlaintext()
+            .maxInboundMessageSize(MAX_MESSAGE_BYTES)
+            .build();
+  }
+
+  ModelMeshGrpc.ModelMeshBlockingStub management() {
+    return ModelMeshGrpc.newBlockingStub(channel)
+        .withDeadlineAfter(timeoutSeconds, TimeUnit.SECONDS);
+  }
+
+  GRPCInferenceServiceGrpc.GRPCInferenceServiceBlockingStub inference() {
+    return GRPCInferenceServiceGrpc.newBlockingStub(channel)
+        .withDeadlineAfter(timeoutSeconds, TimeUnit.SECONDS);
+  }
+
+  /** As {@link #inference()}, with one header on every call. */
+  GRPCInferenceServiceGrpc.GRPCInferenceServiceBlockingStub inference(String header, String value) {
+    Metadata headers = new Metadata();
+    headers.put(Metadata.Key.of(header, Metadata.ASCII_STRING_MARSHALLER), value);
+    return GRPCInferenceServiceGrpc.newBlockingStub(
+            ClientInterceptors.intercept(
+                channel, MetadataUtils.newAttachHeadersInterceptor(headers)))
+        .withDeadlineAfter(timeoutSeconds, TimeUnit.SECONDS);
+  }
+
+  /** A refused or failed call as one line with what to do about it. */
+  CommandException explain(StatusRuntimeException e) {
+    Status status = e.getStatus();
+    String said = status.getDescription() == null ? "" : ": " + status.getDescription();
+    return switch (status.getCode()) {
+      case UNAVAILABLE ->
+          new CommandException(
+              "no mesh answers at " + address + said,
+              "start one with ./orlop dev, or name a pod with --mesh HOST:PORT",
+              e);
+      case DEADLINE_EXCEEDED ->
+          new CommandException(
+              "%s did not answer within %d s".formatted(address, timeoutSeconds),
+              "raise --timeout, or look at the pod's log",
+              e);
+      default ->
+          new CommandException(
+              status.getCode() + said, "./orlop status NAME shows what the mesh knows", e);
+    };
+  }
+
+  @Override
+  public void close() {
+    channel.shutdownNow();
+  }
+}

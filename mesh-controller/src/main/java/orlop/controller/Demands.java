@@ -1,0 +1,135 @@
+package orlop.controller;
+
+import io.grpc.Context;
+import io.grpc.stub.StreamObserver;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import orlop.api.DemandReport;
+import orlop.api.PodControlGrpc;
+import orlop.api.WatchDemandRequest;
+import orlop.placement.Demand;
+import orlop.placement.MeshView;
+import orlop.placement.Pod;
+
+/**
+ * Listens to every pod's demand stream and adds the reports up. {@link #follow} and {@link
+ * #snapshot} are called by the planning thread, reports arrive on gRPC's; entries are forgotten
+ * after {@link #FORGET_MS} without a call, so memory follows the models in use.
+ */
+final class Demands implements AutoCloseable {
+  private static final long FORGET_MS = 3_600_000;
+
+  /** Averages over about this long. */
+  private static final double WINDOW_MS = 60_000;
+
+  private static final long STEADY_GAP_MS = 60_000;
+
+  private final Map<String, Context.CancellableContext> streams = new ConcurrentHashMap<>();
+  private final Map<String, Tally> tallies = new HashMap<>();
+  private final PodCalls pods;
+  private final long intervalMs;
+  private final java.util.function.LongSupplier clockMs;
+
+  Demands(PodCalls pods, long intervalMs, java.util.function.LongSupplier clockMs) {
+    this.pods = pods;
+    this.intervalMs = intervalMs;
+    this.clockMs = clockMs;
+  }
+
+  /** Calls of one model over all pods. */
+  private static final class Tally {
+    double callsPerMinute;
+    long updatedMs;
+    long steadySinceMs;
+    long lastUsedMs;
+
+    void decay(long nowMs) {
+      callsPerMinute *= Math.exp(-(nowMs - updatedMs) / WINDOW_MS);
+      updatedMs = nowMs;
+    }
+  }
+
+  /** Opens a stream to each pod that has none and closes those of pods that are gone. */
+  void follow(MeshView view) {
+    for (Pod pod : view.pods()) {
+      streams.computeIfAbsent(pod.id(), id -> open(pod));
+    }
+    streams.forEach(
+        (id, context) -> {
+          if (view.pod(id) == null && streams.remove(id, context)) {
+            context.cancel(null);
+          }
+        });
+  }
+
+  private Context.CancellableContext open(Pod pod) {
+    Context.CancellableContext context = Context.ROOT.withCancellation();
+    context.run(
+        () ->
+            PodControlGrpc.newStub(pods.channel(pod))
+                .watchDemand(
+                    WatchDemandRequest.newBuilder().setIntervalMs(intervalMs).build(),
+                    new Reports(pod.id(), context)));
+    return context;
+  }
+
+  /** A stream that ended is opened again by the next {@link #follow}. */
+  private final class Reports implements StreamObserver<DemandReport> {
+    private final String podId;
+    private final Context.CancellableContext context;
+
+    Reports(String podId, Context.CancellableContext context) {
+      this.podId = podId;
+      this.context = context;
+    }
+
+    @Override
+    public void onNext(DemandReport report) {
+      add(report);
+    }
+
+    @Override
+    public void onError(Throwable t) {
+      streams.remove(podId, context);
+    }
+
+    @Override
+    public void onCompleted() {
+      streams.remove(podId, context);
+    }
+  }
+
+  synchronized void add(DemandReport report) {
+    long nowMs = clockMs.getAsLong();
+    for (DemandReport.ModelDemand model : report.getModelsList()) {
+      Tally tally = tallies.computeIfAbsent(model.getModelId(), id -> new Tally());
+      if (tally.steadySinceMs == 0 || nowMs - tally.updatedMs > STEADY_GAP_MS) {
+        tally.steadySinceMs = nowMs;
+      }
+      tally.decay(nowMs);
+      tally.callsPerMinute += model.getCalls() * (60_000 / WINDOW_MS);
+      tally.lastUsedMs = Math.max(tally.lastUsedMs, model.getLastUsedMs());
+    }
+  }
+
+  synchronized Demand snapshot() {
+    long nowMs = clockMs.getAsLong();
+    Map<String, Demand.Use> uses = new HashMap<>();
+    tallies.values().removeIf(tally -> nowMs - tally.updatedMs > FORGET_MS);
+    tallies.forEach(
+        (id, tally) -> {
+          long idleMs = nowMs - tally.updatedMs;
+          double rate = tally.callsPerMinute * Math.exp(-idleMs / WINDOW_MS);
+          long steady = idleMs > STEADY_GAP_MS ? 0 : tally.steadySinceMs;
+          uses.put(id, new Demand.Use(rate, steady, tally.lastUsedMs));
+        });
+    return new Demand(uses);
+  }
+
+  @Override
+  public void close() {
+    streams.values().forEach(context -> context.cancel(null));
+    streams.clear();
+  }
+}

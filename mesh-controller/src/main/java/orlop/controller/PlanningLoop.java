@@ -1,0 +1,158 @@
+package orlop.controller;
+
+import io.grpc.StatusRuntimeException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.function.LongSupplier;
+import orlop.placement.Alias;
+import orlop.placement.Change;
+import orlop.placement.MeshView;
+import orlop.placement.Planner;
+import orlop.placement.Pod;
+import orlop.registry.Registry;
+import orlop.registry.RegistryException;
+
+/**
+ * Plans while this candidate leads: every interval it hands the view and the demand to the {@link
+ * Planner} and carries its changes out. One planning thread; each change runs on a virtual thread
+ * of its own, and a change whose twin is still running is left out, so a slow pod delays nobody
+ * and the changes in flight are bounded by those of one plan for each pod.
+ *
+ * <p>Without a leader requests, misses, loads and evictions go on; only planning waits.
+ */
+final class PlanningLoop implements AutoCloseable {
+  private static final Logger LOG = System.getLogger(PlanningLoop.class.getName());
+  private static final int MAX_IN_FLIGHT = 256;
+
+  private final ControllerConfig config;
+  private final Registry registry;
+  private final Planner planner;
+  private final PodCalls pods;
+  private final Aliases aliases;
+  private final Demands demands;
+  private final LongSupplier clockMs;
+  private final Set<String> inFlight = ConcurrentHashMap.newKeySet();
+  private final ScheduledExecutorService ticker =
+      Executors.newSingleThreadScheduledExecutor(
+          Thread.ofPlatform().daemon().name("orlop-planner").factory());
+  private final ExecutorService workers =
+      Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("orlop-change-", 0).factory());
+  private final Registry.Subscription campaign;
+  private volatile boolean leading;
+
+  PlanningLoop(
+      ControllerConfig config,
+      Registry registry,
+      Planner planner,
+      PodCalls pods,
+      LongSupplier clockMs) {
+    this.config = config;
+    this.registry = registry;
+    this.planner = planner;
+    this.pods = pods;
+    this.clockMs = clockMs;
+    this.aliases = new Aliases(registry);
+    this.demands = new Demands(pods, config.demandIntervalMs(), clockMs);
+    this.campaign = registry.campaign(config.id(), this::lead);
+    var unused =
+        ticker.scheduleWithFixedDelay(
+            this::tick, config.planIntervalMs(), config.planIntervalMs(), TimeUnit.MILLISECONDS);
+  }
+
+  boolean leading() {
+    return leading;
+  }
+
+  private void lead(boolean now) {
+    LOG.log(Level.INFO, "controller {0} {1}", config.id(), now ? "leads" : "does not lead");
+    leading = now;
+  }
+
+  private void tick() {
+    try {
+      MeshView view = registry.view();
+      pods.retain(view);
+      if (!leading) {
+        return;
+      }
+      demands.follow(view);
+      carryOut(planner.plan(view, demands.snapshot(), clockMs.getAsLong()));
+    } catch (RuntimeException e) {
+      LOG.log(Level.ERROR, "planning failed, will try again: " + e, e);
+    }
+  }
+
+  private void carryOut(List<Change> changes) {
+    for (Change change : changes) {
+      String key = key(change);
+      if (inFlight.size() >= MAX_IN_FLIGHT || !inFlight.add(key)) {
+        continue;
+      }
+      workers.execute(
+          () -> {
+            try {
+              carryOut(change);
+            } catch (StatusRuntimeException | RegistryException e) {
+              LOG.log(Level.INFO, "change not carried out: {0}: {1}", change, e.getMessage());
+            } finally {
+              inFlight.remove(key);
+            }
+          });
+    }
+  }
+
+  private void carryOut(Change change) throws RegistryException {
+    LOG.log(Level.DEBUG, "{0}", change);
+    MeshView view = registry.view();
+    switch (change) {
+      case Change.LoadCopy(String modelId, String podId, String why) -> {
+        Pod pod = view.pod(podId);
+        if (pod != null) {
+          pods.load(pod, modelId, true, clockMs.getAsLong());
+        }
+      }
+      case Change.UnloadCopy(String modelId, String podId, String why) -> {
+        Pod pod = view.pod(podId);
+        if (pod != null) {
+          pods.unload(pod, modelId);
+        }
+      }
+      case Change.PromoteAlias(String name, String target, String why) -> {
+        Alias alias = view.alias(name);
+        if (alias != null && alias.targetModelId().equals(target)) {
+          aliases.promote(alias);
+        }
+      }
+      case Change.FailAlias(String name, String target, String why) -> {
+        Alias alias = view.alias(name);
+        if (alias != null && alias.targetModelId().equals(target)) {
+          aliases.fail(alias, why);
+        }
+      }
+    }
+  }
+
+  private static String key(Change change) {
+    return switch (change) {
+      case Change.LoadCopy c -> "load " + c.podId() + " " + c.modelId();
+      case Change.UnloadCopy c -> "unload " + c.podId() + " " + c.modelId();
+      case Change.PromoteAlias c -> "alias " + c.name();
+      case Change.FailAlias c -> "alias " + c.name();
+    };
+  }
+
+  @Override
+  public void close() {
+    campaign.close();
+    ticker.shutdownNow();
+    workers.shutdownNow();
+    demands.close();
+  }
+}

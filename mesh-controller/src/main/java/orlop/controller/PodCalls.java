@@ -1,0 +1,69 @@
+package orlop.controller;
+
+import io.grpc.ManagedChannel;
+import io.grpc.netty.NettyChannelBuilder;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import orlop.api.LoadRequest;
+import orlop.api.PodControlGrpc;
+import orlop.api.UnloadRequest;
+import orlop.placement.MeshView;
+import orlop.placement.Pod;
+
+/**
+ * Calls to the pods' control interface over one channel for each address. Thread-safe; calls block
+ * and fail with {@link io.grpc.StatusRuntimeException}, {@code DEADLINE_EXCEEDED} past their bound.
+ */
+final class PodCalls implements AutoCloseable {
+  private final Map<String, ManagedChannel> channels = new ConcurrentHashMap<>();
+  private final ControllerConfig config;
+
+  PodCalls(ControllerConfig config) {
+    this.config = config;
+  }
+
+  /** Makes the pod load the model; with {@code wait}, returns when the load has ended. */
+  void load(Pod pod, String modelId, boolean wait, long lastUsedMs) {
+    var unused =
+        PodControlGrpc.newBlockingStub(channel(pod))
+            .withDeadlineAfter(
+                wait ? config.loadTimeoutMs() : config.callTimeoutMs(), TimeUnit.MILLISECONDS)
+            .load(
+                LoadRequest.newBuilder()
+                    .setModelId(modelId)
+                    .setWait(wait)
+                    .setLastUsedMs(lastUsedMs)
+                    .build());
+  }
+
+  void unload(Pod pod, String modelId) {
+    var unused =
+        PodControlGrpc.newBlockingStub(channel(pod))
+            .withDeadlineAfter(config.callTimeoutMs(), TimeUnit.MILLISECONDS)
+            .unload(UnloadRequest.newBuilder().setModelId(modelId).build());
+  }
+
+  ManagedChannel channel(Pod pod) {
+    return channels.computeIfAbsent(
+        pod.address(), address -> NettyChannelBuilder.forTarget(address).usePlaintext().build());
+  }
+
+  /** Closes the channels to addresses that no pod of the view has. */
+  void retain(MeshView view) {
+    Set<String> live = view.pods().stream().map(Pod::address).collect(Collectors.toSet());
+    for (var entry : channels.entrySet()) {
+      if (!live.contains(entry.getKey()) && channels.remove(entry.getKey(), entry.getValue())) {
+        entry.getValue().shutdown();
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    channels.values().forEach(ManagedChannel::shutdownNow);
+    channels.clear();
+  }
+}
