@@ -2,7 +2,10 @@ package orlop.placement;
 
 /** What one pod says of one model it holds or tried to hold. */
 public sealed interface CopyState {
-  /** Being pulled and loaded; its memory is taken. */
+  /**
+   * Accepted: waiting for its turn, or being pulled and loaded. Calls may join it. Its memory is
+   * taken once the load itself starts.
+   */
   record Loading() implements CopyState {}
 
   /**

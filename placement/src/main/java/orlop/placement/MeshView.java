@@ -3,6 +3,7 @@ package orlop.placement;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -85,12 +86,12 @@ public final class MeshView {
 
   /** All pods, in no order. */
   public Collection<Pod> pods() {
-    return pods.values();
+    return Collections.unmodifiableCollection(pods.values());
   }
 
   /** All aliases, in no order. */
   public Collection<Alias> aliases() {
-    return aliases.values();
+    return Collections.unmodifiableCollection(aliases.values());
   }
 
   /** Calls {@code sink} with every model, in no order. O(models). */
@@ -110,7 +111,7 @@ public final class MeshView {
 
   /** The copies in a pod, in no order. */
   public Collection<Copy> copiesIn(String podId) {
-    return copiesByPod.getOrDefault(podId, Map.of()).values();
+    return Collections.unmodifiableCollection(copiesByPod.getOrDefault(podId, Map.of()).values());
   }
 
   public @Nullable Copy copy(String podId, String modelId) {

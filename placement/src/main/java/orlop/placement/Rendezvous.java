@@ -12,8 +12,17 @@ final class Rendezvous {
   static long weight(String modelId, String podId) {
     long h = 0xcbf29ce484222325L;
     h = fnv(h, modelId);
-    h = fnv(h ^ 0x9e3779b97f4a7c15L, podId);
-    // Finaliser of MurmurHash3: FNV alone leaves the high bits of short strings alike.
+    return mix(fnv(h ^ 0x9e3779b97f4a7c15L, podId));
+  }
+
+  /** Weight of a pod for one call of a model; independent from call to call. */
+  static long weight(String modelId, String podId, long salt) {
+    return mix(weight(modelId, podId) ^ mix(salt + 0x9e3779b97f4a7c15L));
+  }
+
+  // Finaliser of MurmurHash3: FNV alone leaves the high bits of short strings alike.
+  private static long mix(long hash) {
+    long h = hash;
     h ^= h >>> 33;
     h *= 0xff51afd7ed558ccdL;
     h ^= h >>> 33;

@@ -1,0 +1,256 @@
+package orlop.placement;
+
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Chooses the pod that shall load a further copy of a model.
+ *
+ * <p><b>Constraints</b>: not draining; not tried by this call; carries the required labels; the
+ * model fits its capacity; no copy of it loading or loaded there; no failed load there whose pause
+ * is not over. A model that lately failed in {@link #MAX_FAILED} pods is tried in no other.
+ *
+ * <p><b>Goals</b>, highest first: a pod where it has not failed before; free memory over eviction;
+ * the preferred labels; spread over zones; few loads queued; if something must leave, what was
+ * unused for longest.
+ *
+ * <p><b>Algorithm</b>: one scan; each goal is a coarse class, so that views that differ a little
+ * agree and a stale view does not send everything to the one pod that looks best; the best class
+ * wins and the rendezvous weight of (model, pod) decides within it, so pods with equal views choose
+ * the same one.
+ *
+ * <p>Pure and thread-safe. O(pods + copies of the model).
+ */
+public final class Placer {
+  /** Most pods in which a model may have failed lately before it is tried nowhere else. */
+  public static final int MAX_FAILED = 3;
+
+  /** Why a pod may not load a model. */
+  enum Obstacle {
+    FAILED("load failed"),
+    TRIED("tried"),
+    DRAINING("draining"),
+    LABELS("without the required labels"),
+    TOO_SMALL("too small"),
+    HOLDS("holding it");
+
+    private final String words;
+
+    Obstacle(String words) {
+      this.words = words;
+    }
+  }
+
+  public Placement place(MeshView view, Model model, Attempt attempt) {
+    int[] ruledOut = new int[Obstacle.values().length];
+    Pod best = null;
+    long bestScore = 0;
+    long bestWeight = 0;
+    for (Pod pod : view.pods()) {
+      Obstacle obstacle = obstacle(view, model, pod, attempt.tried(), attempt.nowMs());
+      if (obstacle != null) {
+        ruledOut[obstacle.ordinal()]++;
+        continue;
+      }
+      long score = score(view, model, pod, attempt.nowMs());
+      long weight = Rendezvous.weight(model.id(), pod.id());
+      if (best == null || before(score, weight, pod, bestScore, bestWeight, best)) {
+        best = pod;
+        bestScore = score;
+        bestWeight = weight;
+      }
+    }
+    if (ruledOut[Obstacle.FAILED.ordinal()] >= MAX_FAILED
+        || (best == null && ruledOut[Obstacle.FAILED.ordinal()] > 0)) {
+      return loadFailed(view, model, attempt.nowMs());
+    }
+    return best == null
+        ? new Placement.NoRoom(Route.Cause.NO_ROOM, whyNone(view, model, ruledOut))
+        : new Placement.Chosen(best, whyChosen(view, model, best, attempt.nowMs()));
+  }
+
+  /**
+   * Memory that the model is expected to take in the pod: what it takes where it is loaded in a pod
+   * of the same kind, else the hint, counted as VRAM where there is an accelerator; {@link
+   * Memory#NONE} when nobody knows.
+   */
+  public static Memory expectedSize(MeshView view, Model model, Pod pod) {
+    boolean accelerated = pod.capacity().vramBytes() > 0;
+    for (Copy copy : view.copies(model.id())) {
+      if (copy.state() instanceof CopyState.Loaded(Memory size, long _)) {
+        Pod other = view.pod(copy.podId());
+        if (other != null && other.capacity().vramBytes() > 0 == accelerated) {
+          return size;
+        }
+      }
+    }
+    return accelerated ? new Memory(0, model.sizeHintBytes()) : Memory.ram(model.sizeHintBytes());
+  }
+
+  /** What keeps the pod from loading the model now; null when nothing does. */
+  @Nullable Obstacle obstacle(MeshView view, Model model, Pod pod, Set<String> tried, long nowMs) {
+    Copy copy = view.copy(pod.id(), model.id());
+    if (copy != null
+        && copy.state() instanceof CopyState.FailedToLoad(String _, long retryAtMs)
+        && nowMs < retryAtMs) {
+      return Obstacle.FAILED;
+    }
+    if (tried.contains(pod.id())) {
+      return Obstacle.TRIED;
+    }
+    if (pod.draining()) {
+      return Obstacle.DRAINING;
+    }
+    if (!pod.labels().containsAll(model.requiredLabels())) {
+      return Obstacle.LABELS;
+    }
+    if (!expectedSize(view, model, pod).fitsIn(pod.capacity())) {
+      return Obstacle.TOO_SMALL;
+    }
+    return copy != null && (copy.isLoaded() || copy.isLoading()) ? Obstacle.HOLDS : null;
+  }
+
+  /** Whether the pod has memory for the model without letting another one go. */
+  boolean hasRoom(MeshView view, Model model, Pod pod) {
+    return assumedSize(view, model, pod).fitsIn(pod.free());
+  }
+
+  /** As expected; a model of unknown size is assumed to take a 64th of the pod. */
+  Memory assumedSize(MeshView view, Model model, Pod pod) {
+    Memory size = expectedSize(view, model, pod);
+    return size.equals(Memory.NONE)
+        ? new Memory(pod.capacity().ramBytes() / 64, pod.capacity().vramBytes() / 64)
+        : size;
+  }
+
+  private static boolean before(
+      long score, long weight, Pod pod, long bestScore, long bestWeight, Pod best) {
+    if (score != bestScore) {
+      return score < bestScore;
+    }
+    return weight == bestWeight ? pod.id().compareTo(best.id()) < 0 : weight > bestWeight;
+  }
+
+  /** The goals' classes, the highest goal in the highest bits; the lowest score is the best. */
+  private long score(MeshView view, Model model, Pod pod, long nowMs) {
+    long score = failedBefore(view, model, pod) ? 1 : 0;
+    long room = roomClass(view, model, pod);
+    score = score << 2 | room;
+    score = score << 8 | Math.min(255, missingLabels(model, pod));
+    score = score << 8 | Math.min(255, copiesInZone(view, model, pod));
+    score = score << 6 | queueClass(pod);
+    return score << 6 | (room < 2 ? 0 : youthClass(pod, nowMs));
+  }
+
+  private static boolean failedBefore(MeshView view, Model model, Pod pod) {
+    Copy copy = view.copy(pod.id(), model.id());
+    return copy != null && copy.state() instanceof CopyState.FailedToLoad;
+  }
+
+  /**
+   * 0: a quarter of the pod stays free; 1: it just fits; 2: something must leave; 3: the last copy
+   * must leave first.
+   */
+  private int roomClass(MeshView view, Model model, Pod pod) {
+    Copy copy = view.copy(pod.id(), model.id());
+    if (copy != null && copy.state() instanceof CopyState.Unloading) {
+      return 3;
+    }
+    Memory size = assumedSize(view, model, pod);
+    Memory capacity = pod.capacity();
+    Memory reserve = new Memory(capacity.ramBytes() / 4, capacity.vramBytes() / 4);
+    if (size.plus(reserve).fitsIn(pod.free())) {
+      return 0;
+    }
+    return size.fitsIn(pod.free()) ? 1 : 2;
+  }
+
+  private static int missingLabels(Model model, Pod pod) {
+    int missing = 0;
+    for (String label : model.preferredLabels()) {
+      if (!pod.labels().contains(label)) {
+        missing++;
+      }
+    }
+    return missing;
+  }
+
+  private static int copiesInZone(MeshView view, Model model, Pod pod) {
+    int count = 0;
+    for (Copy copy : view.copies(model.id())) {
+      if (copy.isLoaded() || copy.isLoading()) {
+        Pod other = view.pod(copy.podId());
+        if (other != null && other.zone().equals(pod.zone())) {
+          count++;
+        }
+      }
+    }
+    return count;
+  }
+
+  /** 0: none or one; then doubling. */
+  private static int queueClass(Pod pod) {
+    return 31 - Integer.numberOfLeadingZeros(Math.max(1, pod.loadsQueued()));
+  }
+
+  /** 63 less the doublings of the age in seconds: the older what would leave, the lower. */
+  private static int youthClass(Pod pod, long nowMs) {
+    if (pod.oldestUseMs() == 0) {
+      return 63;
+    }
+    long ageS = Math.max(0, nowMs - pod.oldestUseMs()) / 1000;
+    return 63 - (64 - Long.numberOfLeadingZeros(ageS));
+  }
+
+  private static Placement loadFailed(MeshView view, Model model, long nowMs) {
+    String reason = "";
+    String podId = "";
+    int count = 0;
+    for (Copy copy : view.copies(model.id())) {
+      if (copy.state() instanceof CopyState.FailedToLoad(String why, long retryAtMs)
+          && nowMs < retryAtMs
+          && view.pod(copy.podId()) != null) {
+        count++;
+        if (podId.isEmpty() || copy.podId().compareTo(podId) < 0) {
+          podId = copy.podId();
+          reason = why;
+        }
+      }
+    }
+    return new Placement.NoRoom(
+        Route.Cause.LOAD_FAILED,
+        "loading failed in %d pod(s), in %s: %s".formatted(count, podId, reason));
+  }
+
+  private static String whyNone(MeshView view, Model model, int[] ruledOut) {
+    StringBuilder why = new StringBuilder();
+    why.append(view.pods().size()).append(" pods for model ").append(model.id());
+    String separator = ": ";
+    for (Obstacle obstacle : Obstacle.values()) {
+      if (ruledOut[obstacle.ordinal()] > 0) {
+        why.append(separator).append(ruledOut[obstacle.ordinal()]).append(' ');
+        why.append(obstacle.words);
+        separator = ", ";
+      }
+    }
+    return why.toString();
+  }
+
+  private String whyChosen(MeshView view, Model model, Pod pod, long nowMs) {
+    return "needs %s, free %s of %s; zone '%s' holds %d; %d loads queued; oldest use %d s ago"
+        .formatted(
+            words(assumedSize(view, model, pod)),
+            words(pod.free()),
+            words(pod.capacity()),
+            pod.zone(),
+            copiesInZone(view, model, pod),
+            pod.loadsQueued(),
+            pod.oldestUseMs() == 0 ? 0 : Math.max(0, nowMs - pod.oldestUseMs()) / 1000);
+  }
+
+  private static String words(Memory memory) {
+    return memory.vramBytes() == 0
+        ? memory.ramBytes() + " B"
+        : memory.ramBytes() + " B + " + memory.vramBytes() + " B VRAM";
+  }
+}
