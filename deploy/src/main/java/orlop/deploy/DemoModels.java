@@ -76,8 +76,9 @@ final class DemoModels {
       Path index = dir.resolve(INDEX);
       if (Files.exists(index)) {
         Index cached = read(json, index);
-        if (cached.key().equals(key)) {
-          return models(dir, cached);
+        List<DemoModel> models = models(dir, cached);
+        if (cached.key().equals(key) && models.stream().allMatch(m -> Files.exists(m.file()))) {
+          return models;
         }
       }
       Index trained = train(dir, datasets, recipes, key, json, progress);

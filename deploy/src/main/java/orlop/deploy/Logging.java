@@ -1,6 +1,7 @@
 package orlop.deploy;
 
 import java.util.logging.LogManager;
+import org.slf4j.LoggerFactory;
 import org.slf4j.bridge.SLF4JBridgeHandler;
 
 /**
@@ -16,10 +17,12 @@ final class Logging {
     if (verbose) {
       System.setProperty("orlop.log.ours", "INFO");
       System.setProperty("orlop.log.foreign", "WARN");
-      System.setProperty("orlop.log.frames", "full");
+      System.setProperty("orlop.log.exceptions", "%ex");
     }
     LogManager.getLogManager().reset();
     SLF4JBridgeHandler.removeHandlersForRootLogger();
     SLF4JBridgeHandler.install();
+    // Configured here by one thread: slf4j complains when two threads make the first logger.
+    LoggerFactory.getILoggerFactory();
   }
 }
