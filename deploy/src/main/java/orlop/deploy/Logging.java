@@ -5,9 +5,9 @@ import org.slf4j.LoggerFactory;
 import org.slf4j.bridge.SLF4JBridgeHandler;
 
 /**
- * Where log lines go: all of them ({@code System.Logger}, slf4j, java.util.logging) through Logback to
- * stderr, one line an event. Ours from WARN, the libraries' from ERROR; verbose: ours from INFO, the
- * libraries' from WARN, and with stack traces.
+ * Where log lines go: all of them ({@code System.Logger}, slf4j, java.util.logging) through Logback
+ * to stderr, one line an event. Ours from WARN, the libraries' from ERROR; verbose: ours from INFO,
+ * the libraries' from WARN, and with stack traces.
  */
 final class Logging {
   private Logging() {}

@@ -77,14 +77,21 @@ class EmbeddedKafkaTest {
         new StringSerializer());
   }
 
-  /** Reads until all expected records came, or 30 s passed, and then once more for what should not come. */
+  /**
+   * Reads until all expected records came, or 30 s passed, and then once more for what should not
+   * come.
+   */
   private static List<String> read(EmbeddedKafka kafka) {
     Map<String, Object> config =
         Map.of(
-            "bootstrap.servers", kafka.bootstrap(),
-            "group.id", "reader-" + System.nanoTime(),
-            "auto.offset.reset", "earliest",
-            "isolation.level", "read_committed");
+            "bootstrap.servers",
+            kafka.bootstrap(),
+            "group.id",
+            "reader-" + System.nanoTime(),
+            "auto.offset.reset",
+            "earliest",
+            "isolation.level",
+            "read_committed");
     var values = new ArrayList<String>();
     try (var consumer =
         new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer())) {

@@ -43,7 +43,8 @@ class EmbeddedS3Test {
       assertArrayEquals(
           Arrays.copyOfRange(content, 1000, 2000),
           client
-              .getObjectAsBytes(r -> r.bucket("models").key("a/b/model.onnx").range("bytes=1000-1999"))
+              .getObjectAsBytes(
+                  r -> r.bucket("models").key("a/b/model.onnx").range("bytes=1000-1999"))
               .asByteArray());
       client.putObject(r -> r.bucket("models").key("a/c.txt"), RequestBody.fromString("hello"));
       var head = client.headObject(r -> r.bucket("models").key("a/b/model.onnx"));
@@ -57,7 +58,8 @@ class EmbeddedS3Test {
     }
     try (var s3 = EmbeddedS3.start(dir.resolve("s3"), "key", "secret");
         var client = client(s3, "secret")) {
-      assertEquals("hello", client.getObjectAsBytes(r -> r.bucket("models").key("a/c.txt")).asUtf8String());
+      assertEquals(
+          "hello", client.getObjectAsBytes(r -> r.bucket("models").key("a/c.txt")).asUtf8String());
     }
   }
 

@@ -18,8 +18,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * Goal: the launcher finds, builds, refuses and passes on as its first lines say. Method: a copy of it in
- * a small tree, with a JDK and a Maven that are scripts and write down how they were called.
+ * Goal: the launcher finds, builds, refuses and passes on as its first lines say. Method: a copy of
+ * it in a small tree, with a JDK and a Maven that are scripts and write down how they were called.
  */
 class LauncherTest {
   @TempDir Path dir;
@@ -138,7 +138,8 @@ class LauncherTest {
   void buildsAgainWhenASourceIsNewerOrALibraryIsGone() throws Exception {
     run(launcher());
     Files.setLastModifiedTime(
-        root.resolve("deploy/src/main/java/Main.java"), FileTime.from(Instant.now().plusSeconds(5)));
+        root.resolve("deploy/src/main/java/Main.java"),
+        FileTime.from(Instant.now().plusSeconds(5)));
     var changed = run(launcher());
     assertTrue(changed.err().contains("sources changed"), changed.err());
     assertEquals(2, mavenCalls().size());
@@ -191,7 +192,7 @@ class LauncherTest {
   @Test
   void withoutMavenItSaysWhatToInstall() throws Exception {
     Files.delete(bin.resolve("mvn"));
-    var ran = run(launcherOn(toolsWithoutJava()));
+    var ran = run(launcherOn(bin + ":" + toolsWithoutJava()));
     assertEquals(1, ran.status());
     assertTrue(ran.err().contains("mvn not found"), ran.err());
     assertEquals(1, ran.err().lines().count(), ran.err());
@@ -291,12 +292,61 @@ class LauncherTest {
     assertEquals(List.of(), mavenCalls());
   }
 
+  /** A launcher on a machine without etcd, whose apt-get does what {@code body} says. */
+  private ProcessBuilder launcherWithApt(String body, String... args) throws IOException {
+    script(bin.resolve("id"), "echo 0\n");
+    script(bin.resolve("apt-get"), "echo \"$*\" >> '" + dir.resolve("apt.calls") + "'\n" + body);
+    var builder = launcherOn(bin + ":" + toolsWithoutJava(), args);
+    builder.environment().remove("ORLOP_NO_INSTALL");
+    return builder;
+  }
+
+  @Test
+  void theDemoInstallsEtcdWhenItCanAfterRefreshingTheListsIfNeeded() throws Exception {
+    String body =
+        """
+        case "$*" in
+          *update*) touch '%1$s/updated' ;;
+          *install*) [ -e '%1$s/updated' ] || exit 100
+            printf '#!/bin/sh\n' > '%1$s/etcd'; chmod +x '%1$s/etcd' ;;
+        esac
+        """
+            .formatted(bin);
+    var ran = run(launcherWithApt(body, "demo"));
+    assertEquals(0, ran.status(), ran.err());
+    assertTrue(ran.out().strip().endsWith("orlop.deploy.Main demo"), ran.out());
+    assertEquals(3, Files.readAllLines(dir.resolve("apt.calls")).size());
+    assertEquals("", run(launcherWithApt(body, "demo")).err());
+    assertEquals(3, Files.readAllLines(dir.resolve("apt.calls")).size(), "etcd is there now");
+  }
+
+  @Test
+  void theDemoGoesOnWithoutEtcdAndSaysHowToGetIt() throws Exception {
+    var broken = run(launcherWithApt("echo 'E: Unable to locate package' >&2\nexit 100\n", "demo"));
+    assertEquals(0, broken.status(), broken.err());
+    assertTrue(broken.err().contains("(E: Unable to locate package); install etcd"), broken.err());
+    var refused = launcherWithApt("exit 1\n", "demo");
+    refused.environment().put("ORLOP_NO_INSTALL", "1");
+    var said = run(refused);
+    assertEquals(0, said.status(), said.err());
+    assertTrue(said.err().contains("apt-get install etcd-server"), said.err());
+  }
+
+  @Test
+  void otherCommandsLeaveEtcdAlone() throws Exception {
+    var ran = run(launcherWithApt("exit 1\n", "dev"));
+    assertEquals(0, ran.status(), ran.err());
+    assertFalse(Files.exists(dir.resolve("apt.calls")));
+    run(launcherWithApt("exit 1\n", "dev", "--etcd"));
+    assertTrue(Files.exists(dir.resolve("apt.calls")));
+  }
+
   /** A PATH with the tools that the launcher uses, but neither java nor mvn nor apt-get. */
   private String toolsWithoutJava() throws IOException {
     Path tools = Files.createDirectories(dir.resolve("tools"));
     for (String tool :
         List.of(
-            "awk cat cp cut date dirname find flock grep head id mkdir mv readlink rm rmdir sed sh sleep touch"
+            "awk cat chmod cp cut date env dirname find flock grep head mkdir mv readlink rm rmdir sed sh sleep touch"
                 .split(" "))) {
       for (String place : List.of("/usr/bin/", "/bin/")) {
         Path real = Path.of(place + tool);

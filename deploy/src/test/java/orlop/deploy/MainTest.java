@@ -11,7 +11,9 @@ import java.util.concurrent.Callable;
 import org.junit.jupiter.api.Test;
 import picocli.CommandLine.Command;
 
-/** Goal: whatever goes wrong, a person reads one line. Method: the command line without a process. */
+/**
+ * Goal: whatever goes wrong, a person reads one line. Method: the command line without a process.
+ */
 class MainTest {
   private record Called(int status, String out, String err) {}
 
@@ -32,7 +34,9 @@ class MainTest {
     @Override
     public Integer call() {
       throw new CommandException(
-          "etcd at 127.0.0.1:1 does not answer", "start it or give --etcd", new IOException("refused"));
+          "etcd at 127.0.0.1:1 does not answer",
+          "start it or give --etcd",
+          new IOException("refused"));
     }
   }
 
@@ -40,7 +44,8 @@ class MainTest {
   void calledAloneItTeaches() {
     var called = call();
     assertEquals(0, called.status());
-    for (String word : new String[] {"demo --once", "test", "completion", "--verbose", "Examples"}) {
+    for (String word :
+        new String[] {"demo --once", "test", "completion", "--verbose", "Examples"}) {
       assertTrue(called.out().contains(word), word + " is not in: " + called.out());
     }
   }
@@ -50,7 +55,8 @@ class MainTest {
     var called = call("fail");
     assertEquals(1, called.status());
     assertEquals(
-        "error: etcd at 127.0.0.1:1 does not answer; start it or give --etcd", called.err().strip());
+        "error: etcd at 127.0.0.1:1 does not answer; start it or give --etcd",
+        called.err().strip());
   }
 
   @Test
@@ -94,7 +100,8 @@ class MainTest {
     var cause = new IOException("connection refused");
     assertEquals(
         "error: cannot read models.yaml: IOException: connection refused",
-        ErrorLine.of(new IllegalStateException("cannot read models.yaml", new RuntimeException(cause))));
+        ErrorLine.of(
+            new IllegalStateException("cannot read models.yaml", new RuntimeException(cause))));
     assertFalse(ErrorLine.of(new IllegalStateException("two\nlines here")).contains("\n"));
   }
 }

@@ -53,7 +53,7 @@ class TeardownTest {
     var error =
         assertThrows(
             IllegalStateException.class, () -> teardown.add("late", () -> closed.add("late")));
-    assertTrue(error.getMessage().startsWith("late was started"), error.getMessage());
+    assertEquals("late was started while the mesh was closing", error.getMessage());
     assertEquals(List.of("late"), closed);
   }
 
@@ -80,7 +80,9 @@ class TeardownTest {
             .start();
     try (var out = process.inputReader()) {
       assertEquals("open", out.readLine());
-      process.toHandle().destroy(); // SIGTERM (Ctrl-C goes the same way); destroy() itself would close out
+      process
+          .toHandle()
+          .destroy(); // SIGTERM (Ctrl-C goes the same way); destroy() itself would close out
       assertEquals("closed", out.readLine());
       assertTrue(process.waitFor(30, TimeUnit.SECONDS));
     } finally {
