@@ -6,7 +6,9 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 
-/** {@code orlop completion}: prints the script that teaches bash or zsh the commands and options. */
+/**
+ * {@code orlop completion}: prints the script that teaches bash or zsh the commands and options.
+ */
 @Command(
     name = "completion",
     description = "Print the completion script for bash and zsh.",
@@ -17,7 +19,8 @@ import picocli.CommandLine.Spec;
     },
     mixinStandardHelpOptions = true)
 final class CompletionCommand implements Callable<Integer> {
-  @Spec @SuppressWarnings("NullAway.Init") // set by picocli before call()
+  @Spec
+  @SuppressWarnings("NullAway.Init") // set by picocli before call()
   private CommandSpec spec;
 
   @Override

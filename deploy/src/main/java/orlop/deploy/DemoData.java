@@ -43,7 +43,8 @@ final class DemoData {
    * @param train rows that models are trained on
    * @param heldOut rows that no model has seen, {@value #HELD_OUT_PERCENT} % of each class
    */
-  record Dataset(String name, List<String> features, List<String> classes, Rows train, Rows heldOut) {
+  record Dataset(
+      String name, List<String> features, List<String> classes, Rows train, Rows heldOut) {
     Dataset {
       features = List.copyOf(features);
       classes = List.copyOf(classes);
@@ -60,8 +61,8 @@ final class DemoData {
   }
 
   /**
-   * @throws IOException when the file is absent or a line has other than one number per feature and a
-   *     label; the message names the line
+   * @throws IOException when the file is absent or a line has other than one number per feature and
+   *     a label; the message names the line
    */
   static Dataset load(String name) throws IOException {
     List<String> features;
@@ -70,7 +71,8 @@ final class DemoData {
     try (var in = new BufferedReader(new InputStreamReader(open(name), StandardCharsets.UTF_8))) {
       String header = in.readLine();
       if (header == null || !header.endsWith(",label")) {
-        throw new IOException(name + ".csv line 1: expected a header that ends in ',label', got: " + header);
+        throw new IOException(
+            name + ".csv line 1: expected a header that ends in ',label', got: " + header);
       }
       List<String> names = List.of(header.split(",", -1));
       features = names.subList(0, names.size() - 1);
@@ -79,7 +81,13 @@ final class DemoData {
         String[] cells = line.split(",", -1);
         if (cells.length != names.size()) {
           throw new IOException(
-              name + ".csv line " + at + ": expected " + names.size() + " cells, got " + cells.length);
+              name
+                  + ".csv line "
+                  + at
+                  + ": expected "
+                  + names.size()
+                  + " cells, got "
+                  + cells.length);
         }
         values.add(numbers(name, at, cells));
         labels.add(cells[cells.length - 1]);
@@ -99,7 +107,8 @@ final class DemoData {
     String path = "data/" + name + ".csv";
     InputStream in = DemoData.class.getResourceAsStream(path);
     if (in == null) {
-      throw new IOException("dataset '" + name + "' is not on the class path (expected one of " + NAMES + ")");
+      throw new IOException(
+          "dataset '" + name + "' is not on the class path (expected one of " + NAMES + ")");
     }
     return in;
   }
@@ -111,7 +120,15 @@ final class DemoData {
         row[i] = Float.parseFloat(cells[i]);
       } catch (NumberFormatException e) {
         throw new IOException(
-            name + ".csv line " + line + " column " + (i + 1) + ": expected a number, got '" + cells[i] + "'", e);
+            name
+                + ".csv line "
+                + line
+                + " column "
+                + (i + 1)
+                + ": expected a number, got '"
+                + cells[i]
+                + "'",
+            e);
       }
     }
     return row;
@@ -140,7 +157,11 @@ final class DemoData {
     Collections.shuffle(heldOut, random);
     Collections.shuffle(train, random);
     return new Dataset(
-        name, features, classes, rows(train, values, labels, classes), rows(heldOut, values, labels, classes));
+        name,
+        features,
+        classes,
+        rows(train, values, labels, classes),
+        rows(heldOut, values, labels, classes));
   }
 
   private static Rows rows(

@@ -8,8 +8,8 @@ import java.util.List;
  * A model that the demo trained, as an ONNX file, and what its trainer knows about it.
  *
  * <p>The graph takes {@code float[-1, features]} named {@link #INPUT}, raw measurements (it scales
- * them itself), and gives {@code float[-1, classes]} named {@link #OUTPUT}, probabilities in the order
- * of {@link #classes}.
+ * them itself), and gives {@code float[-1, classes]} named {@link #OUTPUT}, probabilities in the
+ * order of {@link #classes}.
  *
  * @param id unique, fit for a key and for a path
  * @param dataset the {@link DemoData.Dataset} that it was trained on
@@ -17,7 +17,8 @@ import java.util.List;
  * @param columns which of the dataset's columns are its features, in the order of its input
  * @param classes its labels, in the order of its output
  * @param accuracy the share of the held-out rows that the trainer's own model predicts right
- * @param heldOutTruth for each held-out row of the dataset the right label, as an index into classes
+ * @param heldOutTruth for each held-out row of the dataset the right label, as an index into
+ *     classes
  * @param heldOutPredicted for each held-out row what the trainer's own model predicts
  */
 record DemoModel(
@@ -63,7 +64,16 @@ record DemoModel(
 
   @Override
   public String toString() {
-    return id + " (" + dataset + ", " + columns.length + " features, " + classes + ", accuracy " + accuracy + ")";
+    return id
+        + " ("
+        + dataset
+        + ", "
+        + columns.length
+        + " features, "
+        + classes
+        + ", accuracy "
+        + accuracy
+        + ")";
   }
 
   @Override

@@ -28,9 +28,9 @@ import java.util.function.Consumer;
  * &lt;cacheDir&gt;/&lt;modelId&gt;/model.onnx
  * </pre>
  *
- * <p>The index carries a key, a hash over the datasets, the recipes and the trainer's version; another
- * key means training anew. The directory appears whole or not at all, and a lock file beside it makes
- * processes that start together train once.
+ * <p>The index carries a key, a hash over the datasets, the recipes and the trainer's version;
+ * another key means training anew. The directory appears whole or not at all, and a lock file
+ * beside it makes processes that start together train once.
  */
 final class DemoModels {
   private static final String INDEX = "index.json";
@@ -71,13 +71,15 @@ final class DemoModels {
     List<DemoRecipe> recipes = DemoRecipe.all(datasets);
     String key = key(recipes);
     var json = new ObjectMapper();
-    try (var channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+    try (var channel =
+            FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
         var _ = channel.lock()) {
       Path index = dir.resolve(INDEX);
       if (Files.exists(index)) {
         Index cached = read(json, index);
-        if (cached.key().equals(key)) {
-          return models(dir, cached);
+        List<DemoModel> models = models(dir, cached);
+        if (cached.key().equals(key) && models.stream().allMatch(m -> Files.exists(m.file()))) {
+          return models;
         }
       }
       Index trained = train(dir, datasets, recipes, key, json, progress);
@@ -115,7 +117,8 @@ final class DemoModels {
       for (DemoRecipe recipe : recipes) {
         var dataset = byName.get(recipe.dataset());
         if (dataset == null) {
-          throw new IllegalStateException("recipe " + recipe.id() + " wants unknown dataset " + recipe.dataset());
+          throw new IllegalStateException(
+              "recipe " + recipe.id() + " wants unknown dataset " + recipe.dataset());
         }
         futures.add(pool.submit(() -> write(fresh, recipe, DemoTrainer.train(recipe, dataset))));
       }
@@ -142,7 +145,8 @@ final class DemoModels {
     return index;
   }
 
-  private static Entry write(Path dir, DemoRecipe recipe, DemoTrainer.Trained trained) throws IOException {
+  private static Entry write(Path dir, DemoRecipe recipe, DemoTrainer.Trained trained)
+      throws IOException {
     Path home = Files.createDirectories(dir.resolve(recipe.id()));
     Files.write(home.resolve(FILE), trained.onnx());
     int[] columns = recipe.columns().stream().mapToInt(Integer::intValue).toArray();

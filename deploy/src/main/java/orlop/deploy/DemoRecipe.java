@@ -17,7 +17,10 @@ record DemoRecipe(String id, String dataset, List<Integer> columns, @Nullable St
     columns = List.copyOf(columns);
   }
 
-  /** All models of the demo: 120 + 20 on digits, 24 + 16 on breast cancer, 18 + 12 on wine, 9 + 11 on iris. */
+  /**
+   * All models of the demo: 120 + 20 on digits, 24 + 16 on breast cancer, 18 + 12 on wine, 9 + 11
+   * on iris.
+   */
   static List<DemoRecipe> all(List<DemoData.Dataset> datasets) {
     var all = new ArrayList<DemoRecipe>();
     for (var dataset : datasets) {
@@ -31,7 +34,13 @@ record DemoRecipe(String id, String dataset, List<Integer> columns, @Nullable St
           // Three segments of ten columns: means, standard errors, worst values.
           List<String> segments = List.of("mean", "error", "worst");
           for (int i = 0; i < segments.size(); i++) {
-            bags(all, "cancer-" + segments.get(i), dataset.name(), columns.subList(10 * i, 10 * i + 10), null, 8);
+            bags(
+                all,
+                "cancer-" + segments.get(i),
+                dataset.name(),
+                columns.subList(10 * i, 10 * i + 10),
+                null,
+                8);
           }
           bags(all, "cancer-all", dataset.name(), columns, null, 16);
         }
@@ -58,7 +67,12 @@ record DemoRecipe(String id, String dataset, List<Integer> columns, @Nullable St
   }
 
   private static void bags(
-      List<DemoRecipe> all, String stem, String dataset, List<Integer> columns, @Nullable String only, int bags) {
+      List<DemoRecipe> all,
+      String stem,
+      String dataset,
+      List<Integer> columns,
+      @Nullable String only,
+      int bags) {
     for (int bag = 0; bag < bags; bag++) {
       all.add(new DemoRecipe(stem + "-bag%02d".formatted(bag), dataset, columns, only));
     }

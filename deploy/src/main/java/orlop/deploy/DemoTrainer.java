@@ -21,13 +21,14 @@ import org.tribuo.math.optimisers.AdaGrad;
 import org.tribuo.provenance.SimpleDataSourceProvenance;
 
 /**
- * Trains one demo model: a bootstrap sample of the training rows, multinomial logistic regression on
- * standardised features (Tribuo), exported as ONNX with the standardisation in the graph.
+ * Trains one demo model: a bootstrap sample of the training rows, multinomial logistic regression
+ * on standardised features (Tribuo), exported as ONNX with the standardisation in the graph.
  *
- * <p>Deterministic: recipe and data fix every byte. The same float operations standardise a row here
- * and in the graph, so both see equal features; what remains is the rounding of one matrix product,
- * and a model that decides any held-out row by less than {@value #MIN_MARGIN} of probability is
- * trained again on another sample. So the exported model's labels equal the trainer's on any machine.
+ * <p>Deterministic: recipe and data fix every byte. The same float operations standardise a row
+ * here and in the graph, so both see equal features; what remains is the rounding of one matrix
+ * product, and a model that decides any held-out row by less than {@value #MIN_MARGIN} of
+ * probability is trained again on another sample. So the exported model's labels equal the
+ * trainer's on any machine.
  *
  * <p>Holds no state between calls; calls may run side by side.
  */
@@ -47,10 +48,12 @@ final class DemoTrainer {
   private DemoTrainer() {}
 
   /** A trained model; the arrays have one entry for each held-out row, as in {@link DemoModel}. */
-  record Trained(byte[] onnx, List<String> classes, double accuracy, int[] truth, int[] predicted) {}
+  record Trained(
+      byte[] onnx, List<String> classes, double accuracy, int[] truth, int[] predicted) {}
 
   /**
-   * @throws IllegalStateException when no sample gives a model that is sure enough of every held-out row
+   * @throws IllegalStateException when no sample gives a model that is sure enough of every
+   *     held-out row
    */
   static Trained train(DemoRecipe recipe, DemoData.Dataset dataset) {
     Scale scale = Scale.of(dataset.train().rows(), recipe.columns());
@@ -66,7 +69,11 @@ final class DemoTrainer {
       }
     }
     throw new IllegalStateException(
-        "demo model " + recipe.id() + " was unsure of a held-out row on each of " + SAMPLES + " samples");
+        "demo model "
+            + recipe.id()
+            + " was unsure of a held-out row on each of "
+            + SAMPLES
+            + " samples");
   }
 
   private static LinearSGDModel fit(
@@ -116,7 +123,11 @@ final class DemoTrainer {
       right += truth[i] == predicted[i] ? 1 : 0;
     }
     return new Trained(
-        export(recipe, scale, model), List.copyOf(classes), (double) right / rows.count(), truth, predicted);
+        export(recipe, scale, model),
+        List.copyOf(classes),
+        (double) right / rows.count(),
+        truth,
+        predicted);
   }
 
   private static String label(DemoRecipe recipe, DemoData.Dataset dataset, int index) {
@@ -156,7 +167,12 @@ final class DemoTrainer {
     graph.addInitializer(tensor("mean", scale.mean()));
     graph.addInitializer(tensor("deviation", scale.deviation()));
     graph.setName(recipe.id()).clearDocString();
-    return tribuo.toBuilder().clearMetadataProps().clearDocString().setGraph(graph).build().toByteArray();
+    return tribuo.toBuilder()
+        .clearMetadataProps()
+        .clearDocString()
+        .setGraph(graph)
+        .build()
+        .toByteArray();
   }
 
   private static NodeProto node(String operator, String left, String right, String output) {

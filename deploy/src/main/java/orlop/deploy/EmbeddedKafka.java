@@ -134,7 +134,6 @@ final class EmbeddedKafka implements AutoCloseable {
     all.put("share.coordinator.state.topic.num.partitions", "4");
     all.put("group.initial.rebalance.delay.ms", "0");
     all.put("log.cleaner.dedupe.buffer.size", "2097152"); // the default takes 128 MB of heap
-    all.put("controlled.shutdown.enable", "false"); // no other node could take over
     return all;
   }
 

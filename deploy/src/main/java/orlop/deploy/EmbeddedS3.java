@@ -10,9 +10,10 @@ import org.gaul.s3proxy.auth.AuthenticationType;
 import org.gaul.s3proxy.nio2blob.FilesystemNio2BlobStore;
 
 /**
- * An S3 server in this Java machine, on a free port of the loop-back interface: real signatures (AWS
- * v2 and v4, wrong keys get 403), real ranges and conditions, objects as plain files under {@code
- * <dir>/<bucket>/<key>}. For demo and development; it has no versioning and stores no checksums.
+ * An S3 server in this Java machine, on a free port of the loop-back interface: real signatures
+ * (AWS v2 and v4, wrong keys get 403), real ranges and conditions, objects as plain files under
+ * {@code <dir>/<bucket>/<key>}. For demo and development; it has no versioning and stores no
+ * checksums.
  *
  * <p>Thread-safe. Closing takes at most about {@value #STOP_TIMEOUT_MS} ms; the files stay.
  */
@@ -80,7 +81,8 @@ final class EmbeddedS3 implements AutoCloseable {
   void put(String bucket, String key, Path file) throws IOException {
     Path target = inside(bucket).resolve(key).normalize();
     if (!target.startsWith(inside(bucket)) || target.equals(inside(bucket))) {
-      throw new IllegalArgumentException("S3 key '" + key + "' must name an object inside its bucket");
+      throw new IllegalArgumentException(
+          "S3 key '" + key + "' must name an object inside its bucket");
     }
     Path parent = target.getParent();
     if (parent != null) {

@@ -12,7 +12,10 @@ final class ErrorLine {
 
   private ErrorLine() {}
 
-  /** {@code error: <message>: <message of the cause>…}, leaving out what an outer message says already. */
+  /**
+   * {@code error: <message>: <message of the cause>…}, leaving out what an outer message says
+   * already.
+   */
   static String of(Throwable error) {
     var line = new StringBuilder();
     Set<Throwable> seen = Collections.newSetFromMap(new IdentityHashMap<>());
@@ -40,7 +43,10 @@ final class ErrorLine {
         && (error.getMessage() == null || error.getMessage().equals(cause.toString()));
   }
 
-  /** Our own exceptions speak for themselves; a bare foreign message ("42", "foo.txt") needs its type. */
+  /**
+   * Our own exceptions speak for themselves; a bare foreign message ("42", "foo.txt") needs its
+   * type.
+   */
   private static String says(Throwable error) {
     String message = flat(error.getMessage());
     boolean speaks =

@@ -1,12 +1,13 @@
 package orlop.deploy;
 
 import java.util.logging.LogManager;
+import org.slf4j.LoggerFactory;
 import org.slf4j.bridge.SLF4JBridgeHandler;
 
 /**
- * Where log lines go: all of them ({@code System.Logger}, slf4j, java.util.logging) through Logback to
- * stderr, one line an event. Ours from WARN, the libraries' from ERROR; verbose: ours from INFO, the
- * libraries' from WARN, and with stack traces.
+ * Where log lines go: all of them ({@code System.Logger}, slf4j, java.util.logging) through Logback
+ * to stderr, one line an event. Ours from WARN, the libraries' from ERROR; verbose: ours from INFO,
+ * the libraries' from WARN, and with stack traces.
  */
 final class Logging {
   private Logging() {}
@@ -16,10 +17,12 @@ final class Logging {
     if (verbose) {
       System.setProperty("orlop.log.ours", "INFO");
       System.setProperty("orlop.log.foreign", "WARN");
-      System.setProperty("orlop.log.frames", "full");
+      System.setProperty("orlop.log.exceptions", "%ex");
     }
     LogManager.getLogManager().reset();
     SLF4JBridgeHandler.removeHandlersForRootLogger();
     SLF4JBridgeHandler.install();
+    // Configured here by one thread: slf4j complains when two threads make the first logger.
+    LoggerFactory.getILoggerFactory();
   }
 }

@@ -18,9 +18,9 @@ import picocli.CommandLine.Spec;
  * The root of the command line.
  *
  * <p>A command is a class that implements {@code Callable<Integer>}, carries {@code @Command} and
- * stands in {@link #commandLine}'s list. What it returns is the exit status. To fail it throws {@link
- * CommandException}; any other exception is a bug or a foreign error and is shown the same way: one
- * line, and the stack trace only with {@code --verbose}.
+ * stands in {@link #commandLine}'s list. What it returns is the exit status. To fail it throws
+ * {@link CommandException}; any other exception is a bug or a foreign error and is shown the same
+ * way: one line, and the stack trace only with {@code --verbose}.
  *
  * <p>Exit status: 0 done, 1 failed, 2 called wrongly. On Ctrl-C the Java machine runs the shutdown
  * hooks, see {@link Teardown}.
@@ -51,7 +51,8 @@ final class Main implements Runnable {
       description = "Log what happens, and show stack traces of errors.")
   boolean verbose;
 
-  @Spec @SuppressWarnings("NullAway.Init") // set by picocli before anything is called
+  @Spec
+  @SuppressWarnings("NullAway.Init") // set by picocli before anything is called
   private CommandSpec spec;
 
   /** The root called alone teaches. */
@@ -60,7 +61,9 @@ final class Main implements Runnable {
     spec.commandLine().usage(spec.commandLine().getOut());
   }
 
-  /** The command line with all commands; a fresh one for each call, as picocli's keep parse state. */
+  /**
+   * The command line with all commands; a fresh one for each call, as picocli's keep parse state.
+   */
   static CommandLine commandLine() {
     var line =
         new CommandLine(new Main())
@@ -91,8 +94,7 @@ final class Main implements Runnable {
     var err = command.getErr();
     err.println("error: " + ErrorLine.flat(error.getMessage()));
     if (!CommandLine.UnmatchedArgumentException.printSuggestions(error, err)) {
-      err.println(
-          "try: ./orlop " + helpPath(command.getCommandSpec().qualifiedName()) + "--help");
+      err.println("try: ./orlop " + helpPath(command.getCommandSpec().qualifiedName()) + "--help");
     }
     err.flush();
     return CommandLine.ExitCode.USAGE;
@@ -122,7 +124,12 @@ final class Main implements Runnable {
       }
       return new String[] {
         "orlop " + properties.getProperty("version", "unknown"),
-        "Java " + Runtime.version() + ", " + System.getProperty("os.name") + " " + System.getProperty("os.arch")
+        "Java "
+            + Runtime.version()
+            + ", "
+            + System.getProperty("os.name")
+            + " "
+            + System.getProperty("os.arch")
       };
     }
   }

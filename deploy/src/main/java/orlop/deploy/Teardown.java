@@ -11,9 +11,9 @@ import java.util.concurrent.TimeUnit;
  * What a command opened, closed once and last first: by {@link #close}, or by a shutdown hook when
  * the process ends without it (Ctrl-C, SIGTERM, System.exit).
  *
- * <p>Each thing gets {@value #STEP_TIMEOUT_MS} ms to close; then the next one is closed beside it, so
- * one that hangs cannot keep the others open. Something added while closing has begun is closed at
- * once. Thread-safe; no lock is held while something is closed.
+ * <p>Each thing gets {@value #STEP_TIMEOUT_MS} ms to close; then the next one is closed beside it,
+ * so one that hangs cannot keep the others open. Something added while closing has begun is closed
+ * at once. Thread-safe; no lock is held while something is closed.
  */
 final class Teardown implements AutoCloseable {
   private static final Logger LOG = System.getLogger(Teardown.class.getName());

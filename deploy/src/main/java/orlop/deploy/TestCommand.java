@@ -19,6 +19,7 @@ final class TestCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     throw new CommandException(
-        "test was not started through the launcher", "run ./orlop test" + (quick ? " --quick" : ""));
+        "test was not started through the launcher",
+        "run ./orlop test" + (quick ? " --quick" : ""));
   }
 }

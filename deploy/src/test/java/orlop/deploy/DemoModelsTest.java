@@ -1,5 +1,6 @@
 package orlop.deploy;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -40,7 +41,11 @@ class DemoModelsTest {
     long beganNs = System.nanoTime();
     models = DemoModels.prepare(cache, lines::add);
     System.out.println(
-        models.size() + " models in " + (System.nanoTime() - beganNs) / 1_000_000 + " ms, " + lines);
+        models.size()
+            + " models in "
+            + (System.nanoTime() - beganNs) / 1_000_000
+            + " ms, "
+            + lines);
   }
 
   @Test
@@ -67,8 +72,9 @@ class DemoModelsTest {
         options.setIntraOpNumThreads(1);
         options.setInterOpNumThreads(1);
         try (var session = env.createSession(Files.readAllBytes(model.file()), options)) {
-          float[][] rows = data.get(model.dataset()).heldOut().rows();
-          assertArrayEquals(model.heldOutPredicted(), labels(env, session, model, rows), model.id());
+          float[][] rows = requireNonNull(data.get(model.dataset())).heldOut().rows();
+          assertArrayEquals(
+              model.heldOutPredicted(), labels(env, session, model, rows), model.id());
         }
       }
     }
