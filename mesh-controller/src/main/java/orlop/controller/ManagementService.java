@@ -22,13 +22,13 @@ import mmesh.SetVModelRequest;
 import mmesh.UnregisterModelRequest;
 import mmesh.UnregisterModelResponse;
 import mmesh.VModelStatusInfo;
+import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Router;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The management interface {@code mmesh.ModelMesh}; any pod serves it, over the same registry.
@@ -105,8 +105,7 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
   @Override
   public void getModelStatus(GetStatusRequest request, StreamObserver<ModelStatusInfo> response) {
     answer(
-        response,
-        () -> ModelStatus.of(registry.view(), required("modelId", request.getModelId())));
+        response, () -> ModelStatus.of(registry.view(), required("modelId", request.getModelId())));
   }
 
   @Override
@@ -171,8 +170,7 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
     required("modelInfo.type", info.getType());
     Model model;
     try {
-      model =
-          Model.of(modelId, info.getType(), info.getPath(), info.getKey(), clockMs.getAsLong());
+      model = Model.of(modelId, info.getType(), info.getPath(), info.getKey(), clockMs.getAsLong());
     } catch (IllegalArgumentException e) {
       throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
     }
@@ -244,10 +242,9 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
     }
     String active = old == null || request.getForce() ? target : old.activeModelId();
     if (old != null) {
-      autoDelete.retainAll(Set.of(active, target, old.activeModelId(), old.targetModelId()));
+      autoDelete.removeIf(id -> !id.equals(target) && !old.refersTo(id));
     }
-    String owner =
-        old != null && !old.owner().isEmpty() ? old.owner() : request.getOwner();
+    String owner = old != null && !old.owner().isEmpty() ? old.owner() : request.getOwner();
     return new Alias(request.getVModelId(), owner, active, target, autoDelete, "");
   }
 
@@ -351,7 +348,10 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
                     Status.UNAVAILABLE.withDescription(e.getMessage()).asRuntimeException());
               } catch (RuntimeException e) {
                 response.onError(
-                    Status.INTERNAL.withDescription(e.toString()).withCause(e).asRuntimeException());
+                    Status.INTERNAL
+                        .withDescription(e.toString())
+                        .withCause(e)
+                        .asRuntimeException());
               }
             });
   }

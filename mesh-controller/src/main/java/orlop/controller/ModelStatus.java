@@ -4,11 +4,11 @@ import java.util.LinkedHashSet;
 import java.util.Set;
 import mmesh.ModelStatusInfo;
 import mmesh.ModelStatusInfo.ModelCopyInfo;
+import mmesh.VModelStatusInfo;
 import orlop.placement.Alias;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.MeshView;
-import mmesh.VModelStatusInfo;
 
 /** What the view says of a model or an alias, in the words of the management interface. Pure. */
 final class ModelStatus {

@@ -22,8 +22,8 @@ import orlop.registry.RegistryException;
 /**
  * Plans while this candidate leads: every interval it hands the view and the demand to the {@link
  * Planner} and carries its changes out. One planning thread; each change runs on a virtual thread
- * of its own, and a change whose twin is still running is left out, so a slow pod delays nobody
- * and the changes in flight are bounded by those of one plan for each pod.
+ * of its own, and a change whose twin is still running is left out, so a slow pod delays nobody and
+ * the changes in flight are bounded by those of one plan for each pod.
  *
  * <p>Without a leader requests, misses, loads and evictions go on; only planning waits.
  */
@@ -112,10 +112,10 @@ final class PlanningLoop implements AutoCloseable {
     LOG.log(Level.DEBUG, "{0}", change);
     MeshView view = registry.view();
     switch (change) {
-      case Change.LoadCopy(String modelId, String podId, String why) -> {
+      case Change.LoadCopy(String modelId, String podId, long lastUsedMs, String why) -> {
         Pod pod = view.pod(podId);
         if (pod != null) {
-          pods.load(pod, modelId, true, clockMs.getAsLong());
+          pods.load(pod, modelId, true, lastUsedMs);
         }
       }
       case Change.UnloadCopy(String modelId, String podId, String why) -> {

@@ -1,0 +1,116 @@
+package orlop.controller;
+
+import io.grpc.Server;
+import io.grpc.Status;
+import io.grpc.netty.NettyServerBuilder;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import orlop.api.DemandReport;
+import orlop.api.LoadRequest;
+import orlop.api.LoadResponse;
+import orlop.api.PodControlGrpc;
+import orlop.api.UnloadRequest;
+import orlop.api.UnloadResponse;
+import orlop.api.WatchDemandRequest;
+import orlop.placement.CopyState;
+import orlop.placement.Memory;
+import orlop.placement.Pod;
+import orlop.registry.PodSession;
+import orlop.registry.Registry;
+import orlop.registry.RegistryException;
+
+/** A pod that loads at once what it is asked to, over a real socket, and publishes it. */
+final class FakePod extends PodControlGrpc.PodControlImplBase implements AutoCloseable {
+  final String id;
+  final List<String> loads = new CopyOnWriteArrayList<>();
+  final List<String> unloads = new CopyOnWriteArrayList<>();
+
+  /** Models whose load fails, and why. */
+  final Map<String, String> broken = new ConcurrentHashMap<>();
+
+  private final List<StreamObserver<DemandReport>> watchers = new CopyOnWriteArrayList<>();
+  private final Server server;
+  private final PodSession session;
+
+  FakePod(String id, Registry registry) throws IOException, RegistryException {
+    this.id = id;
+    server =
+        NettyServerBuilder.forAddress(new InetSocketAddress("127.0.0.1", 0))
+            .addService(this)
+            .build()
+            .start();
+    session =
+        registry.join(
+            new Pod(
+                id,
+                "127.0.0.1:" + server.getPort(),
+                "",
+                Set.of(),
+                Memory.ram(1 << 20),
+                Memory.NONE,
+                0,
+                0,
+                false,
+                1,
+                "test"));
+  }
+
+  @Override
+  public void load(LoadRequest request, StreamObserver<LoadResponse> response) {
+    loads.add(request.getModelId());
+    String cause = broken.get(request.getModelId());
+    if (cause != null) {
+      session.publish(
+          request.getModelId(), new CopyState.FailedToLoad(cause, Long.MAX_VALUE), 1_000);
+      response.onError(Status.FAILED_PRECONDITION.withDescription(cause).asRuntimeException());
+      return;
+    }
+    session.publish(request.getModelId(), new CopyState.Loaded(Memory.ram(1_000), 5), 1_000);
+    response.onNext(LoadResponse.getDefaultInstance());
+    response.onCompleted();
+  }
+
+  @Override
+  public void unload(UnloadRequest request, StreamObserver<UnloadResponse> response) {
+    unloads.add(request.getModelId());
+    session.withdraw(request.getModelId());
+    response.onNext(UnloadResponse.getDefaultInstance());
+    response.onCompleted();
+  }
+
+  @Override
+  public void watchDemand(WatchDemandRequest request, StreamObserver<DemandReport> response) {
+    watchers.add(response);
+    response.onNext(DemandReport.newBuilder().setPodId(id).build());
+  }
+
+  boolean watched() {
+    return !watchers.isEmpty();
+  }
+
+  void report(String modelId, long calls, long lastUsedMs) {
+    watchers.forEach(
+        watcher ->
+            watcher.onNext(
+                DemandReport.newBuilder()
+                    .setPodId(id)
+                    .addModels(
+                        DemandReport.ModelDemand.newBuilder()
+                            .setModelId(modelId)
+                            .setCalls(calls)
+                            .setLastUsedMs(lastUsedMs))
+                    .build()));
+  }
+
+  @Override
+  public void close() {
+    session.close();
+    server.shutdownNow();
+  }
+}

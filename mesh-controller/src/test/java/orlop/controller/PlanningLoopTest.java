@@ -1,0 +1,105 @@
+package orlop.controller;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import orlop.api.DemandReport;
+import orlop.placement.Demand;
+import orlop.placement.Model;
+import orlop.placement.Placer;
+import orlop.placement.Planner;
+import orlop.registry.LocalRegistry;
+
+/** What the leader does with plans and with demand, over real sockets. */
+final class PlanningLoopTest {
+  private final LocalRegistry registry = new LocalRegistry();
+
+  @AfterEach
+  void close() {
+    registry.close();
+  }
+
+  @Test
+  void loadsTheCopiesThatAModelAsksFor() throws Exception {
+    try (FakePod one = new FakePod("pod-1", registry);
+        FakePod two = new FakePod("pod-2", registry);
+        Controller controller = start("a")) {
+      registry.createModel(new Model("m", "onnx", "p", "", 0, 2, 0, Set.of(), Set.of(), 0));
+      Await.until(
+          "two copies",
+          () -> registry.view().copies("m").stream().filter(c -> c.isLoaded()).count() == 2);
+      assertEquals(1, one.loads.size());
+      assertEquals(1, two.loads.size());
+      assertTrue(controller.leading());
+    }
+  }
+
+  @Test
+  void oneOfTwoControllersPlansAndTheOtherTakesOver() {
+    Controller first = start("a");
+    try (Controller second = start("b")) {
+      Await.until("one leads", () -> first.leading() || second.leading());
+      assertFalse(first.leading() && second.leading());
+      first.close();
+      Await.until("the other took over", second::leading);
+    }
+  }
+
+  @Test
+  void hearsDemandFromEveryPod() throws Exception {
+    try (FakePod pod = new FakePod("pod-1", registry);
+        PodCalls calls = new PodCalls(ControllerConfig.defaults("x"));
+        Demands demands = new Demands(calls, 100, System::currentTimeMillis)) {
+      demands.follow(registry.view());
+      Await.until("the stream is open", pod::watched);
+      pod.report("m", 30, 1_234);
+      Await.until("the report arrived", () -> demands.snapshot().uses().containsKey("m"));
+      Demand.Use use = use(demands);
+      assertEquals(1_234, use.lastUsedMs());
+      assertEquals(30, use.callsPerMinute(), 1);
+    }
+  }
+
+  @Test
+  void demandDecaysIsSteadyOnlyWhileCalledEveryMinuteAndIsForgotten() {
+    long[] nowMs = {1_000_000};
+    try (PodCalls calls = new PodCalls(ControllerConfig.defaults("x"));
+        Demands demands = new Demands(calls, 100, () -> nowMs[0])) {
+      demands.add(report("m", 60));
+      for (int i = 0; i < 5; i++) {
+        nowMs[0] += 30_000;
+        demands.add(report("m", 30));
+      }
+      Demand.Use steady = use(demands);
+      assertEquals(1_000_000, steady.steadySinceMs());
+      nowMs[0] += 120_000;
+      Demand.Use idle = use(demands);
+      assertEquals(0, idle.steadySinceMs());
+      assertTrue(idle.callsPerMinute() < 0.2 * steady.callsPerMinute());
+      nowMs[0] += 3_600_001;
+      assertTrue(demands.snapshot().uses().isEmpty());
+    }
+  }
+
+  private static DemandReport report(String modelId, long calls) {
+    return DemandReport.newBuilder()
+        .addModels(DemandReport.ModelDemand.newBuilder().setModelId(modelId).setCalls(calls))
+        .build();
+  }
+
+  private static Demand.Use use(Demands demands) {
+    return demands.snapshot().uses().getOrDefault("m", new Demand.Use(-1, -1, -1));
+  }
+
+  private Controller start(String id) {
+    return Controller.start(
+        new ControllerConfig(id, 100, 100, 5_000, 5_000),
+        registry,
+        new Planner(Planner.Config.defaults(), new Placer()),
+        System::currentTimeMillis);
+  }
+}
