@@ -140,8 +140,8 @@ final class ModelLocationTest {
     Files.writeString(temp.resolve("bad"), "{\"secret\":\"secret-text\"");
     IllegalArgumentException e =
         assertThrows(IllegalArgumentException.class, () -> StorageConfig.readDirectory(temp));
-    assertTrue(e.getMessage().contains("'bad' is not JSON"), e.getMessage());
-    assertFalse(e.getMessage().contains("secret-text"), e.getMessage());
+    assertTrue(String.valueOf(e.getMessage()).contains("'bad' is not JSON"), e.getMessage());
+    assertFalse(String.valueOf(e.getMessage()).contains("secret-text"), e.getMessage());
   }
 
   @Test

@@ -194,6 +194,6 @@ final class SharingTest {
   @Test
   void oneCacheDirectoryBelongsToOnePuller() {
     IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> puller(1_000));
-    assertTrue(e.getMessage().contains("another puller uses it"), e.getMessage());
+    assertTrue(String.valueOf(e.getMessage()).contains("another puller uses it"), e.getMessage());
   }
 }
