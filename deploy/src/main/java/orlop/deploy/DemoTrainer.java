@@ -6,7 +6,9 @@ import ai.onnx.proto.OnnxMl.NodeProto;
 import ai.onnx.proto.OnnxMl.TensorProto;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import java.util.zip.CRC32;
 import org.jspecify.annotations.Nullable;
 import org.tribuo.Example;
@@ -38,10 +40,14 @@ final class DemoTrainer {
 
   private static final double MIN_MARGIN = 1e-3;
   private static final int SAMPLES = 50;
-  private static final int EPOCHS = 12;
+  private static final int EPOCHS = 8;
   private static final int MINIBATCH = 4;
   private static final double LEARNING_RATE = 0.2;
   private static final String STANDARDISED = "standardised";
+
+  /** Tribuo orders features by name; padded numbers keep the order of the columns. */
+  private static final String[] NAMES =
+      IntStream.range(0, 1000).mapToObj("f%03d"::formatted).toArray(String[]::new);
 
   private static final LabelFactory LABELS = new LabelFactory();
 
@@ -140,15 +146,12 @@ final class DemoTrainer {
     return recipe.only() == null ? dataset.classes().size() : 2;
   }
 
-  /** Tribuo orders features by name; padded numbers keep the order of the columns. */
   private static Example<Label> example(String label, float[] standardised) {
-    var names = new String[standardised.length];
     var values = new double[standardised.length];
     for (int i = 0; i < values.length; i++) {
-      names[i] = "f%03d".formatted(i);
       values[i] = standardised[i];
     }
-    return new ArrayExample<>(new Label(label), names, values);
+    return new ArrayExample<>(new Label(label), Arrays.copyOf(NAMES, values.length), values);
   }
 
   /** Tribuo's graph with {@code (input - mean) / deviation} before it, and without dates in it. */

@@ -216,6 +216,18 @@ class LauncherTest {
 
   @Test
   void firstStartsAtTheSameTimeBuildOnce() throws Exception {
+    startTogether(bin + ":/usr/bin:/bin");
+  }
+
+  @Test
+  void firstStartsAtTheSameTimeBuildOnceWithoutFlockToo() throws Exception {
+    String path = bin + ":" + toolsWithoutJava();
+    Files.deleteIfExists(dir.resolve("tools/flock"));
+    startTogether(path);
+    assertFalse(Files.exists(root.resolve(".orlop/lock.d")));
+  }
+
+  private void startTogether(String path) throws Exception {
     Path gate = dir.resolve("gate");
     maven(
         """
@@ -229,7 +241,7 @@ class LauncherTest {
     try {
       for (int i = 0; i < 4; i++) {
         started.add(
-            launcher("n" + i)
+            launcherOn(path, "n" + i)
                 .redirectOutput(dir.resolve("out" + i).toFile())
                 .redirectError(dir.resolve("err" + i).toFile())
                 .start());
