@@ -1,0 +1,38 @@
+package orlop.runtime;
+
+import inference.ModelInferRequest;
+import inference.ModelInferResponse;
+import inference.ModelMetadataResponse;
+
+/**
+ * One model in memory, ready to run. Thread-safe: any number of threads may infer at once.
+ *
+ * <p>To close it after the last inference is the caller's duty. An inference that begins after the
+ * close is refused with {@link InferenceException.Code#INTERNAL}; one that is running when the
+ * model is closed is allowed to finish, and the memory is given back when it has.
+ */
+public interface LoadedModel extends AutoCloseable {
+
+  /** Names, datatypes and shapes of the tensors, -1 for a dimension of any size. */
+  ModelMetadataResponse metadata();
+
+  /** Estimated resident bytes of the loaded model, without the working memory of inferences. */
+  long sizeBytes();
+
+  /**
+   * Runs the model on the calling thread.
+   *
+   * <p>The response repeats model name, version and id of the request. Inputs that came raw are
+   * answered raw, typed ones typed, except that one FP16 or BF16 output makes the whole response
+   * raw, because typed contents cannot carry them.
+   *
+   * @param cancellation lets another thread stop the run; {@link Cancellation#NEVER} when nobody
+   *     will
+   */
+  ModelInferResponse infer(ModelInferRequest request, Cancellation cancellation)
+      throws InferenceException;
+
+  /** Gives the memory back. Idempotent; see the type for inferences that are running. */
+  @Override
+  void close();
+}

@@ -1,0 +1,274 @@
+package orlop.runtime;
+
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtEnvironment.ThreadingOptions;
+import ai.onnxruntime.OrtException;
+import ai.onnxruntime.OrtLoggingLevel;
+import ai.onnxruntime.OrtSession;
+import ai.onnxruntime.OrtSession.SessionOptions;
+import ai.onnxruntime.OrtSession.SessionOptions.OptLevel;
+import com.google.protobuf.InvalidProtocolBufferException;
+import java.io.IOException;
+import java.lang.System.Logger.Level;
+import java.nio.ByteOrder;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+import orlop.runtime.ModelLoadException.Reason;
+
+/**
+ * ONNX models, run in this process by ONNX Runtime, on the CPU or on one NVIDIA GPU. Thread-safe.
+ *
+ * <p>The engine is set for many small models side by side: one thread pool for all, no spinning, no
+ * memory arena and no memory pattern per session (DESIGN.md has the figures).
+ */
+public final class OnnxRuntime implements ModelRuntime {
+  private static final System.Logger LOG = System.getLogger(OnnxRuntime.class.getName());
+
+  /** Below this, a model is loaded with the basic optimisations only: 90 KB become 57. */
+  private static final long TINY_MODEL_BYTES = 1 << 20;
+
+  private static final Object ENVIRONMENT_LOCK = new Object();
+  private static @Nullable OrtEnvironment sharedEnvironment;
+  private static int sharedThreads;
+
+  private final RuntimeConfig config;
+  private final Engine engine;
+  private final boolean onGpu;
+
+  /**
+   * @throws IllegalStateException when the native engine does not start on this machine
+   */
+  public OnnxRuntime(RuntimeConfig config) {
+    this(config, config.gpu() ? Gpu.probe() : new Gpu.Absent("not asked for"));
+  }
+
+  OnnxRuntime(RuntimeConfig config, Gpu gpu) {
+    if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
+      throw new IllegalStateException("raw tensors are little-endian, this machine is not");
+    }
+    this.config = config;
+    try {
+      OrtEnvironment environment = environment(config.computeThreads());
+      try (SessionOptions options = options(OptLevel.BASIC_OPT)) {
+        this.engine =
+            new Engine(
+                environment,
+                new StringTensors(environment),
+                new UnsignedCast(environment, options),
+                new NativeHeap(config.trimIntervalMs()));
+      }
+    } catch (OrtException | LinkageError e) {
+      throw new IllegalStateException("ONNX Runtime does not start: " + e.getMessage(), e);
+    }
+    this.onGpu = config.gpu() && gpuWorks(gpu);
+  }
+
+  @Override
+  public String name() {
+    return onGpu ? "onnxruntime-gpu" : "onnxruntime";
+  }
+
+  @Override
+  public boolean supports(String modelType) {
+    String type = modelType.toLowerCase(Locale.ROOT);
+    return type.equals("onnx") || type.startsWith("onnx:");
+  }
+
+  @Override
+  public long predictSizeBytes(Path modelPath) throws IOException {
+    return OnnxFile.read(modelPath).residentBytes();
+  }
+
+  @Override
+  public LoadedModel load(String modelId, String modelType, Path modelPath)
+      throws ModelLoadException {
+    if (!supports(modelType)) {
+      throw new ModelLoadException(
+          Reason.BAD_MODEL,
+          "model '"
+              + modelId
+              + "': type '"
+              + modelType
+              + "' is not for "
+              + name()
+              + ", expected onnx or onnx:<version>",
+          null);
+    }
+    OnnxFile file = read(modelId, modelPath);
+    OptLevel level =
+        file.fileBytes() + file.weightBytes() < TINY_MODEL_BYTES
+            ? OptLevel.BASIC_OPT
+            : OptLevel.ALL_OPT;
+    OrtSession session = createSession(modelId, file, level);
+    try {
+      return OnnxModel.of(modelId, file, session, engine);
+    } catch (OrtException | ModelLoadException | RuntimeException e) {
+      closeQuietly(session);
+      throw e instanceof ModelLoadException refused
+          ? refused
+          : new ModelLoadException(
+              Reason.INTERNAL,
+              "model '" + modelId + "' at " + file.path() + ": " + e.getMessage(),
+              e);
+    }
+  }
+
+  @Override
+  public void close() {
+    engine.casts().close();
+  }
+
+  private static OnnxFile read(String modelId, Path modelPath) throws ModelLoadException {
+    String where = "model '" + modelId + "': ";
+    try {
+      return OnnxFile.read(modelPath);
+    } catch (NoSuchFileException e) {
+      String text = where + modelPath + ": " + OnnxFile.explain(e);
+      throw new ModelLoadException(Reason.NOT_FOUND, text, e);
+    } catch (InvalidProtocolBufferException e) {
+      throw new ModelLoadException(Reason.BAD_MODEL, where + e.getMessage(), e);
+    } catch (FileSystemException e) {
+      String text = where + e.getFile() + " cannot be read: " + OnnxFile.explain(e);
+      throw new ModelLoadException(Reason.INTERNAL, text, e);
+    } catch (IOException e) {
+      String text = where + modelPath + " cannot be read: " + e.getMessage();
+      throw new ModelLoadException(Reason.INTERNAL, text, e);
+    }
+  }
+
+  private OrtSession createSession(String modelId, OnnxFile file, OptLevel level)
+      throws ModelLoadException {
+    try (SessionOptions options = options(level)) {
+      if (onGpu) {
+        options.addCUDA(config.gpuDevice());
+      }
+      return engine.environment().createSession(file.path().toString(), options);
+    } catch (OrtException e) {
+      String text = "model '" + modelId + "' at " + file.path() + ": " + e.getMessage();
+      throw new ModelLoadException(reason(e), text, e);
+    }
+  }
+
+  /*
+   * The engine has a few precise codes and two that say little (FAIL, RUNTIME_EXCEPTION). Both
+   * come from a graph it cannot take far more often than from anything that a retry would cure.
+   */
+  private static Reason reason(OrtException e) {
+    if (isOutOfMemory(e)) {
+      return Reason.OUT_OF_MEMORY;
+    }
+    return switch (e.getCode()) {
+      case ORT_NO_SUCHFILE -> Reason.NOT_FOUND;
+      case ORT_ENGINE_ERROR,
+          ORT_EP_FAIL,
+          ORT_DEVICE_RESET,
+          ORT_JAVA_UNKNOWN,
+          ORT_OK,
+          ORT_MODEL_LOAD_CANCELED ->
+          Reason.INTERNAL;
+      case ORT_FAIL,
+          ORT_INVALID_ARGUMENT,
+          ORT_NO_MODEL,
+          ORT_RUNTIME_EXCEPTION,
+          ORT_INVALID_PROTOBUF,
+          ORT_MODEL_LOADED,
+          ORT_NOT_IMPLEMENTED,
+          ORT_INVALID_GRAPH,
+          ORT_MODEL_REQUIRES_COMPILATION,
+          ORT_NOT_FOUND ->
+          Reason.BAD_MODEL;
+    };
+  }
+
+  /** The engine has no code for it; these are the texts of its allocators. */
+  static boolean isOutOfMemory(OrtException e) {
+    String text = String.valueOf(e.getMessage());
+    return text.contains("bad_alloc")
+        || text.contains("bad allocation")
+        || text.contains("Failed to allocate memory")
+        || text.contains("Available memory of")
+        || text.contains("CUDA out of memory")
+        || text.contains("CUDA failure 2:");
+  }
+
+  private static SessionOptions options(OptLevel level) throws OrtException {
+    SessionOptions options = new SessionOptions();
+    try {
+      options.disablePerSessionThreads();
+      options.setCPUArenaAllocator(false);
+      options.setMemoryPatternOptimization(false);
+      options.setOptimizationLevel(level);
+      // Errors come back as exceptions; the engine would print them a second time.
+      options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
+      return options;
+    } catch (OrtException e) {
+      options.close();
+      throw e;
+    }
+  }
+
+  private boolean gpuWorks(Gpu gpu) {
+    String why =
+        switch (gpu) {
+          case Gpu.Absent absent -> absent.reason();
+          case Gpu.Present present when config.gpuDevice() >= present.devices().size() ->
+              "runtime.gpuDevice = "
+                  + config.gpuDevice()
+                  + ", but the machine has "
+                  + present.devices().size()
+                  + " device(s)";
+          case Gpu.Present present -> {
+            try (SessionOptions options = options(OptLevel.BASIC_OPT)) {
+              options.addCUDA(config.gpuDevice());
+              LOG.log(
+                  Level.INFO,
+                  "models run on GPU {0}: {1}",
+                  config.gpuDevice(),
+                  present.devices().get(config.gpuDevice()).name());
+              yield "";
+            } catch (OrtException | LinkageError e) {
+              yield "CUDA is not usable: " + e.getMessage();
+            }
+          }
+        };
+    if (!why.isEmpty()) {
+      LOG.log(Level.WARNING, "runtime.gpu is set, but models run on the CPU: {0}", why);
+    }
+    return why.isEmpty();
+  }
+
+  /** The engine allows one environment per process, and its first maker sets the thread pool. */
+  private static OrtEnvironment environment(int computeThreads) throws OrtException {
+    synchronized (ENVIRONMENT_LOCK) {
+      if (sharedEnvironment == null) {
+        try (ThreadingOptions threads = new ThreadingOptions()) {
+          threads.setGlobalIntraOpNumThreads(computeThreads);
+          threads.setGlobalInterOpNumThreads(1);
+          threads.setGlobalSpinControl(false);
+          sharedEnvironment =
+              OrtEnvironment.getEnvironment(
+                  OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, "orlop", threads);
+        }
+        sharedThreads = computeThreads;
+      } else if (sharedThreads != computeThreads) {
+        LOG.log(
+            Level.WARNING,
+            "runtime.computeThreads = {0} is not applied: this process computes with {1} already",
+            computeThreads,
+            sharedThreads);
+      }
+      return sharedEnvironment;
+    }
+  }
+
+  private static void closeQuietly(OrtSession session) {
+    try {
+      session.close();
+    } catch (OrtException e) {
+      LOG.log(Level.WARNING, "a refused model did not close: {0}", e.getMessage());
+    }
+  }
+}
