@@ -1,0 +1,30 @@
+package orlop.pod;
+
+import java.lang.System.Logger.Level;
+import orlop.placement.Model;
+import orlop.runtime.LoadedModel;
+
+/**
+ * What a slot holds: a model in memory and the files it came from.
+ *
+ * @param loadMs how long pull and load took
+ */
+record Held(Model model, LoadedModel loaded, ModelStore.Files files, long loadMs)
+    implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(Held.class.getName());
+
+  /** Frees the memory, then lets the files go. */
+  @Override
+  public void close() {
+    try {
+      loaded.close();
+    } finally {
+      try {
+        files.close();
+      } catch (RuntimeException e) {
+        // The memory is free, which is what unloading is about; the disk cache heals itself.
+        LOG.log(Level.WARNING, "files of model ''{0}'' stay on disk: {1}", model.id(), e);
+      }
+    }
+  }
+}

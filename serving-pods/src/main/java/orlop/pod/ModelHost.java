@@ -1,0 +1,226 @@
+package orlop.pod;
+
+import java.util.Map;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.BiConsumer;
+import org.jspecify.annotations.Nullable;
+import orlop.placement.Action;
+import orlop.placement.Event;
+import orlop.placement.EvictionPolicy;
+import orlop.placement.Model;
+import orlop.placement.Usage;
+import orlop.registry.PodSession;
+import orlop.registry.Registry;
+
+/**
+ * The models in this pod, as request threads see them: slots to pin, and a bounded queue of wishes
+ * that the {@link HostLoop} works off. Thread-safe; nothing here waits for a load.
+ */
+final class ModelHost implements AutoCloseable {
+  /** For {@link #want}: the use is a call, made now. */
+  static final long NOW = Long.MAX_VALUE;
+
+  private static final int QUEUE = 65_536;
+
+  /** Told once how the load it waits for ended, on a virtual thread. */
+  interface Waiter {
+    void ended(Action.Outcome outcome);
+  }
+
+  /** What the host thread is told. */
+  sealed interface Message {
+    record Want(Model model, long lastUsedNs, @Nullable Waiter waiter) implements Message {}
+
+    /** The store's answer; 0 bytes when it cannot tell. */
+    record Sized(String modelId, long bytes) implements Message {}
+
+    record Loaded(Held held) implements Message {}
+
+    record Happened(Event event) implements Message {}
+  }
+
+  private final PodConfig config;
+  private final Registry registry;
+  private final Loader loader;
+  private final EvictionPolicy policy;
+  private final Metrics metrics;
+  private final EpochClock clock;
+  private final BlockingQueue<Message> queue = new ArrayBlockingQueue<>(QUEUE);
+  private final Map<String, Slot<Held>> slots = new ConcurrentHashMap<>();
+  private final AtomicBoolean viewMoved = new AtomicBoolean();
+  private volatile boolean stopped;
+  private volatile boolean draining;
+  private volatile long usedBytes;
+  private @Nullable Thread thread;
+  private Registry.@Nullable Subscription subscription;
+
+  ModelHost(
+      PodConfig config,
+      Registry registry,
+      Loader loader,
+      EvictionPolicy policy,
+      Metrics metrics,
+      EpochClock clock) {
+    this.config = config;
+    this.registry = registry;
+    this.loader = loader;
+    this.policy = policy;
+    this.metrics = metrics;
+    this.clock = clock;
+  }
+
+  /** Starts the host thread. Wishes made before are carried out from now on. Once. */
+  void start(PodSession session, PodRecord record) {
+    subscription = registry.listen(view -> viewMoved.set(true));
+    HostLoop loop =
+        new HostLoop(this, config, registry, session, record, loader, policy, metrics, clock);
+    thread = Thread.ofPlatform().name("orlop-host-" + config.id()).daemon().start(loop);
+  }
+
+  /** The model's slot, pinned, when it is loaded; the caller must unpin it. */
+  @Nullable Slot<Held> pin(String modelId) {
+    Slot<Held> slot = slots.get(modelId);
+    return slot != null && slot.pin(clock.nowNs()) ? slot : null;
+  }
+
+  boolean isLoaded(String modelId) {
+    return slots.containsKey(modelId);
+  }
+
+  /**
+   * Asks for the model to be loaded here.
+   *
+   * @param lastUsedNs counts as its last use, nanoseconds since the epoch, or {@link #NOW}
+   * @param waiter null when nobody waits
+   * @return whether the wish was taken; false when too many are queued, or the host has stopped
+   */
+  boolean want(Model model, long lastUsedNs, @Nullable Waiter waiter) {
+    return !stopped && queue.offer(new Message.Want(model, lastUsedNs, waiter));
+  }
+
+  /** Lets the model go once no call uses it; false when too many wishes are queued. */
+  boolean letGo(String modelId) {
+    return !stopped && queue.offer(new Message.Happened(new Event.Unwanted(modelId)));
+  }
+
+  /** Nothing new is loaded from now on; what is loaded goes on serving. Idempotent. */
+  void drain() {
+    if (!draining) {
+      draining = true;
+      report(new Message.Happened(new Event.Draining()));
+    }
+  }
+
+  boolean draining() {
+    return draining;
+  }
+
+  /** Calls {@code sink} with every loaded model's id and slot, in no order. */
+  void each(BiConsumer<String, Slot<Held>> sink) {
+    slots.forEach(sink);
+  }
+
+  int loadedCount() {
+    return slots.size();
+  }
+
+  /** RAM taken by models that are loading, loaded or unloading; a moment old. */
+  long usedBytes() {
+    return usedBytes;
+  }
+
+  /**
+   * Ends the host thread, answers everybody who waits, and closes the models whose calls end within
+   * the time. A model that is still in use stays open: the process is about to end.
+   */
+  void close(long timeoutMs) {
+    stopped = true;
+    Thread running = thread;
+    if (running == null) {
+      return;
+    }
+    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
+    try {
+      running.join(Math.max(1_000, timeoutMs));
+      for (String id : slots.keySet()) {
+        Slot<Held> slot = slots.remove(id);
+        if (slot != null) {
+          slot.shut();
+          long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
+          if (slot.awaitEmpty(Math.max(0, leftMs))) {
+            slot.held().close();
+          }
+        }
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } finally {
+      if (subscription != null) {
+        subscription.close();
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    close(0);
+  }
+
+  // ---- for the host loop
+
+  BlockingQueue<Message> queue() {
+    return queue;
+  }
+
+  Map<String, Slot<Held>> slots() {
+    return slots;
+  }
+
+  boolean stopped() {
+    return stopped;
+  }
+
+  void used(long ramBytes) {
+    usedBytes = ramBytes;
+  }
+
+  /** Whether the registry had news since this was last asked. */
+  boolean viewMoved() {
+    return viewMoved.getAndSet(false);
+  }
+
+  /** Waits for room in the queue; false when the host has stopped. Never on the host thread. */
+  boolean report(Message message) {
+    try {
+      while (!stopped) {
+        if (queue.offer(message, 100, TimeUnit.MILLISECONDS)) {
+          return true;
+        }
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    return false;
+  }
+
+  /** What the cache may ask of the slots. */
+  Usage usage() {
+    return new Usage() {
+      @Override
+      public long lastUsedNs(String modelId) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot == null ? 0 : slot.lastUsedNs();
+      }
+
+      @Override
+      public boolean pinned(String modelId) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot != null && slot.pins() > 0;
+      }
+    };
+  }
+}

@@ -1,0 +1,53 @@
+package orlop.pod;
+
+import java.nio.file.Path;
+import java.util.Map;
+import orlop.placement.Model;
+import orlop.puller.ModelPuller;
+
+/** Where a pod gets the files of a model. Thread-safe; every call may block. */
+public interface ModelStore {
+
+  /** Brings the files to the local disk and holds them there until they are closed. */
+  Files pull(Model model) throws StoreException, InterruptedException;
+
+  /** The size of the files, without bringing them. */
+  long sizeBytes(Model model) throws StoreException, InterruptedException;
+
+  /** Growing counts for metrics, by name; the names never change. */
+  default Map<String, Long> counts() {
+    return Map.of();
+  }
+
+  /** The store that a puller brings models from; the puller stays its caller's to close. */
+  static ModelStore of(ModelPuller puller) {
+    return new PullerStore(puller);
+  }
+
+  /** Files of one model on the local disk. */
+  interface Files extends AutoCloseable {
+    Path path();
+
+    /** Lets the disk cache purge them. Idempotent. */
+    @Override
+    void close();
+  }
+
+  /** The files cannot be had; the message names what and where. */
+  final class StoreException extends Exception {
+    private static final long serialVersionUID = 1L;
+    private final boolean permanent;
+
+    /**
+     * @param permanent whether only a change of the model or of its store can help
+     */
+    public StoreException(boolean permanent, String message, Throwable cause) {
+      super(message, cause);
+      this.permanent = permanent;
+    }
+
+    public boolean permanent() {
+      return permanent;
+    }
+  }
+}

@@ -1,0 +1,290 @@
+package orlop.pod;
+
+import java.util.Set;
+import orlop.placement.Memory;
+
+/**
+ * Everything that a {@link ServingPod} can be told. Immutable; port 0 takes a free one.
+ *
+ * @param id unique in the mesh, a new one for each start of the process; 1 to 128 printable ASCII
+ *     characters without a slash
+ * @param host address to listen on; default {@code 0.0.0.0}
+ * @param advertisedAddress {@code host:port} by which other pods reach the gRPC front; empty takes
+ *     the loopback name and the real port, which suits pods of one machine
+ * @param grpcPort V2 gRPC and management; default 8033
+ * @param restPort V2 REST; default 8008
+ * @param probePort {@code /ready} and {@code /live}; default 8089
+ * @param metricsPort {@code /metrics}; default 2112
+ * @param zone failure domain, may be empty
+ * @param labels what models may require or prefer
+ * @param capacity memory that models may occupy
+ * @param headroom part of the capacity that is kept free for running inferences
+ * @param loadingConcurrency models loaded at the same time, 1 to 256; default 2
+ * @param computeThreads platform threads that run inferences, 1 to 1,024; default one per core
+ * @param computeQueue inferences that may wait for such a thread before the next is refused, 1 to
+ *     1,000,000; default 1,024
+ * @param maxInFlight calls accepted at the same time, those that wait for a load or for another pod
+ *     included, 1 to 1,000,000; default 20,000
+ * @param maxInFlightBytes bytes that the requests of those calls may hold, at least {@code
+ *     maxMessageBytes}; default a quarter of the heap
+ * @param maxMessageBytes largest message in either direction, 1 KiB to 1 GiB; default 16 MiB
+ * @param maxWaitMs longest that a call without a deadline waits for a load or for another pod, 1 to
+ *     3,600,000; default 300,000
+ * @param unloadWaitMs how long an unload waits for the calls that use the model before it is tried
+ *     again, 1 to 3,600,000; default 60,000
+ * @param suspectMs how long routing avoids a pod that could not be reached, 1 to 600,000; default
+ *     5,000
+ * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
+ *     3,600,000; default 30,000
+ * @param payloadHeaders names of the request headers that payload events may carry, in lower case
+ * @param version of the software, as it is told to clients and to other pods
+ */
+public record PodConfig(
+    String id,
+    String host,
+    String advertisedAddress,
+    int grpcPort,
+    int restPort,
+    int probePort,
+    int metricsPort,
+    String zone,
+    Set<String> labels,
+    Memory capacity,
+    Memory headroom,
+    int loadingConcurrency,
+    int computeThreads,
+    int computeQueue,
+    int maxInFlight,
+    long maxInFlightBytes,
+    int maxMessageBytes,
+    long maxWaitMs,
+    long unloadWaitMs,
+    long suspectMs,
+    long drainTimeoutMs,
+    Set<String> payloadHeaders,
+    String version) {
+
+  public PodConfig {
+    if (!id.matches("[!-.0-~]{1,128}")) {
+      throw new IllegalArgumentException(
+          "pod id is '" + id + "', allowed are 1 to 128 printable ASCII characters without '/'");
+    }
+    if (!advertisedAddress.isEmpty() && !advertisedAddress.matches(".+:[0-9]{1,5}")) {
+      throw new IllegalArgumentException(
+          "pod advertisedAddress is '" + advertisedAddress + "', expected host:port");
+    }
+    within("grpcPort", grpcPort, 0, 65_535);
+    within("restPort", restPort, 0, 65_535);
+    within("probePort", probePort, 0, 65_535);
+    within("metricsPort", metricsPort, 0, 65_535);
+    if (capacity.ramBytes() < 1) {
+      throw new IllegalArgumentException(
+          "pod capacity is " + capacity + ", expected at least 1 byte of RAM");
+    }
+    if (!headroom.fitsIn(capacity) || headroom.equals(capacity)) {
+      throw new IllegalArgumentException(
+          "pod headroom is " + headroom + ", allowed is less than the capacity " + capacity);
+    }
+    within("loadingConcurrency", loadingConcurrency, 1, 256);
+    within("computeThreads", computeThreads, 1, 1_024);
+    within("computeQueue", computeQueue, 1, 1_000_000);
+    within("maxInFlight", maxInFlight, 1, 1_000_000);
+    within("maxMessageBytes", maxMessageBytes, 1 << 10, 1 << 30);
+    within("maxInFlightBytes", maxInFlightBytes, maxMessageBytes, Long.MAX_VALUE);
+    within("maxWaitMs", maxWaitMs, 1, 3_600_000);
+    within("unloadWaitMs", unloadWaitMs, 1, 3_600_000);
+    within("suspectMs", suspectMs, 1, 600_000);
+    within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
+    labels = Set.copyOf(labels);
+    payloadHeaders = Set.copyOf(payloadHeaders);
+  }
+
+  /** Starts from the defaults; memory has none. */
+  public static Builder builder(String id, Memory capacity) {
+    return new Builder(id, capacity);
+  }
+
+  /** Starts from these values. */
+  public Builder toBuilder() {
+    Builder b = new Builder(id, capacity);
+    b.host = host;
+    b.advertisedAddress = advertisedAddress;
+    b.grpcPort = grpcPort;
+    b.restPort = restPort;
+    b.probePort = probePort;
+    b.metricsPort = metricsPort;
+    b.zone = zone;
+    b.labels = labels;
+    b.headroom = headroom;
+    b.loadingConcurrency = loadingConcurrency;
+    b.computeThreads = computeThreads;
+    b.computeQueue = computeQueue;
+    b.maxInFlight = maxInFlight;
+    b.maxInFlightBytes = maxInFlightBytes;
+    b.maxMessageBytes = maxMessageBytes;
+    b.maxWaitMs = maxWaitMs;
+    b.unloadWaitMs = unloadWaitMs;
+    b.suspectMs = suspectMs;
+    b.drainTimeoutMs = drainTimeoutMs;
+    b.payloadHeaders = payloadHeaders;
+    b.version = version;
+    return b;
+  }
+
+  private static void within(String key, long value, long least, long most) {
+    if (value < least || value > most) {
+      throw new IllegalArgumentException(
+          "pod " + key + " is " + value + ", allowed is " + least + " to " + most);
+    }
+  }
+
+  /** The values of a {@link PodConfig} to be, by name. Not thread-safe. */
+  public static final class Builder {
+    private final String id;
+    private final Memory capacity;
+    private String host = "0.0.0.0";
+    private String advertisedAddress = "";
+    private int grpcPort = 8033;
+    private int restPort = 8008;
+    private int probePort = 8089;
+    private int metricsPort = 2112;
+    private String zone = "";
+    private Set<String> labels = Set.of();
+    private Memory headroom = Memory.NONE;
+    private int loadingConcurrency = 2;
+    private int computeThreads = Runtime.getRuntime().availableProcessors();
+    private int computeQueue = 1_024;
+    private int maxInFlight = 20_000;
+    private long maxInFlightBytes = Math.max(64L << 20, Runtime.getRuntime().maxMemory() / 4);
+    private int maxMessageBytes = 16 << 20;
+    private long maxWaitMs = 300_000;
+    private long unloadWaitMs = 60_000;
+    private long suspectMs = 5_000;
+    private long drainTimeoutMs = 30_000;
+    private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
+    private String version = "0.1.0";
+
+    private Builder(String id, Memory capacity) {
+      this.id = id;
+      this.capacity = capacity;
+    }
+
+    public Builder host(String value) {
+      host = value;
+      return this;
+    }
+
+    public Builder advertisedAddress(String value) {
+      advertisedAddress = value;
+      return this;
+    }
+
+    /** The four ports, in the order gRPC, REST, probes, metrics. */
+    public Builder ports(int grpc, int rest, int probe, int metrics) {
+      grpcPort = grpc;
+      restPort = rest;
+      probePort = probe;
+      metricsPort = metrics;
+      return this;
+    }
+
+    public Builder zone(String value) {
+      zone = value;
+      return this;
+    }
+
+    public Builder labels(Set<String> value) {
+      labels = value;
+      return this;
+    }
+
+    public Builder headroom(Memory value) {
+      headroom = value;
+      return this;
+    }
+
+    public Builder loadingConcurrency(int value) {
+      loadingConcurrency = value;
+      return this;
+    }
+
+    /** Threads that run inferences, and how many inferences may wait for one. */
+    public Builder compute(int threads, int queue) {
+      computeThreads = threads;
+      computeQueue = queue;
+      return this;
+    }
+
+    /** Calls accepted at the same time, and the bytes that their requests may hold. */
+    public Builder inFlight(int calls, long bytes) {
+      maxInFlight = calls;
+      maxInFlightBytes = bytes;
+      return this;
+    }
+
+    public Builder maxMessageBytes(int value) {
+      maxMessageBytes = value;
+      return this;
+    }
+
+    public Builder maxWaitMs(long value) {
+      maxWaitMs = value;
+      return this;
+    }
+
+    public Builder unloadWaitMs(long value) {
+      unloadWaitMs = value;
+      return this;
+    }
+
+    public Builder suspectMs(long value) {
+      suspectMs = value;
+      return this;
+    }
+
+    public Builder drainTimeoutMs(long value) {
+      drainTimeoutMs = value;
+      return this;
+    }
+
+    public Builder payloadHeaders(Set<String> value) {
+      payloadHeaders = value;
+      return this;
+    }
+
+    public Builder version(String value) {
+      version = value;
+      return this;
+    }
+
+    /**
+     * @throws IllegalArgumentException naming the key, its value and what is allowed
+     */
+    public PodConfig build() {
+      return new PodConfig(
+          id,
+          host,
+          advertisedAddress,
+          grpcPort,
+          restPort,
+          probePort,
+          metricsPort,
+          zone,
+          labels,
+          capacity,
+          headroom,
+          loadingConcurrency,
+          computeThreads,
+          computeQueue,
+          maxInFlight,
+          maxInFlightBytes,
+          maxMessageBytes,
+          maxWaitMs,
+          unloadWaitMs,
+          suspectMs,
+          drainTimeoutMs,
+          payloadHeaders,
+          version);
+    }
+  }
+}

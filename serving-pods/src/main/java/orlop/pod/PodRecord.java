@@ -1,0 +1,68 @@
+package orlop.pod;
+
+import orlop.placement.Memory;
+import orlop.placement.ModelCache;
+import orlop.placement.Pod;
+import orlop.registry.PodSession;
+
+/**
+ * What this pod says of itself to the mesh, said again when it has changed enough to matter and at
+ * most once a second; draining is said at once. Owned by the host thread.
+ */
+final class PodRecord {
+  private static final long LEAST_PAUSE_NS = 1_000_000_000;
+  private static final long OLDEST_USE_STEP_MS = 10_000;
+
+  private final Pod initial;
+  private Pod said;
+  private long lastLookNs;
+
+  /**
+   * @param initial the record with which the pod joined
+   */
+  PodRecord(Pod initial) {
+    this.initial = initial;
+    this.said = initial;
+  }
+
+  Pod initial() {
+    return initial;
+  }
+
+  void publish(PodSession session, ModelCache cache, boolean draining, long nowNs) {
+    boolean urgent = draining != said.draining();
+    if (!urgent && nowNs - lastLookNs < LEAST_PAUSE_NS) {
+      return;
+    }
+    lastLookNs = nowNs;
+    Pod now = record(cache, draining);
+    if (urgent || matters(now)) {
+      session.publish(now);
+      said = now;
+    }
+  }
+
+  private Pod record(ModelCache cache, boolean draining) {
+    return new Pod(
+        initial.id(),
+        initial.address(),
+        initial.zone(),
+        initial.labels(),
+        initial.capacity(),
+        cache.used(),
+        cache.loadsQueued(),
+        cache.oldestUseNs() / 1_000_000,
+        draining,
+        initial.startedMs(),
+        initial.version());
+  }
+
+  private boolean matters(Pod now) {
+    Memory step = new Memory(now.capacity().ramBytes() / 100, now.capacity().vramBytes() / 100);
+    return !now.used().minus(said.used()).fitsIn(step)
+        || !said.used().minus(now.used()).fitsIn(step)
+        || now.used().equals(Memory.NONE) != said.used().equals(Memory.NONE)
+        || now.loadsQueued() != said.loadsQueued()
+        || Math.abs(now.oldestUseMs() - said.oldestUseMs()) >= OLDEST_USE_STEP_MS;
+  }
+}

@@ -1,0 +1,75 @@
+package orlop.pod;
+
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import orlop.placement.Model;
+import orlop.puller.ModelLocation;
+import orlop.puller.ModelPuller;
+import orlop.puller.PullException;
+import orlop.puller.PullStats;
+import orlop.puller.Pulled;
+
+/** The store behind a {@link ModelPuller}. Thread-safe. */
+final class PullerStore implements ModelStore {
+  private final ModelPuller puller;
+
+  PullerStore(ModelPuller puller) {
+    this.puller = puller;
+  }
+
+  @Override
+  public Files pull(Model model) throws StoreException, InterruptedException {
+    try {
+      return new PulledFiles(puller.pull(ModelLocation.parse(model.path(), model.key())));
+    } catch (PullException e) {
+      throw refused(e);
+    }
+  }
+
+  @Override
+  public long sizeBytes(Model model) throws StoreException {
+    try {
+      return puller.sizeBytes(ModelLocation.parse(model.path(), model.key()));
+    } catch (PullException e) {
+      throw refused(e);
+    }
+  }
+
+  @Override
+  public Map<String, Long> counts() {
+    PullStats stats = puller.stats();
+    Map<String, Long> counts = new LinkedHashMap<>();
+    counts.put("hits", stats.hits());
+    counts.put("misses", stats.misses());
+    counts.put("joined", stats.joined());
+    counts.put("stale", stats.stale());
+    counts.put("retries", stats.retries());
+    counts.put("failures", stats.failures());
+    counts.put("bytes", stats.bytesPulled());
+    counts.put("purged", stats.purged());
+    return counts;
+  }
+
+  /** What is missing or forbidden now may be put right at the store, without a new registration. */
+  private static StoreException refused(PullException e) {
+    boolean permanent =
+        switch (e.kind()) {
+          case BAD_LOCATION -> true;
+          case NOT_FOUND, FORBIDDEN, NO_SPACE, TRANSIENT, CORRUPT -> false;
+        };
+    return new StoreException(permanent, String.valueOf(e.getMessage()), e);
+  }
+
+  private record PulledFiles(Pulled pulled) implements Files {
+    @Override
+    public Path path() {
+      return pulled.path();
+    }
+
+    @Override
+    public void close() {
+      pulled.close();
+    }
+  }
+}

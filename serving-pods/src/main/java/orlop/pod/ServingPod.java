@@ -1,0 +1,304 @@
+package orlop.pod;
+
+import io.grpc.BindableService;
+import io.grpc.Metadata;
+import io.grpc.Server;
+import io.grpc.ServerCall;
+import io.grpc.ServerCallExecutorSupplier;
+import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
+import io.grpc.netty.NettyServerBuilder;
+import io.grpc.protobuf.services.HealthStatusManager;
+import io.grpc.protobuf.services.ProtoReflectionServiceV1;
+import java.io.IOException;
+import java.lang.System.Logger.Level;
+import java.net.InetSocketAddress;
+import java.util.List;
+import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import orlop.payload.PayloadLog;
+import orlop.placement.EvictionPolicy;
+import orlop.placement.Memory;
+import orlop.placement.Placer;
+import orlop.placement.Pod;
+import orlop.placement.Router;
+import orlop.registry.PodSession;
+import orlop.registry.Registry;
+import orlop.registry.RegistryException;
+import orlop.runtime.ModelRuntime;
+
+/**
+ * A running pod: its fronts, its models and its place in the mesh. Thread-safe.
+ *
+ * <p>It owns what it starts. Registry, store, runtimes and payload log belong to the caller, who
+ * closes them after the pod.
+ */
+public final class ServingPod implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(ServingPod.class.getName());
+  private static final String INFERENCE = Op.INFER.method.getServiceName();
+
+  private final PodConfig config;
+  private final Metrics metrics = new Metrics();
+  private final EpochClock clock = new EpochClock();
+  private final Loader loader;
+  private final ModelHost host;
+  private final Forwarder forwarder;
+  private final Dispatcher dispatcher;
+  private final HealthStatusManager health = new HealthStatusManager();
+  private final ExecutorService waiting = Executors.newVirtualThreadPerTaskExecutor();
+  private final Server server;
+  private final RestFront rest;
+  private final Pages pages;
+  private final PodSession session;
+  private final Registry.Subscription watching;
+  private final String address;
+  private final AtomicBoolean closed = new AtomicBoolean();
+  private volatile boolean ready;
+
+  /**
+   * Starts a pod and lets it join the mesh.
+   *
+   * @param more services for the same gRPC server, such as the management API; their calls run on
+   *     virtual threads
+   * @throws IOException when a port cannot be opened; the message names it
+   * @throws RegistryException when the pod cannot join
+   */
+  public static ServingPod start(
+      PodConfig config,
+      Registry registry,
+      ModelStore store,
+      List<ModelRuntime> runtimes,
+      PayloadLog payloads,
+      List<BindableService> more)
+      throws IOException, RegistryException {
+    return new ServingPod(config, registry, store, runtimes, payloads, more);
+  }
+
+  private ServingPod(
+      PodConfig config,
+      Registry registry,
+      ModelStore store,
+      List<ModelRuntime> runtimes,
+      PayloadLog payloads,
+      List<BindableService> more)
+      throws IOException, RegistryException {
+    this.config = config;
+    loader = new Loader(store, runtimes, config.loadingConcurrency());
+    host = new ModelHost(config, registry, loader, EvictionPolicy.LRU, metrics, clock);
+    forwarder = new Forwarder(config.maxMessageBytes());
+    PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
+    Router router = new Router(new Placer());
+    dispatcher =
+        new Dispatcher(config, registry, router, host, forwarder, tap, metrics, clock);
+    Front front = new Front(dispatcher, () -> ready);
+    Undo undo = new Undo();
+    undo.add(loader).add(dispatcher).add(forwarder).add(waiting::shutdownNow);
+    try {
+      server = grpc(front, more);
+      undo.add(server::shutdownNow);
+      rest = new RestFront(config, front, dispatcher);
+      undo.add(rest);
+      pages = new Pages(config, () -> ready, metrics);
+      undo.add(pages);
+      address =
+          config.advertisedAddress().isEmpty()
+              ? "localhost:" + server.getPort()
+              : config.advertisedAddress();
+      Pod self = self();
+      session = registry.join(self);
+      host.start(session, new PodRecord(self));
+    } catch (IOException | RegistryException | RuntimeException e) {
+      undo.all();
+      throw e;
+    }
+    watching = registry.listen(forwarder::keepOnly);
+    gauges(store, payloads);
+    ready = true;
+    health.setStatus("", ServingStatus.SERVING);
+    health.setStatus(INFERENCE, ServingStatus.SERVING);
+    LOG.log(
+        Level.INFO,
+        "pod ''{0}'' serves at {1} (gRPC), REST {2}, probes {3}, metrics {4}, capacity {5} MiB",
+        config.id(),
+        address,
+        String.valueOf(restPort()),
+        String.valueOf(probePort()),
+        String.valueOf(metricsPort()),
+        String.valueOf(config.capacity().ramBytes() >> 20));
+  }
+
+  private Server grpc(Front front, List<BindableService> more) throws IOException {
+    NettyServerBuilder builder =
+        NettyServerBuilder.forAddress(new InetSocketAddress(config.host(), config.grpcPort()))
+            .callExecutor(new ByService())
+            .maxInboundMessageSize(config.maxMessageBytes())
+            .permitKeepAliveTime(5, TimeUnit.SECONDS)
+            .permitKeepAliveWithoutCalls(true)
+            .addService(front.service())
+            .addService(new ControlService(dispatcher, this::drain))
+            .addService(health.getHealthService())
+            .addService(ProtoReflectionServiceV1.newInstance());
+    more.forEach(builder::addService);
+    try {
+      return builder.build().start();
+    } catch (IOException e) {
+      throw new IOException(
+          "cannot listen on %s:%d (grpcPort): %s"
+              .formatted(config.host(), config.grpcPort(), e.getMessage()),
+          e);
+    }
+  }
+
+  /** Inference stays on the event loop, which it never holds; the rest may block. */
+  private final class ByService implements ServerCallExecutorSupplier {
+    @Override
+    public <Q, A> Executor getExecutor(ServerCall<Q, A> call, Metadata headers) {
+      return INFERENCE.equals(call.getMethodDescriptor().getServiceName()) ? Runnable::run : waiting;
+    }
+  }
+
+  private Pod self() {
+    return new Pod(
+        config.id(),
+        address,
+        config.zone(),
+        config.labels(),
+        config.capacity().minus(config.headroom()),
+        Memory.NONE,
+        0,
+        0,
+        false,
+        clock.nowMs(),
+        config.version());
+  }
+
+  private void gauges(ModelStore store, PayloadLog payloads) {
+    for (String name : store.counts().keySet()) {
+      metrics.count(
+          "orlop_pull_" + name,
+          "Model puller: " + name,
+          () -> store.counts().getOrDefault(name, 0L));
+    }
+    long capacityBytes = config.capacity().minus(config.headroom()).ramBytes();
+    metrics.gauge(
+        "modelmesh_instance_capacity_bytes",
+        "Memory that models may occupy",
+        () -> capacityBytes);
+    metrics.gauge(
+        "modelmesh_instance_used_bytes",
+        "Memory taken by models that are loading, loaded or unloading",
+        host::usedBytes);
+    metrics.gauge(
+        "modelmesh_instance_models", "Models loaded in this pod", host::loadedCount);
+    metrics.gauge("orlop_calls_in_flight", "Calls accepted and not answered", dispatcher::inFlight);
+    metrics.gauge(
+        "orlop_compute_queue",
+        "Inferences that wait for a compute thread",
+        () -> dispatcher.compute.getQueue().size());
+    metrics.payloads(payloads::counters);
+  }
+
+  public String id() {
+    return config.id();
+  }
+
+  /** {@code host:port} of the gRPC front, as other pods reach it. */
+  public String address() {
+    return address;
+  }
+
+  public int grpcPort() {
+    return server.getPort();
+  }
+
+  public int restPort() {
+    return rest.port();
+  }
+
+  public int probePort() {
+    return pages.probePort();
+  }
+
+  public int metricsPort() {
+    return pages.metricsPort();
+  }
+
+  /** What this pod did since it started. */
+  public PodStats stats() {
+    return metrics.stats();
+  }
+
+  /** Models that can be called here now. */
+  public int loadedModels() {
+    return host.loadedCount();
+  }
+
+  /**
+   * Announces that this pod goes: it loads nothing new and other pods stop choosing it; what is
+   * loaded serves on. Idempotent; returns at once.
+   */
+  public void drain() {
+    ready = false;
+    health.setStatus("", ServingStatus.NOT_SERVING);
+    health.setStatus(INFERENCE, ServingStatus.NOT_SERVING);
+    host.drain();
+  }
+
+  /**
+   * Drains, waits for the calls in flight for at most {@code drainTimeoutMs}, leaves the mesh and
+   * stops. Idempotent.
+   */
+  @Override
+  public void close() {
+    if (!closed.compareAndSet(false, true)) {
+      return;
+    }
+    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(config.drainTimeoutMs());
+    drain();
+    try {
+      session.flush(Math.min(1_000, config.drainTimeoutMs()));
+      // The registry forgets this pod first, so that no new call is sent into a closing server.
+      session.close();
+      server.shutdown();
+      rest.stop(leftMs(deadlineNs));
+      if (!server.awaitTermination(leftMs(deadlineNs), TimeUnit.MILLISECONDS)) {
+        LOG.log(
+            Level.WARNING,
+            "pod ''{0}'' ends with {1} calls in flight after {2} ms",
+            config.id(),
+            dispatcher.inFlight(),
+            config.drainTimeoutMs());
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } finally {
+      stop(leftMs(deadlineNs));
+    }
+  }
+
+  /** Ends without a word to anybody, as a crash would: the registry still believes in it. */
+  void crash() {
+    if (closed.compareAndSet(false, true)) {
+      server.shutdownNow();
+      stop(0);
+    }
+  }
+
+  private void stop(long leftMs) {
+    server.shutdownNow();
+    watching.close();
+    rest.close();
+    pages.close();
+    dispatcher.close();
+    host.close(leftMs);
+    forwarder.close();
+    loader.close();
+    waiting.shutdownNow();
+  }
+
+  private static long leftMs(long deadlineNs) {
+    return Math.max(0, TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime()));
+  }
+}

@@ -1,0 +1,116 @@
+package orlop.pod;
+
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A loaded thing, the calls that use it now, and when it was last used. Lock-free.
+ *
+ * <p>Request threads {@link #pin} before use and {@link #unpin} after; the one who unloads {@link
+ * #shut}s it and then waits for the last pin. No pin succeeds after {@code shut} has returned, and
+ * what a pin guards is not closed before its unpin.
+ *
+ * @param <T> what is held
+ */
+final class Slot<T> {
+  /*
+   * state: bit 31 is set when shut, the bits below count pins. One atomic word, so "shut and
+   * nobody inside" is a single value that exactly one thread brings about: the last unpin, or the
+   * shut itself when nobody was inside.
+   */
+  private static final int SHUT = 1 << 31;
+  private static final VarHandle STATE;
+  private static final VarHandle LAST_USED;
+  private static final VarHandle CALLS;
+
+  static {
+    try {
+      MethodHandles.Lookup lookup = MethodHandles.lookup();
+      STATE = lookup.findVarHandle(Slot.class, "state", int.class);
+      LAST_USED = lookup.findVarHandle(Slot.class, "lastUsedNs", long.class);
+      CALLS = lookup.findVarHandle(Slot.class, "calls", long.class);
+    } catch (ReflectiveOperationException e) {
+      throw new ExceptionInInitializerError(e);
+    }
+  }
+
+  private final T held;
+  private final CountDownLatch empty = new CountDownLatch(1);
+
+  // Written through the handles.
+  @SuppressWarnings("unused")
+  private volatile int state;
+
+  private volatile long lastUsedNs;
+
+  @SuppressWarnings("unused")
+  private volatile long calls;
+
+  Slot(T held) {
+    this.held = held;
+  }
+
+  T held() {
+    return held;
+  }
+
+  /**
+   * Enters, unless it is shut.
+   *
+   * @param nowNs nanoseconds since the epoch, kept as the last use
+   */
+  boolean pin(long nowNs) {
+    int seen;
+    do {
+      seen = (int) STATE.getOpaque(this);
+      if (seen < 0) {
+        return false;
+      }
+    } while (!STATE.weakCompareAndSet(this, seen, seen + 1));
+    // A later stamp may be overwritten by a slightly earlier one: the policy does not care.
+    LAST_USED.setOpaque(this, nowNs);
+    CALLS.getAndAddRelease(this, 1L);
+    return true;
+  }
+
+  /** Leaves; exactly once for each {@link #pin} that succeeded. */
+  void unpin() {
+    int left = (int) STATE.getAndAdd(this, -1) - 1;
+    if (left == SHUT) {
+      empty.countDown();
+    }
+  }
+
+  /** Lets nobody in any more. Idempotent. */
+  void shut() {
+    int before = (int) STATE.getAndBitwiseOr(this, SHUT);
+    if (before == 0) {
+      empty.countDown();
+    }
+  }
+
+  /** Waits until it is shut and the last call has left. */
+  boolean awaitEmpty(long timeoutMs) throws InterruptedException {
+    return empty.await(timeoutMs, TimeUnit.MILLISECONDS);
+  }
+
+  boolean isShut() {
+    return state < 0;
+  }
+
+  int pins() {
+    return state & ~SHUT;
+  }
+
+  /** Nanoseconds since the epoch; 0 when never pinned. */
+  long lastUsedNs() {
+    return lastUsedNs;
+  }
+
+  /** How often it was pinned. */
+  long calls() {
+    return calls;
+  }
+}

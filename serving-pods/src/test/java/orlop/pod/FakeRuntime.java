@@ -1,0 +1,151 @@
+package orlop.pod;
+
+import inference.ModelInferRequest;
+import inference.ModelInferResponse;
+import inference.ModelMetadataResponse;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
+import orlop.runtime.Cancellation;
+import orlop.runtime.InferenceException;
+import orlop.runtime.LoadedModel;
+import orlop.runtime.ModelLoadException;
+import orlop.runtime.ModelRuntime;
+
+/**
+ * A runtime under the test's control. A model echoes its inputs as outputs; loads and inferences
+ * can be held at a gate, sizes and failures set by model.
+ */
+final class FakeRuntime implements ModelRuntime {
+  static final String TYPE = "fake";
+
+  final AtomicInteger loads = new AtomicInteger();
+  final AtomicInteger loaded = new AtomicInteger();
+  final AtomicInteger inferences = new AtomicInteger();
+  final AtomicInteger running = new AtomicInteger();
+  final AtomicInteger cancelled = new AtomicInteger();
+  final AtomicInteger usedAfterClose = new AtomicInteger();
+  final Map<String, Long> sizes = new ConcurrentHashMap<>();
+  final Map<String, ModelLoadException> loadFailures = new ConcurrentHashMap<>();
+  final Map<String, InferenceException> inferenceFailures = new ConcurrentHashMap<>();
+  volatile long defaultBytes = 1_000;
+  volatile @Nullable CountDownLatch loadGate;
+  volatile @Nullable CountDownLatch inferGate;
+
+  @Override
+  public String name() {
+    return "fake";
+  }
+
+  @Override
+  public boolean supports(String modelType) {
+    return modelType.equals(TYPE);
+  }
+
+  @Override
+  public long predictSizeBytes(Path modelPath) {
+    return defaultBytes;
+  }
+
+  @Override
+  public LoadedModel load(String modelId, String modelType, Path modelPath)
+      throws ModelLoadException {
+    loads.incrementAndGet();
+    pass(loadGate);
+    ModelLoadException failure = loadFailures.get(modelId);
+    if (failure != null) {
+      throw failure;
+    }
+    loaded.incrementAndGet();
+    return new Echo(modelId);
+  }
+
+  @Override
+  public void close() {}
+
+  private static void pass(@Nullable CountDownLatch gate) {
+    try {
+      if (gate != null && !gate.await(60, TimeUnit.SECONDS)) {
+        throw new IllegalStateException("the test never opened the gate");
+      }
+    } catch (InterruptedException e) {
+      throw new IllegalStateException("interrupted at the gate", e);
+    }
+  }
+
+  private final class Echo implements LoadedModel {
+    private final String modelId;
+    private volatile boolean closed;
+
+    Echo(String modelId) {
+      this.modelId = modelId;
+    }
+
+    @Override
+    public ModelMetadataResponse metadata() {
+      return ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build();
+    }
+
+    @Override
+    public long sizeBytes() {
+      return sizes.getOrDefault(modelId, defaultBytes);
+    }
+
+    @Override
+    public ModelInferResponse infer(ModelInferRequest request, Cancellation cancellation)
+        throws InferenceException {
+      running.incrementAndGet();
+      try {
+        CountDownLatch gate = inferGate;
+        while (gate != null && gate.getCount() > 0) {
+          if (cancellation.isCancelled()) {
+            cancelled.incrementAndGet();
+            throw new InferenceException(InferenceException.Code.CANCELLED, "cancelled");
+          }
+          if (gate.await(5, TimeUnit.MILLISECONDS)) {
+            break;
+          }
+        }
+        InferenceException failure = inferenceFailures.get(modelId);
+        if (failure != null) {
+          throw failure;
+        }
+        if (closed) {
+          usedAfterClose.incrementAndGet();
+        }
+        inferences.incrementAndGet();
+        ModelInferResponse.Builder response =
+            ModelInferResponse.newBuilder()
+                .setModelName(request.getModelName())
+                .setId(request.getId())
+                .putParameters("ran", inference.InferParameter.newBuilder().setStringParam(modelId).build())
+                .addAllRawOutputContents(request.getRawInputContentsList());
+        for (ModelInferRequest.InferInputTensor input : request.getInputsList()) {
+          response.addOutputs(
+              ModelInferResponse.InferOutputTensor.newBuilder()
+                  .setName(input.getName())
+                  .setDatatype(input.getDatatype())
+                  .addAllShape(input.getShapeList())
+                  .setContents(input.getContents()));
+        }
+        return response.build();
+      } catch (InterruptedException e) {
+        throw new InferenceException(InferenceException.Code.INTERNAL, "interrupted", e);
+      } finally {
+        running.decrementAndGet();
+      }
+    }
+
+    @Override
+    public void close() {
+      if (!closed) {
+        closed = true;
+        loaded.decrementAndGet();
+      }
+    }
+  }
+}
