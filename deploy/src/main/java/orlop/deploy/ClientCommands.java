@@ -8,12 +8,12 @@ import inference.ModelMetadataResponse;
 import inference.ModelMetadataResponse.TensorMetadata;
 import io.grpc.StatusRuntimeException;
 import java.io.PrintWriter;
+import java.nio.ByteOrder;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.StringJoiner;
 import java.util.concurrent.Callable;
-import java.nio.ByteOrder;
 import mmesh.DeleteVModelRequest;
 import mmesh.GetStatusRequest;
 import mmesh.GetVModelStatusRequest;
@@ -90,8 +90,7 @@ final class ClientCommands {
               .registerModel(
                   RegisterModelRequest.newBuilder()
                       .setModelId(id)
-                      .setModelInfo(
-                          ModelInfo.newBuilder().setType(type).setPath(path).setKey(key))
+                      .setModelInfo(ModelInfo.newBuilder().setType(type).setPath(path).setKey(key))
                       .setLoadNow(load)
                       .setSync(load)
                       .build());
@@ -225,9 +224,7 @@ final class ClientCommands {
     @Override
     void run(MeshClient client, PrintWriter out) {
       ModelMetadataResponse metadata =
-          client
-              .inference()
-              .modelMetadata(ModelMetadataRequest.newBuilder().setName(name).build());
+          client.inference().modelMetadata(ModelMetadataRequest.newBuilder().setName(name).build());
       TensorMetadata input = metadata.getInputs(0);
       ModelInferResponse response =
           client
@@ -311,8 +308,7 @@ final class ClientCommands {
       }
       out.println(
           "%s %s%s: %s"
-              .formatted(
-                  output.getName(), output.getDatatype(), output.getShapeList(), values));
+              .formatted(output.getName(), output.getDatatype(), output.getShapeList(), values));
     }
   }
 

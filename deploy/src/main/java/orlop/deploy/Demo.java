@@ -19,9 +19,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.function.BooleanSupplier;
 import java.util.random.RandomGenerator;
-import java.util.stream.Collectors;
 import mmesh.ModelInfo;
 import mmesh.RegisterModelRequest;
 import orlop.bridge.BridgeServer;
@@ -42,7 +40,10 @@ final class Demo {
   private static final int STEADY_ROWS = 500;
   private static final int SHIFTED_ROWS_MAX = 2_000;
   private static final double SHIFT_SD = 1.5;
+  private static final long STATUS_AGE_MS = 2_000;
   private static final String DRIFTING_DATASET = "breast_cancer";
+  private static final String PAYLOADS = Settings.defaults().text("drift.payloadTopic");
+  private static final String VERDICTS = Settings.defaults().text("drift.verdictTopic");
   private static final double RECOVERY_BOUND_S = 15;
 
   private final DemoReport report;
@@ -73,11 +74,7 @@ final class Demo {
     DemoMesh mesh = start(withEtcd);
     DemoKafka kafka = new DemoKafka(mesh.bootstrap());
     kafka.createTopics(
-        DemoKafka.INPUT,
-        DemoKafka.OUTPUT,
-        DemoKafka.DEAD_LETTERS,
-        Roles.payloadTopic(),
-        Roles.verdictTopic());
+        DemoKafka.INPUT, DemoKafka.OUTPUT, DemoKafka.DEAD_LETTERS, PAYLOADS, VERDICTS);
     BridgeServer bridge = mesh.startBridge();
     DriftServer drift = mesh.startDrift(BASELINE_ROWS);
     mesh.inventory().forEach(report::say);
@@ -91,13 +88,11 @@ final class Demo {
   }
 
   private DemoMesh start(boolean withEtcd) throws IOException, RegistryException {
-    report.step(1, "Start: etcd, Kafka, S3, " + PODS + " pods, controller, bridge, drift detection");
+    report.step(
+        1, "Start: etcd, Kafka, S3, " + PODS + " pods, controller, bridge, drift detection");
     DemoMesh mesh = DemoMesh.start(teardown, dir, withEtcd);
     mesh.upload(models);
-    long needed = 0;
-    for (DemoModel model : models) {
-      needed += Roles.sizeBytes(model.file());
-    }
+    long needed = DemoMesh.memoryBytes(models);
     long capacityBytes = needed / 2 / PODS;
     for (int i = 0; i < PODS; i++) {
       mesh.addPod(capacityBytes);
@@ -109,7 +104,8 @@ final class Demo {
   }
 
   private void serve(DemoMesh mesh, DemoClient client) throws IOException {
-    report.step(2, "Serve: register all models, then Zipf-distributed V2 gRPC calls through all pods");
+    report.step(
+        2, "Serve: register all models, then Zipf-distributed V2 gRPC calls through all pods");
     long begin = System.nanoTime();
     try (MeshClient management = new MeshClient(mesh.addresses().getFirst(), 60)) {
       for (DemoModel model : models) {
@@ -234,7 +230,8 @@ final class Demo {
     return jobs;
   }
 
-  private void loseAPod(DemoMesh mesh, DemoClient client) throws IOException {
+  private void loseAPod(DemoMesh mesh, DemoClient client)
+      throws IOException, RegistryException {
     report.step(4, "Lose a pod: kill -9 under load");
     if (mesh.inOneProcess()) {
       report.say("not run: without etcd the pods live in this process; install etcd-server for it");
@@ -304,8 +301,10 @@ final class Demo {
       var unused = client.infer(DemoClient.request(model, new float[][] {draw(model, random)}));
     }
     settle(drift);
-    long before = drift.rowsSeen(model.id());
-    report.say("%s: %d records seen, no shift yet", model.id(), before);
+    long before = rowsWatched(drift, model.id(), column);
+    report.say(
+        "%s: baseline of %d records and %d more without a shift",
+        model.id(), BASELINE_ROWS, before);
     float shift = (float) (SHIFT_SD * standardDeviation(inputs(model), column));
     Verdicts verdicts = new Verdicts(kafka);
     int sent = 0;
@@ -320,7 +319,8 @@ final class Demo {
     }
     List<JsonNode> right = verdicts.of(model.id(), column);
     int others = verdicts.all().size() - right.size();
-    long delay = right.isEmpty() ? -1 : right.getFirst().path("recordsSeen").asLong() - before;
+    long delay =
+        right.isEmpty() ? -1 : right.getFirst().path("recordsSinceBaseline").asLong() - before;
     report.figure("driftDelayRecords", delay);
     report.figure("driftFalseAlarms", others);
     if (!right.isEmpty()) {
@@ -336,11 +336,26 @@ final class Demo {
         others);
   }
 
+  /** Records of the feature that were watched since its baseline, once the status is up to date. */
+  private static long rowsWatched(DriftServer drift, String modelId, int column)
+      throws IOException {
+    pause(STATUS_AGE_MS);
+    for (JsonNode model : new ObjectMapper().readTree(drift.statusJson()).path("models")) {
+      for (JsonNode feature : model.path("features")) {
+        if (model.path("model").asText().equals(modelId)
+            && feature.path("index").asInt() == column) {
+          return feature.path("rows").asLong();
+        }
+      }
+    }
+    return 0;
+  }
+
   /** Verdicts so far, read from their topic. */
   private record Verdicts(DemoKafka kafka) {
     List<JsonNode> all() {
       ObjectMapper mapper = new ObjectMapper();
-      return kafka.readAll(Roles.verdictTopic()).stream()
+      return kafka.readAll(VERDICTS).stream()
           .map(
               record -> {
                 try {

@@ -81,7 +81,8 @@ final class DemoCommand implements Callable<Integer> {
     report.say("The mesh goes on running; Ctrl-C ends it. In another terminal try:");
     report.say("  ./orlop status %s --mesh %s", modelId, pod);
     report.say("  ./orlop alias favourite %s --mesh %s", modelId, pod);
-    report.say("  curl http://%s/v2/models/%s", mesh.pods().values().iterator().next().rest(), modelId);
+    report.say(
+        "  curl http://%s/v2/models/%s", mesh.pods().values().iterator().next().rest(), modelId);
     mesh.inventory().forEach(line -> report.say("  %s", line));
   }
 

@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import orlop.bridge.BridgeServer;
 import orlop.drift.DriftServer;
 import orlop.placement.Copy;
@@ -19,12 +20,14 @@ import orlop.registry.EtcdProcess;
 import orlop.registry.LocalRegistry;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
-import org.jspecify.annotations.Nullable;
+import orlop.runtime.OnnxRuntime;
+import orlop.runtime.RuntimeConfig;
 
 /**
- * The whole system of the demo on one machine: etcd, a Kafka broker, an S3 server, pods in processes
- * of their own, controller, bridge and drift detection in this one. Without an etcd program the pods
- * live in this process too and share the registry inside it. Used by the demo's thread alone.
+ * The whole system of the demo on one machine: etcd, a Kafka broker, an S3 server, pods in
+ * processes of their own, controller, bridge and drift detection in this one. Without an etcd
+ * program the pods live in this process too and share the registry inside it. Used by the demo's
+ * thread alone.
  */
 final class DemoMesh {
   static final String BUCKET = "models";
@@ -67,8 +70,7 @@ final class DemoMesh {
             ? teardown.add("etcd", EtcdProcess.start(Files.createDirectories(dir.resolve("etcd"))))
             : null;
     EmbeddedKafka kafka = teardown.add("kafka", EmbeddedKafka.start(dir.resolve("kafka")));
-    EmbeddedS3 s3 =
-        teardown.add("s3", EmbeddedS3.start(dir.resolve("s3"), ACCESS_KEY, SECRET_KEY));
+    EmbeddedS3 s3 = teardown.add("s3", EmbeddedS3.start(dir.resolve("s3"), ACCESS_KEY, SECRET_KEY));
     List<String> overrides = new ArrayList<>();
     overrides.add("kafka.bootstrapServers=" + kafka.bootstrap());
     overrides.add("registry.leaseTtlMs=4000");
@@ -99,7 +101,7 @@ final class DemoMesh {
   }
 
   /** Starts one more pod and returns when it is ready. */
-  PodProcess.Announcement addPod(long capacityBytes) throws IOException {
+  PodProcess.Announcement addPod(long capacityBytes) throws IOException, RegistryException {
     String name = "pod-" + ++started;
     Settings own =
         settings.with(
@@ -137,7 +139,7 @@ final class DemoMesh {
         settings.with(
             List.of(
                 "bridge.meshAddresses=" + addresses(),
-                "bridge.streams=[{name: demo, inputTopic: %s, outputTopic: %s, deadLetterTopic: %s}]"
+                "streams=[{name: demo, inputTopic: %s, outputTopic: %s, deadLetterTopic: %s}]"
                     .formatted(DemoKafka.INPUT, DemoKafka.OUTPUT, DemoKafka.DEAD_LETTERS)));
     return Roles.bridge(own, teardown).getFirst();
   }
@@ -149,6 +151,17 @@ final class DemoMesh {
                 "drift.baselineRows=" + baselineRows,
                 "drift.stateDirectory=" + dir.resolve("drift"))),
         teardown);
+  }
+
+  /** What the models will take once loaded, by the runtime's own estimate. */
+  static long memoryBytes(List<DemoModel> models) throws IOException {
+    long sum = 0;
+    try (OnnxRuntime runtime = new OnnxRuntime(RuntimeConfig.defaults())) {
+      for (DemoModel model : models) {
+        sum += runtime.predictSizeBytes(model.file());
+      }
+    }
+    return sum;
   }
 
   void upload(List<DemoModel> models) throws IOException {
@@ -184,8 +197,7 @@ final class DemoMesh {
   /** What is running, for a person who wants to look. */
   List<String> inventory() {
     List<String> lines = new ArrayList<>();
-    lines.add(
-        etcd == null ? "registry inside this process" : "etcd    " + etcd.endpoint());
+    lines.add(etcd == null ? "registry inside this process" : "etcd    " + etcd.endpoint());
     lines.add("Kafka   " + kafka.bootstrap());
     lines.add("S3      " + s3.endpoint() + "  (bucket " + BUCKET + ")");
     pods.forEach(
@@ -200,7 +212,8 @@ final class DemoMesh {
   Map<String, Double> metrics() throws IOException {
     Map<String, Double> sums = new HashMap<>();
     for (PodProcess.Announcement pod : pods.values()) {
-      Scrape.of("http://" + pod.metrics() + "/metrics").forEach((k, v) -> sums.merge(k, v, Double::sum));
+      Scrape.of("http://" + pod.metrics() + "/metrics")
+          .forEach((k, v) -> sums.merge(k, v, Double::sum));
     }
     return sums;
   }

@@ -59,7 +59,9 @@ final class DemoReport {
     figures.forEach((name, value) -> out.println("            %-22s %s".formatted(name, value)));
     long failed = checks.stream().filter(check -> !check.held()).count();
     say("%d checks, %d did not hold", checks.size(), failed);
-    checks.stream().filter(check -> !check.held()).forEach(check -> say("  FAIL  %s", check.what()));
+    checks.stream()
+        .filter(check -> !check.held())
+        .forEach(check -> say("  FAIL  %s", check.what()));
     out.flush();
   }
 

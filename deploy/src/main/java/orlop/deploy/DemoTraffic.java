@@ -93,8 +93,7 @@ final class DemoTraffic {
       }
       long[] all =
           parts.stream().flatMapToLong(part -> Arrays.stream(joined(part))).sorted().toArray();
-      return new Result(
-          all.length, failed.get(), wrong.get(), all, List.copyOf(errors.keySet()));
+      return new Result(all.length, failed.get(), wrong.get(), all, List.copyOf(errors.keySet()));
     }
   }
 

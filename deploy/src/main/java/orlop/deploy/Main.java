@@ -67,6 +67,17 @@ final class Main implements Runnable {
   static CommandLine commandLine() {
     var line =
         new CommandLine(new Main())
+            .addSubcommand(new DemoCommand())
+            .addSubcommand(new DevCommand())
+            .addSubcommand(new ClientCommands.Register())
+            .addSubcommand(new ClientCommands.Unregister())
+            .addSubcommand(new ClientCommands.AliasCommand())
+            .addSubcommand(new ClientCommands.StatusCommand())
+            .addSubcommand(new ClientCommands.Infer())
+            .addSubcommand(new RoleCommands.PodCommand())
+            .addSubcommand(new RoleCommands.ControllerCommand())
+            .addSubcommand(new RoleCommands.BridgeCommand())
+            .addSubcommand(new RoleCommands.DriftCommand())
             .addSubcommand(new TestCommand())
             .addSubcommand(new CompletionCommand())
             .addSubcommand(new CommandLine.HelpCommand());
@@ -112,8 +123,7 @@ final class Main implements Runnable {
 
   /** The version that Maven wrote into {@code version.properties}. */
   static final class Version implements IVersionProvider {
-    @Override
-    public String[] getVersion() {
+    static String number() {
       var properties = new Properties();
       try (InputStream in = Main.class.getResourceAsStream("version.properties")) {
         if (in != null) {
@@ -122,8 +132,13 @@ final class Main implements Runnable {
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }
+      return properties.getProperty("version", "unknown");
+    }
+
+    @Override
+    public String[] getVersion() {
       return new String[] {
-        "orlop " + properties.getProperty("version", "unknown"),
+        "orlop " + number(),
         "Java "
             + Runtime.version()
             + ", "

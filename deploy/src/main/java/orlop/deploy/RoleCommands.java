@@ -7,9 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -76,7 +76,9 @@ final class RoleCommands {
         out.println(pod.json());
         endWithStandardInput();
       } else {
-        out.println("pod %s serves gRPC at %s, REST at http://%s".formatted(pod.id(), pod.grpc(), pod.rest()));
+        out.println(
+            "pod %s serves gRPC at %s, REST at http://%s"
+                .formatted(pod.id(), pod.grpc(), pod.rest()));
       }
     }
 

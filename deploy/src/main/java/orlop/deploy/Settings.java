@@ -81,8 +81,7 @@ final class Settings {
     if (file != null) {
       merge(settings.tree, parse(file), "", file.toString());
     }
-    return new Settings(settings.tree, file == null ? "defaults" : file.toString())
-        .with(overrides);
+    return new Settings(settings.tree, file == null ? "defaults" : file.toString()).with(overrides);
   }
 
   /** These settings with {@code key=value} laid over them. */
@@ -90,6 +89,15 @@ final class Settings {
     ObjectNode copy = tree.deepCopy();
     for (String override : overrides) {
       merge(copy, override(override), "", "--set " + override);
+    }
+    return new Settings(copy, source);
+  }
+
+  /** These settings less one key, which is ours and not the server's. */
+  Settings without(String section, String key) {
+    ObjectNode copy = tree.deepCopy();
+    if (copy.get(section) instanceof ObjectNode object) {
+      object.remove(key);
     }
     return new Settings(copy, source);
   }
@@ -228,7 +236,9 @@ final class Settings {
       String key = e instanceof JsonMappingException m ? path(name, m) : name;
       Throwable cause = e.getCause() == null ? e : e.getCause();
       String what =
-          cause instanceof IllegalArgumentException ? ErrorLine.flat(cause.getMessage()) : firstLine(e);
+          cause instanceof IllegalArgumentException
+              ? ErrorLine.flat(cause.getMessage())
+              : firstLine(e);
       throw new CommandException(
           "%s: key '%s': %s".formatted(source, key, what),
           "docs/configuration.md lists every key with its bounds",
@@ -239,7 +249,8 @@ final class Settings {
   private static String path(String section, JsonMappingException e) {
     StringJoiner path = new StringJoiner(".").add(section);
     e.getPath()
-        .forEach(r -> path.add(r.getFieldName() == null ? "[" + r.getIndex() + "]" : r.getFieldName()));
+        .forEach(
+            r -> path.add(r.getFieldName() == null ? "[" + r.getIndex() + "]" : r.getFieldName()));
     return path.toString();
   }
 

@@ -27,8 +27,8 @@ import javax.tools.JavaFileObject;
 import javax.tools.SimpleJavaFileObject;
 import javax.tools.ToolProvider;
 import org.junit.jupiter.api.DynamicTest;
-import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
@@ -195,8 +195,18 @@ final class ArchitectureTest {
   void seesEveryRoom() {
     List<String> rooms =
         List.of(
-            "api", "placement", "registry", "sim", "puller", "pod", "runtime", "payload", "drift",
-            "bridge", "controller", "deploy");
+            "api",
+            "placement",
+            "registry",
+            "sim",
+            "puller",
+            "pod",
+            "runtime",
+            "payload",
+            "drift",
+            "bridge",
+            "controller",
+            "deploy");
     for (String room : rooms) {
       assertTrue(
           HOUSE.that(resideInAnyPackage("orlop." + room + "..")).size() > 0,
@@ -208,10 +218,7 @@ final class ArchitectureTest {
   @Test
   void aBrokenArrowIsReportedByTheNameOfItsLaw(@TempDir Path scratch) throws Exception {
     assertBroken(
-        scratch,
-        "BRIDGE_IMPORTS_CONTRACTS",
-        "orlop.bridge",
-        "orlop.placement.MeshView view;");
+        scratch, "BRIDGE_IMPORTS_CONTRACTS", "orlop.bridge", "orlop.placement.MeshView view;");
   }
 
   @Test
@@ -308,7 +315,8 @@ final class ArchitectureTest {
         .should()
         .dependOnClassesThat(
             resideInAnyPackage("orlop..", "inference..", "mmesh..")
-                .and(com.tngtech.archunit.base.DescribedPredicate.not(resideInAnyPackage(allowed))));
+                .and(
+                    com.tngtech.archunit.base.DescribedPredicate.not(resideInAnyPackage(allowed))));
   }
 
   /** Classes outside {@code rooms} do not use {@code library}. */

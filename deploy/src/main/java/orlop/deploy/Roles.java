@@ -1,0 +1,206 @@
+package orlop.deploy;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ThreadLocalRandom;
+import orlop.bridge.BridgeConfig;
+import orlop.bridge.BridgeServer;
+import orlop.bridge.StreamConfig;
+import orlop.controller.Controller;
+import orlop.controller.ControllerConfig;
+import orlop.controller.ManagementService;
+import orlop.drift.DriftConfig;
+import orlop.drift.DriftServer;
+import orlop.payload.KafkaSink;
+import orlop.payload.PayloadLog;
+import orlop.payload.PayloadLogConfig;
+import orlop.placement.Placer;
+import orlop.placement.Planner;
+import orlop.placement.Router;
+import orlop.pod.ModelStore;
+import orlop.pod.PodConfig;
+import orlop.pod.ServingPod;
+import orlop.puller.ModelPuller;
+import orlop.puller.PullerConfig;
+import orlop.puller.StorageConfig;
+import orlop.registry.EtcdRegistry;
+import orlop.registry.LocalRegistry;
+import orlop.registry.Registry;
+import orlop.registry.RegistryConfig;
+import orlop.registry.RegistryException;
+import orlop.runtime.OnnxRuntime;
+import orlop.runtime.RuntimeConfig;
+
+/**
+ * Puts each server of a mesh together from its settings and hands it to a {@link Teardown}. The one
+ * place where rooms meet.
+ */
+final class Roles {
+  private Roles() {}
+
+  /** {@code registry.kind}: {@code etcd}, or {@code local} for a mesh inside this process. */
+  static Registry registry(Settings settings) throws RegistryException {
+    return switch (settings.text("registry.kind")) {
+      case "etcd" ->
+          EtcdRegistry.connect(
+              settings.without("registry", "kind").section("registry", RegistryConfig.class));
+      case "local" -> new LocalRegistry();
+      default ->
+          throw new CommandException(
+              "registry.kind is '" + settings.text("registry.kind") + "'",
+              "expected etcd or local");
+    };
+  }
+
+  /** A pod with the management interface beside its V2 service. */
+  static PodProcess.Announcement pod(Settings given, Registry registry, Teardown teardown)
+      throws IOException, RegistryException {
+    Settings settings = filledIn(given);
+    PodConfig config = settings.section("pod", PodConfig.class);
+    ModelPuller puller = teardown.add("puller", new ModelPuller(puller(settings)));
+    OnnxRuntime runtime =
+        teardown.add("runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class)));
+    PayloadLog payloads = teardown.add("payloads", payloads(settings));
+    ManagementService management =
+        teardown.add(
+            "management",
+            new ManagementService(
+                settings.section("controller", ControllerConfig.class),
+                registry,
+                new Router(new Placer()),
+                System::currentTimeMillis));
+    ServingPod pod =
+        teardown.add(
+            config.id(),
+            ServingPod.start(
+                config,
+                registry,
+                ModelStore.of(puller),
+                List.of(runtime),
+                payloads,
+                List.of(management)));
+    String host = config.host().equals("0.0.0.0") ? "127.0.0.1" : config.host();
+    return new PodProcess.Announcement(
+        pod.id(), pod.address(), host + ":" + pod.restPort(), host + ":" + pod.metricsPort());
+  }
+
+  static Controller controller(Settings given, Registry registry, Teardown teardown) {
+    Settings settings = filledIn(given);
+    return teardown.add(
+        "controller",
+        Controller.start(
+            settings.section("controller", ControllerConfig.class),
+            registry,
+            new Planner(settings.section("planner", Planner.Config.class), new Placer()),
+            System::currentTimeMillis));
+  }
+
+  /** One bridge for each stream, all over one client of the mesh. */
+  static List<BridgeServer> bridge(Settings given, Teardown teardown) {
+    Settings settings = filledIn(given);
+    List<StreamConfig> streams = settings.list("streams", StreamConfig.class);
+    if (streams.isEmpty()) {
+      throw new CommandException(
+          "streams is empty", "declare at least one stream; docs/configuration.md has an example");
+    }
+    requireKafka(settings, "bridge");
+    BridgeConfig config = settings.section("bridge", BridgeConfig.class);
+    orlop.bridge.MeshClient mesh =
+        teardown.add("mesh client", orlop.bridge.MeshClient.connect(config.meshAddresses()));
+    List<BridgeServer> servers = new ArrayList<>();
+    for (StreamConfig stream : streams) {
+      servers.add(
+          teardown.add("stream " + stream.name(), BridgeServer.start(config, stream, mesh)));
+    }
+    return servers;
+  }
+
+  static DriftServer drift(Settings given, Teardown teardown) {
+    Settings settings = filledIn(given);
+    requireKafka(settings, "drift");
+    DriftServer drift =
+        teardown.add("drift", new DriftServer(settings.section("drift", DriftConfig.class)));
+    try {
+      drift.start();
+    } catch (IllegalStateException e) {
+      throw new CommandException(
+          String.valueOf(e.getMessage()), "check kafka.bootstrapServers and the broker", e);
+    }
+    return drift;
+  }
+
+  private static void requireKafka(Settings settings, String section) {
+    if (settings.text(section + ".bootstrapServers").isEmpty()) {
+      throw new CommandException(
+          "no Kafka broker is named", "set kafka.bootstrapServers to host:port");
+    }
+  }
+
+  private static PullerConfig puller(Settings settings) throws IOException {
+    PullerConfig config =
+        settings.without("puller", "storageDirectory").section("puller", PullerConfig.class);
+    String directory = settings.text("puller.storageDirectory");
+    if (directory.isEmpty()) {
+      return config;
+    }
+    Map<String, StorageConfig> storages =
+        new HashMap<>(StorageConfig.readDirectory(Path.of(directory)));
+    storages.putAll(config.storages());
+    return config.withStorages(storages);
+  }
+
+  private static PayloadLog payloads(Settings settings) {
+    PayloadLogConfig config = settings.section("payload", PayloadLogConfig.class);
+    return config.enabled()
+        ? PayloadLog.start(config, KafkaSink.open(config))
+        : PayloadLog.disabled();
+  }
+
+  /** What an empty or zero value stands for, now that the machine is known. */
+  private static Settings filledIn(Settings settings) {
+    List<String> filled = new ArrayList<>();
+    String kafka = settings.text("kafka.bootstrapServers");
+    for (String section : List.of("payload", "drift", "bridge")) {
+      fill(settings, filled, section + ".bootstrapServers", kafka);
+    }
+    String id = settings.text("pod.id").isEmpty() ? uniqueName() : settings.text("pod.id");
+    fill(settings, filled, "pod.id", id);
+    fill(settings, filled, "payload.source", "/orlop/" + id);
+    fill(settings, filled, "controller.id", id);
+    fill(settings, filled, "pod.version", Main.Version.number());
+    Runtime machine = Runtime.getRuntime();
+    if (settings.text("pod.computeThreads").equals("0")) {
+      filled.add("pod.computeThreads=" + machine.availableProcessors());
+    }
+    if (settings.text("pod.maxInFlightBytes").equals("0")) {
+      filled.add("pod.maxInFlightBytes=" + Math.max(64L << 20, machine.maxMemory() / 4));
+    }
+    return settings.with(filled);
+  }
+
+  private static void fill(Settings settings, List<String> filled, String key, String value) {
+    if (settings.text(key).isEmpty() && !value.isEmpty()) {
+      filled.add(key + "='" + value + "'");
+    }
+  }
+
+  /** Host and a random tail: a pod that starts again is another pod. */
+  private static String uniqueName() {
+    byte[] tail = new byte[4];
+    ThreadLocalRandom.current().nextBytes(tail);
+    String host;
+    try {
+      host = InetAddress.getLocalHost().getHostName();
+    } catch (UnknownHostException e) {
+      host = "pod";
+    }
+    return host + "-" + HexFormat.of().formatHex(tail);
+  }
+}
