@@ -32,8 +32,12 @@ final class EtcdFeed implements AutoCloseable {
    * The client library resumes a broken watch by itself, but from the revision that the watch's
    * creation was answered with, which skips what it had not yet delivered. So a watch is never
    * resumed: on any error it is closed and a new one starts behind the last event applied here. A
-   * response of a closed watch is told by its generation. Responses are applied on the client's
-   * thread, so a burst is held back by flow control instead of a queue.
+   * response of a closed watch is told by its generation.
+   *
+   * Changes are decoded on the client's thread and applied on one of our own, all that wait in one
+   * step: the next view copies the parts it changes, so many small steps would cost far more than
+   * one large one. When MAX_WAITING changes wait, the client's thread waits too, and etcd is held
+   * back by flow control.
    *
    * Everything is read again when etcd has compacted what the watch missed, or when its revision
    * went backwards (restored or replaced).
@@ -41,6 +45,7 @@ final class EtcdFeed implements AutoCloseable {
   private static final Logger LOG = System.getLogger(EtcdFeed.class.getName());
   private static final long FIRST_BACKOFF_MS = 50;
   private static final long MAX_BACKOFF_MS = 2_000;
+  private static final int MAX_WAITING = 20_000;
 
   private final EtcdStore store;
   private final EtcdRecords records;
@@ -53,6 +58,9 @@ final class EtcdFeed implements AutoCloseable {
   private final Condition changed = lock.newCondition();
   // Guarded by lock.
   private volatile MeshView view = MeshView.empty();
+  private List<Delta> waiting = new ArrayList<>();
+  // The watch has brought all up to here; the view holds all up to there.
+  private long received;
   private long applied;
   private long clusterId;
   private int generation;
@@ -75,7 +83,8 @@ final class EtcdFeed implements AutoCloseable {
   void open() throws RegistryException {
     readAll();
     watch();
-    Thread.ofVirtual().name("orlop-registry-feed").start(this::mend);
+    Thread.ofPlatform().daemon().name("orlop-registry-view").start(this::applyWaiting);
+    Thread.ofVirtual().name("orlop-registry-mend").start(this::mend);
   }
 
   MeshView view() {
@@ -115,13 +124,13 @@ final class EtcdFeed implements AutoCloseable {
   void check(Response.Header header) {
     lock.lock();
     try {
-      if (header.getRevision() < applied || header.getClusterId() != clusterId) {
+      if (header.getRevision() < received || header.getClusterId() != clusterId) {
         LOG.log(
             Level.WARNING,
             "etcd at {0} is at revision {1} but was at {2}: it was restored or replaced, reading all again",
             store.config().endpoints(),
             header.getRevision(),
-            applied);
+            received);
         breakWatch("the store was replaced", true);
       }
     } finally {
@@ -136,10 +145,11 @@ final class EtcdFeed implements AutoCloseable {
     EtcdRecords.Snapshot snapshot = readPages();
     lock.lock();
     try {
-      applied = snapshot.revision();
+      received = snapshot.revision();
       clusterId = snapshot.clusterId();
       fullReads++;
-      show(snapshot.view(view), true);
+      waiting = new ArrayList<>();
+      show(snapshot.view(view), received);
     } finally {
       lock.unlock();
     }
@@ -208,7 +218,7 @@ final class EtcdFeed implements AutoCloseable {
         return;
       }
       mine = ++generation;
-      from = applied + 1;
+      from = received + 1;
       broken = null;
     } finally {
       lock.unlock();
@@ -219,17 +229,14 @@ final class EtcdFeed implements AutoCloseable {
             .withRevision(from)
             .withRequireLeader(true)
             .build();
-    Watch.Watcher started =
-        store
-            .client()
-            .getWatchClient()
-            .watch(
-                prefix,
-                option,
-                Watch.listener(
-                    response -> apply(mine, response),
-                    error -> broke(mine, error),
-                    () -> broke(mine, null)));
+    Watch.Watcher started;
+    try {
+      started = startWatch(mine, option);
+    } catch (RuntimeException e) {
+      // The client was closed under us, to be replaced by another.
+      broke(mine, e);
+      return;
+    }
     lock.lock();
     try {
       if (generation == mine && !closed) {
@@ -242,34 +249,44 @@ final class EtcdFeed implements AutoCloseable {
     started.close();
   }
 
-  private void apply(int from, WatchResponse response) {
+  private Watch.Watcher startWatch(int mine, WatchOption option) {
+    Watch.Listener listener =
+        Watch.listener(
+            response -> receive(mine, response),
+            error -> broke(mine, error),
+            () -> broke(mine, null));
+    return store.client().getWatchClient().watch(prefix, option, listener);
+  }
+
+  private void receive(int from, WatchResponse response) {
     boolean leader = false;
     lock.lock();
     try {
+      while (waiting.size() >= MAX_WAITING && from == generation && !closed) {
+        changed.awaitUninterruptibly();
+      }
       if (from != generation || closed || broken != null) {
         return;
       }
-      List<Delta> deltas = new ArrayList<>();
-      long last = applied;
+      long last = received;
       for (WatchEvent event : response.getEvents()) {
         KeyValue kv = event.getKeyValue();
-        if (kv.getModRevision() <= applied) {
+        if (kv.getModRevision() <= received) {
           continue;
         }
         last = Math.max(last, kv.getModRevision());
-        boolean put = event.getEventType() == WatchEvent.EventType.PUT;
         leader |= records.isLeader(kv.getKey());
-        Delta delta = records.delta(kv, put);
+        Delta delta = records.delta(kv, event.getEventType() == WatchEvent.EventType.PUT);
         if (delta != null) {
-          deltas.add(delta);
+          waiting.add(delta);
         }
       }
-      applied = last;
-      show(deltas.isEmpty() ? view : view.with(deltas, last), !deltas.isEmpty());
+      received = last;
+      changed.signalAll();
     } catch (RuntimeException e) {
       // A defect here must not end the watch silently.
-      LOG.log(Level.ERROR, "cannot apply changes, reading all again: " + e);
-      breakWatch("a change could not be applied", true);
+      LOG.log(Level.ERROR, "cannot take changes, reading all again: " + e);
+      breakWatch("a change could not be taken", true);
     } finally {
       lock.unlock();
     }
@@ -278,10 +295,46 @@ final class EtcdFeed implements AutoCloseable {
     }
   }
 
-  private void show(MeshView next, boolean announce) {
+  /** Makes views of what was received, for as long as the feed is open. */
+  private void applyWaiting() {
+    while (true) {
+      List<Delta> deltas;
+      MeshView base;
+      long upTo;
+      lock.lock();
+      try {
+        while (applied >= received && !closed) {
+          changed.awaitUninterruptibly();
+        }
+        if (closed) {
+          return;
+        }
+        deltas = waiting;
+        waiting = new ArrayList<>();
+        base = view;
+        upTo = received;
+      } finally {
+        lock.unlock();
+      }
+      MeshView next = deltas.isEmpty() ? base : base.with(deltas, upTo);
+      lock.lock();
+      try {
+        // Else everything was read again meanwhile.
+        if (view == base) {
+          show(next, upTo);
+        }
+      } finally {
+        lock.unlock();
+      }
+    }
+  }
+
+  private void show(MeshView next, long upTo) {
+    boolean news = next != view;
     view = next;
+    applied = upTo;
     changed.signalAll();
-    if (announce) {
+    if (news) {
       broadcast.offer(next);
     }
   }

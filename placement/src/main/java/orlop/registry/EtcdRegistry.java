@@ -36,6 +36,10 @@ import orlop.placement.Pod;
 public final class EtcdRegistry implements Registry {
   private static final long PROBE_MS = 2_000;
   private static final long LATELY_MS = 3 * PROBE_MS;
+  private static final long KNOCK_MS = 200;
+  private static final long RECONNECT_PATIENCE_MS = 1_000;
+  private static final long FIRST_RECONNECT_MS = 250;
+  private static final long MAX_RECONNECT_MS = 10_000;
 
   private final EtcdStore store;
   private final Keyspace keys;
@@ -65,6 +69,7 @@ public final class EtcdRegistry implements Registry {
     try {
       registry.store.awaitReachable();
       registry.feed.open();
+      registry.broadcast.listen(registry::missOwnPods);
       Thread.ofVirtual().name("orlop-registry-probe").start(registry::probe);
       return registry;
     } catch (RegistryException | RuntimeException e) {
@@ -247,6 +252,14 @@ public final class EtcdRegistry implements Registry {
     return candidate;
   }
 
+  private void missOwnPods(MeshView view) {
+    for (EtcdSession session : sessions) {
+      if (view.pod(session.podId()) == null) {
+        session.missed();
+      }
+    }
+  }
+
   private void leaderChanged() {
     candidates.forEach(EtcdCandidate::look);
   }
@@ -261,33 +274,51 @@ public final class EtcdRegistry implements Registry {
   }
 
   private void probe() {
-    ByteSequence key = EtcdStore.bytes(keys.leader());
+    long reconnectMs = FIRST_RECONNECT_MS;
     while (!isClosed()) {
-      try {
-        GetResponse answer =
-            store.read(
-                "see whether it answers",
-                Math.min(PROBE_MS, store.config().timeoutMs()),
-                c -> c.getKVClient().get(key));
-        answeredNs = System.nanoTime();
-        answers = true;
-        feed.check(answer.getHeader());
-      } catch (RegistryException e) {
-        answers = false;
+      if (answers(Math.min(PROBE_MS, store.config().timeoutMs()))) {
+        reconnectMs = FIRST_RECONNECT_MS;
+        pauseProbe(PROBE_MS);
+        continue;
       }
-      pauseProbe();
+      while (store.knock() != null && pauseProbe(KNOCK_MS)) {
+        // Nobody there yet.
+      }
+      // It takes connections again. The client may find out by itself, or in two minutes.
+      if (!isClosed() && !answers(RECONNECT_PATIENCE_MS)) {
+        store.reconnect();
+        pauseProbe(reconnectMs);
+        reconnectMs = Math.min(MAX_RECONNECT_MS, reconnectMs * 2);
+      }
     }
   }
 
-  private void pauseProbe() {
+  private boolean answers(long timeoutMs) {
+    ByteSequence key = EtcdStore.bytes(keys.leader());
+    try {
+      GetResponse answer =
+          store.read("see whether it answers", timeoutMs, c -> c.getKVClient().get(key));
+      answeredNs = System.nanoTime();
+      answers = true;
+      feed.check(answer.getHeader());
+    } catch (RegistryException e) {
+      answers = false;
+    }
+    return answers;
+  }
+
+  /** Waits; false once closed. */
+  private boolean pauseProbe(long ms) {
     lock.lock();
     try {
-      long left = TimeUnit.MILLISECONDS.toNanos(PROBE_MS);
+      long left = TimeUnit.MILLISECONDS.toNanos(ms);
       while (!closed && left > 0) {
         left = ended.awaitNanos(left);
       }
+      return !closed;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+      return false;
     } finally {
       lock.unlock();
     }

@@ -98,6 +98,15 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     Thread.ofVirtual().name("orlop-session-" + podId).start(this::write);
   }
 
+  String podId() {
+    return podId;
+  }
+
+  /** The pod is not in the view: perhaps its lease was lost. */
+  void missed() {
+    lease.check();
+  }
+
   /** The lease's number in etcd. */
   long leaseId() {
     return lease.id();

@@ -47,13 +47,17 @@ final class EtcdStore implements AutoCloseable {
 
   private final RegistryConfig config;
   private final ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor();
-  private final Client client;
+  private volatile Client client;
   private final Semaphore writes;
   private volatile boolean closed;
 
   EtcdStore(RegistryConfig config) {
     this.config = config;
     writes = new Semaphore(config.maxInFlightWrites(), true);
+    client = newClient();
+  }
+
+  private Client newClient() {
     ClientBuilder builder =
         Client.builder()
             .endpoints(config.endpoints().toArray(String[]::new))
@@ -69,7 +73,22 @@ final class EtcdStore implements AutoCloseable {
     if (config.user() != null && config.password() != null) {
       builder.user(bytes(config.user())).password(bytes(config.password()));
     }
-    client = builder.build();
+    return builder.build();
+  }
+
+  /**
+   * Drops the connection and makes a new one at once. After an outage the old one would wait up to
+   * two minutes before it tries again, longer than leases live.
+   */
+  void reconnect() {
+    Client old = client;
+    synchronized (this) {
+      if (closed) {
+        return;
+      }
+      client = newClient();
+    }
+    old.close();
   }
 
   static ByteSequence bytes(String text) {
@@ -88,14 +107,9 @@ final class EtcdStore implements AutoCloseable {
   void awaitReachable() throws RegistryException {
     long deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(config.timeoutMs());
     while (true) {
-      IOException last = null;
-      for (String endpoint : config.endpoints()) {
-        try {
-          knock(endpoint, Math.min(1_000, config.timeoutMs() / config.endpoints().size() + 1));
-          return;
-        } catch (IOException e) {
-          last = e;
-        }
+      IOException last = knock();
+      if (last == null) {
+        return;
       }
       if (System.nanoTime() > deadline - TimeUnit.MILLISECONDS.toNanos(100)) {
         throw new RegistryException(
@@ -105,11 +119,20 @@ final class EtcdStore implements AutoCloseable {
     }
   }
 
-  private static void knock(String endpoint, long timeoutMs) throws IOException {
-    URI uri = RegistryConfig.uri(endpoint);
-    try (Socket socket = new Socket()) {
-      socket.connect(new InetSocketAddress(uri.getHost(), uri.getPort()), (int) timeoutMs);
+  /** Tries for at most about a second whether an endpoint takes connections; null when one does. */
+  @Nullable IOException knock() {
+    int eachMs = (int) Math.max(1, Math.min(1_000, config.timeoutMs()) / config.endpoints().size());
+    IOException last = null;
+    for (String endpoint : config.endpoints()) {
+      URI uri = RegistryConfig.uri(endpoint);
+      try (Socket socket = new Socket()) {
+        socket.connect(new InetSocketAddress(uri.getHost(), uri.getPort()), eachMs);
+        return null;
+      } catch (IOException e) {
+        last = e;
+      }
     }
+    return last;
   }
 
   private static String remedy() {
@@ -266,7 +289,9 @@ final class EtcdStore implements AutoCloseable {
 
   @Override
   public void close() {
-    closed = true;
+    synchronized (this) {
+      closed = true;
+    }
     client.close();
     executor.shutdownNow();
   }
