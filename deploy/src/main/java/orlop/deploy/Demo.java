@@ -230,8 +230,7 @@ final class Demo {
     return jobs;
   }
 
-  private void loseAPod(DemoMesh mesh, DemoClient client)
-      throws IOException, RegistryException {
+  private void loseAPod(DemoMesh mesh, DemoClient client) throws IOException, RegistryException {
     report.step(4, "Lose a pod: kill -9 under load");
     if (mesh.inOneProcess()) {
       report.say("not run: without etcd the pods live in this process; install etcd-server for it");

@@ -72,9 +72,10 @@ final class DemoClient implements AutoCloseable {
    */
   ModelInferResponse infer(ModelInferRequest request) {
     StatusRuntimeException last = null;
-    int pods = addresses.size();
-    for (int i = 0; i < pods; i++) {
-      String address = addresses.get((int) Math.floorMod(next.getAndIncrement(), addresses.size()));
+    long first = next.getAndIncrement();
+    List<String> pods = List.copyOf(addresses);
+    for (int i = 0; i < pods.size(); i++) {
+      String address = pods.get((int) Math.floorMod(first + i, pods.size()));
       try {
         return GRPCInferenceServiceGrpc.newBlockingStub(channel(address))
             .withDeadlineAfter(DEADLINE_S, TimeUnit.SECONDS)

@@ -54,8 +54,6 @@ final class DemoReport {
 
   /** All figures in two columns, then what did not hold. */
   void summary() {
-    out.println();
-    out.println("[%5.1f s] Summary".formatted(seconds()));
     figures.forEach((name, value) -> out.println("            %-22s %s".formatted(name, value)));
     long failed = checks.stream().filter(check -> !check.held()).count();
     say("%d checks, %d did not hold", checks.size(), failed);

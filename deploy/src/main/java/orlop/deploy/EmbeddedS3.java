@@ -2,9 +2,13 @@ package orlop.deploy;
 
 import java.io.IOException;
 import java.net.URI;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.UserDefinedFileAttributeView;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import org.gaul.s3proxy.S3Proxy;
 import org.gaul.s3proxy.auth.AuthenticationType;
 import org.gaul.s3proxy.nio2blob.FilesystemNio2BlobStore;
@@ -19,6 +23,9 @@ import org.gaul.s3proxy.nio2blob.FilesystemNio2BlobStore;
  */
 final class EmbeddedS3 implements AutoCloseable {
   private static final int STOP_TIMEOUT_MS = 2_000;
+
+  /** Where the server looks for the MD5 of an object, which is its ETag. */
+  private static final String ETAG_ATTRIBUTE = "user.content-md5";
 
   private final Path dir;
   private final S3Proxy server;
@@ -77,6 +84,9 @@ final class EmbeddedS3 implements AutoCloseable {
   /**
    * Puts a file under a key by copying it beneath the server, without HTTP: a reader sees the whole
    * object or none. The bucket is made when absent.
+   *
+   * @throws IOException also where the file system keeps no attributes of users: the server keeps
+   *     an object's ETag there
    */
   void put(String bucket, String key, Path file) throws IOException {
     Path target = inside(bucket).resolve(key).normalize();
@@ -90,10 +100,27 @@ final class EmbeddedS3 implements AutoCloseable {
     }
     Path copy = Files.createTempFile(dir, ".put-", null);
     try {
-      Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+      byte[] bytes = Files.readAllBytes(file);
+      Files.write(copy, bytes);
+      tag(copy, bytes);
       Files.move(copy, target, StandardCopyOption.ATOMIC_MOVE);
     } finally {
       Files.deleteIfExists(copy);
+    }
+  }
+
+  private static void tag(Path file, byte[] bytes) throws IOException {
+    var attributes = Files.getFileAttributeView(file, UserDefinedFileAttributeView.class);
+    if (attributes == null) {
+      throw new IOException(
+          "file system of " + file + " keeps no extended attributes; choose another directory");
+    }
+    try {
+      var unused =
+          attributes.write(
+              ETAG_ATTRIBUTE, ByteBuffer.wrap(MessageDigest.getInstance("MD5").digest(bytes)));
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
     }
   }
 

@@ -70,17 +70,16 @@ final class PodProcess implements AutoCloseable {
             "--sun-misc-unsafe-memory-access=allow",
             "-XX:+UseSerialGC",
             "-Xmx256m",
-            "-cp",
-            System.getProperty("java.class.path"),
             Main.class.getName(),
             "pod",
             "--config",
             config.toString(),
             "--announce"));
-    Process process =
-        new ProcessBuilder(command)
-            .redirectError(ProcessBuilder.Redirect.appendTo(log.toFile()))
-            .start();
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.appendTo(log.toFile()));
+    // Not on the command line, where it would hide everything else from a person who looks.
+    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
+    Process process = builder.start();
     try {
       return new PodProcess(process, announcement(process));
     } catch (IOException | ExecutionException | TimeoutException e) {

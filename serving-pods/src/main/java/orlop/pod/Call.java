@@ -1,13 +1,13 @@
 package orlop.pod;
 
 import com.google.protobuf.CodedInputStream;
-import java.io.IOException;
 import com.google.protobuf.UnsafeByteOperations;
 import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.Status;
+import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.util.HashSet;
 import java.util.Set;
@@ -196,9 +196,10 @@ final class Call {
       return;
     }
     if (missedPins++ >= MAX_MISSED_PINS) {
-      refused(Status.UNAVAILABLE.withDescription(
-          "model '%s' was evicted from pod '%s' %d times before the call could use it"
-              .formatted(to.model().id(), pod.config.id(), MAX_MISSED_PINS)));
+      refused(
+          Status.UNAVAILABLE.withDescription(
+              "model '%s' was evicted from pod '%s' %d times before the call could use it"
+                  .formatted(to.model().id(), pod.config.id(), MAX_MISSED_PINS)));
       return;
     }
     if (!waited) {
@@ -279,7 +280,8 @@ final class Call {
   private void run(Named to, Slot<Held> slot) {
     if (op == Op.METADATA) {
       try {
-        answer(slot.held().loaded().metadata().toBuilder().setName(to.asked()).build().toByteArray());
+        answer(
+            slot.held().loaded().metadata().toBuilder().setName(to.asked()).build().toByteArray());
       } finally {
         slot.unpin();
       }
@@ -387,8 +389,7 @@ final class Call {
     }
   }
 
-  private void hopEnded(
-      Pod target, Status status, Metadata trailers, byte @Nullable [] answer) {
+  private void hopEnded(Pod target, Status status, Metadata trailers, byte @Nullable [] answer) {
     if (done.get()) {
       return;
     }

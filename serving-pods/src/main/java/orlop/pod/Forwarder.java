@@ -16,8 +16,8 @@ import orlop.placement.MeshView;
 import orlop.placement.Pod;
 
 /**
- * Sends calls on to other pods, bytes unchanged, over one HTTP/2 connection per pod. Thread-safe and
- * asynchronous: answers arrive on the connection's event loop.
+ * Sends calls on to other pods, bytes unchanged, over one HTTP/2 connection per pod. Thread-safe
+ * and asynchronous: answers arrive on the connection's event loop.
  *
  * <p>A call that fails here is never repeated by this class; whether that is safe is for the {@link
  * Call} to judge.
@@ -46,8 +46,7 @@ final class Forwarder implements AutoCloseable {
     this.maxMessageBytes = maxMessageBytes;
   }
 
-  Hop send(
-      Pod target, Op op, byte[] message, Metadata headers, Deadline deadline, Reply reply) {
+  Hop send(Pod target, Op op, byte[] message, Metadata headers, Deadline deadline, Reply reply) {
     ClientCall<byte[], byte[]> call =
         line(target).channel.newCall(op.method, CallOptions.DEFAULT.withDeadline(deadline));
     call.start(new Listener(reply), headers);

@@ -109,7 +109,8 @@ final class Front {
   }
 
   /** Answers from the view; needs the headers, which the stub API hides. */
-  private final class ReadyDoor implements ServerCallHandler<ModelReadyRequest, ModelReadyResponse> {
+  private final class ReadyDoor
+      implements ServerCallHandler<ModelReadyRequest, ModelReadyResponse> {
     @Override
     public ServerCall.Listener<ModelReadyRequest> startCall(
         ServerCall<ModelReadyRequest, ModelReadyResponse> call, Metadata headers) {

@@ -15,6 +15,8 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import org.jspecify.annotations.Nullable;
 import orlop.runtime.ModelLoadException.Reason;
 
@@ -31,6 +33,10 @@ public final class OnnxRuntime implements ModelRuntime {
   private static final long TINY_MODEL_BYTES = 1 << 20;
 
   private static final Object ENVIRONMENT_LOCK = new Object();
+
+  /** Reserved, not touched, but for what the match needs. */
+  private static final long DEEP_STACK_BYTES = 1L << 30;
+
   private static @Nullable OrtEnvironment sharedEnvironment;
   private static int sharedThreads;
 
@@ -240,6 +246,34 @@ public final class OnnxRuntime implements ModelRuntime {
     return why.isEmpty();
   }
 
+  /**
+   * Makes the environment on a thread with a deep stack: the engine matches the command line of the
+   * process with a recursive regular expression, and a class path of some 10 KB overflows an
+   * ordinary stack, which ends the process without a word.
+   */
+  private static OrtEnvironment onDeepStack(ThreadingOptions threads) {
+    CompletableFuture<OrtEnvironment> made = new CompletableFuture<>();
+    Runnable make =
+        () -> {
+          try {
+            made.complete(
+                OrtEnvironment.getEnvironment(
+                    OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, "orlop", threads));
+          } catch (RuntimeException | LinkageError e) {
+            made.completeExceptionally(e);
+          }
+        };
+    new Thread(null, make, "orlop-onnx-start", DEEP_STACK_BYTES).start();
+    try {
+      return made.join();
+    } catch (CompletionException e) {
+      if (e.getCause() instanceof LinkageError error) {
+        throw error;
+      }
+      throw e.getCause() instanceof RuntimeException cause ? cause : e;
+    }
+  }
+
   /** The engine allows one environment per process, and its first maker sets the thread pool. */
   private static OrtEnvironment environment(int computeThreads) throws OrtException {
     synchronized (ENVIRONMENT_LOCK) {
@@ -248,9 +282,7 @@ public final class OnnxRuntime implements ModelRuntime {
           threads.setGlobalIntraOpNumThreads(computeThreads);
           threads.setGlobalInterOpNumThreads(1);
           threads.setGlobalSpinControl(false);
-          sharedEnvironment =
-              OrtEnvironment.getEnvironment(
-                  OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, "orlop", threads);
+          sharedEnvironment = onDeepStack(threads);
         }
         sharedThreads = computeThreads;
       } else if (sharedThreads != computeThreads) {

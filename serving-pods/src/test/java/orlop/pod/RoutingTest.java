@@ -21,8 +21,8 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
-import orlop.api.Headers;
 import org.junit.jupiter.api.Test;
+import orlop.api.Headers;
 
 /** How calls find their model: three pods in one JVM, real sockets between them. */
 class RoutingTest {
@@ -39,8 +39,7 @@ class RoutingTest {
       int holder = mesh.holder("m");
       long hitsBefore = mesh.pod(holder).stats().localHits();
       for (int i = 0; i < 5; i++) {
-        ModelInferResponse answer =
-            mesh.client(mesh.pod(holder)).modelInfer(TestMesh.request("m"));
+        ModelInferResponse answer = mesh.client(mesh.pod(holder)).modelInfer(TestMesh.request("m"));
         assertEquals(List.of(1.5f, -2f), answer.getOutputs(0).getContents().getFp32ContentsList());
       }
       assertEquals(hitsBefore + 5, mesh.pod(holder).stats().localHits());
@@ -56,7 +55,8 @@ class RoutingTest {
       int holder = mesh.holder("m");
       int other = (holder + 1) % 3;
       long hops = mesh.pod(other).stats().hops();
-      assertEquals("m", mesh.client(mesh.pod(other)).modelInfer(TestMesh.request("m")).getModelName());
+      assertEquals(
+          "m", mesh.client(mesh.pod(other)).modelInfer(TestMesh.request("m")).getModelName());
       assertEquals(hops + 1, mesh.pod(other).stats().hops());
       assertEquals(0, mesh.pod(holder).stats().hops());
       assertEquals(1, mesh.loads());
