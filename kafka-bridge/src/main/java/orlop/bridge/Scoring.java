@@ -71,6 +71,11 @@ final class Scoring implements AutoCloseable {
     delayed.removeIf(slot -> slot.log == log);
   }
 
+  /** Whether answers alone keep it busy: records are in the mesh and more wait behind them. */
+  boolean isFed() {
+    return inFlight > 0 && !ready.isEmpty();
+  }
+
   int inFlight() {
     return inFlight;
   }
