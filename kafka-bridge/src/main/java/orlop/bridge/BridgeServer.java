@@ -1,5 +1,6 @@
 package orlop.bridge;
 
+import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
@@ -69,7 +70,11 @@ public final class BridgeServer implements AutoCloseable {
         }
       }
     } catch (InterruptedException e) {
+      counters.lastError = "interrupted";
       LOG.log(System.Logger.Level.WARNING, "stream {0}: interrupted", stream.name());
+    } catch (Error e) {
+      counters.lastError = e.toString();
+      throw e;
     } finally {
       counters.inFlight = 0;
       counters.publish(BridgeStatus.State.STOPPED);
@@ -117,7 +122,7 @@ public final class BridgeServer implements AutoCloseable {
   public void close() {
     stop.countDown();
     try {
-      if (!thread.join(java.time.Duration.ofMillis(config.drainTimeoutMs() + CLOSE_CLIENTS_MS))) {
+      if (!thread.join(Duration.ofMillis(config.drainTimeoutMs() + CLOSE_CLIENTS_MS))) {
         thread.interrupt();
         thread.join(CLOSE_CLIENTS_MS);
       }

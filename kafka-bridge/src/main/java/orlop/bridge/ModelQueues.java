@@ -15,6 +15,10 @@ import org.jspecify.annotations.Nullable;
 final class ModelQueues {
   private final LinkedHashMap<ModelName, ArrayDeque<Slot>> queues = new LinkedHashMap<>();
 
+  boolean isEmpty() {
+    return queues.isEmpty();
+  }
+
   void addLast(Slot slot) {
     queueOf(slot).addLast(slot);
   }

@@ -71,6 +71,11 @@ final class Scoring implements AutoCloseable {
     delayed.removeIf(slot -> slot.log == log);
   }
 
+  /** Whether answers alone keep it busy: records are in the mesh and more wait behind them. */
+  boolean isFed() {
+    return inFlight > 0 && !ready.isEmpty();
+  }
+
   int inFlight() {
     return inFlight;
   }
@@ -104,7 +109,10 @@ final class Scoring implements AutoCloseable {
         ready.addFirst(slot);
       }
     }
-    while (inFlight < limit.limit()) {
+    // Answers free the places of a joined request one by one; filling them so would break up the
+    // next.
+    int enough = Math.clamp(limit.limit() / 2, 1, stream.maxBatchRows());
+    while (limit.limit() - inFlight >= enough) {
       List<Slot> slots = ready.take(Math.min(stream.maxBatchRows(), limit.limit() - inFlight));
       if (slots.isEmpty()) {
         return;

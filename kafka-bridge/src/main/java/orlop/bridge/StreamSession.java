@@ -1,5 +1,6 @@
 package orlop.bridge;
 
+import io.grpc.Status;
 import java.time.Duration;
 import java.util.Collection;
 import java.util.HashMap;
@@ -41,6 +42,7 @@ final class StreamSession implements ConsumerRebalanceListener, AutoCloseable {
   private static final int MAX_TRANSACTION_RECORDS = 10_000;
   private static final long MAX_TRANSACTION_BYTES = 16L << 20;
   private static final long IDLE_POLL_NS = TimeUnit.MILLISECONDS.toNanos(50);
+  private static final long FED_POLL_INTERVAL_NS = TimeUnit.MILLISECONDS.toNanos(5);
   private static final long ANSWER_WAIT_NS = TimeUnit.MILLISECONDS.toNanos(3);
   private static final long LAG_INTERVAL_NS = TimeUnit.MILLISECONDS.toNanos(500);
   private static final long MAX_RELEASE_BACKOFF_NS = TimeUnit.SECONDS.toNanos(5);
@@ -54,6 +56,7 @@ final class StreamSession implements ConsumerRebalanceListener, AutoCloseable {
   private final KafkaConsumer<byte[], byte[]> consumer;
   private final Map<TopicPartition, PartitionLog> logs = new HashMap<>();
   private final long commitIntervalNs;
+  private long lastPollNs = System.nanoTime();
   private long lastCommitNs = System.nanoTime();
   private long nextLagNs = System.nanoTime();
   private long releaseFromNs = System.nanoTime();
@@ -133,8 +136,12 @@ final class StreamSession implements ConsumerRebalanceListener, AutoCloseable {
   }
 
   private void turn() {
-    append(consumer.poll(Duration.ofNanos(pollNs())));
-    scoring.turn(System.nanoTime());
+    // A poll costs as much as several records, and every answer makes a turn.
+    if (!scoring.isFed() || System.nanoTime() - lastPollNs >= FED_POLL_INTERVAL_NS) {
+      append(consumer.poll(Duration.ofNanos(pollNs())));
+      lastPollNs = System.nanoTime();
+      scoring.turn(lastPollNs);
+    }
     scoring.hear(waitForAnswersNs());
     scoring.turn(System.nanoTime());
     releaseAndCommit(false);
@@ -310,7 +317,7 @@ final class StreamSession implements ConsumerRebalanceListener, AutoCloseable {
   private Outcome.Rejected tooLarge(Outcome.Scored scored, Exception why) {
     return new Outcome.Rejected(
         Outcome.Reason.OUTPUT_TOO_LARGE,
-        io.grpc.Status.Code.OK,
+        Status.Code.OK,
         scored.model(),
         stream.outputTopic() + ": " + why.getMessage());
   }

@@ -25,6 +25,8 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
 
@@ -56,6 +58,13 @@ final class FakeMesh implements AutoCloseable {
   private static final Metadata.Key<String> ALIAS =
       Metadata.Key.of(Headers.VMODEL_ID, Metadata.ASCII_STRING_MARSHALLER);
   private static final Context.Key<Metadata> SEEN = Context.key("seen");
+
+  /** Tells of each call that a stop breaks off, with a stack trace; held, or its level is lost. */
+  private static final Logger NOISE = Logger.getLogger("io.grpc.netty.NettyServerHandler");
+
+  static {
+    NOISE.setLevel(Level.OFF);
+  }
 
   private final ScheduledExecutorService clock = Executors.newScheduledThreadPool(2);
   private final AtomicLong calls = new AtomicLong();
@@ -146,7 +155,7 @@ final class FakeMesh implements AutoCloseable {
     return raw.asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
   }
 
-  private static ModelInferResponse doubled(ModelInferRequest request) {
+  static ModelInferResponse doubled(ModelInferRequest request) {
     ModelInferRequest.InferInputTensor x = request.getInputs(0);
     ByteString raw =
         request.getRawInputContentsCount() > 0

@@ -23,6 +23,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import orlop.api.Headers;
 
@@ -219,13 +220,13 @@ class StreamTest {
               case 2 -> FakeMesh.Reply.failed(Status.ABORTED);
               default -> FakeMesh.Reply.NOW;
             });
-    lab.write(numbered(topics, 0, 50));
+    lab.write(numbered(topics, 0, 20));
     StreamConfig stream = lab.stream(topics, Map.of("retry", Map.of("initialMs", 5, "maxMs", 50)));
     try (BridgeServer bridge = lab.bridge(stream, client, "0")) {
-      List<ConsumerRecord<byte[], byte[]>> results = lab.await(topics.out(), 50);
-      assertEquals(50, results.size());
+      List<ConsumerRecord<byte[], byte[]>> results = lab.await(topics.out(), 20);
+      assertEquals(20, results.size());
       assertInInputOrder(results);
-      awaitStatus(bridge, status -> status.retried() == 100 && status.out() == 50);
+      awaitStatus(bridge, status -> status.retried() == 40 && status.out() == 20);
       assertEquals(0, lab.readAll(topics.dead()).size());
     }
   }
@@ -289,6 +290,7 @@ class StreamTest {
   }
 
   @Test
+  @Tag("slow")
   void losesAndGivesUpNothingWhileTheMeshIsAway() {
     KafkaLab.Topics topics = lab.topics(2);
     try (FakeMesh flaky = FakeMesh.start();
@@ -399,6 +401,7 @@ class StreamTest {
   }
 
   @Test
+  @Tag("slow")
   void saysWhichTopicIsMissingAndWaitsForIt() {
     String name = "absent";
     lab.broker.createTopic(name + ".in", 1);
