@@ -78,6 +78,7 @@ final class Main implements Runnable {
             .addSubcommand(new RoleCommands.ControllerCommand())
             .addSubcommand(new RoleCommands.BridgeCommand())
             .addSubcommand(new RoleCommands.DriftCommand())
+            .addSubcommand(new SimCommand())
             .addSubcommand(new TestCommand())
             .addSubcommand(new CompletionCommand())
             .addSubcommand(new CommandLine.HelpCommand());

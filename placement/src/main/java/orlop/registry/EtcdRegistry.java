@@ -301,6 +301,10 @@ public final class EtcdRegistry implements Registry {
     try {
       GetResponse answer =
           store.read("see whether it answers", timeoutMs, c -> c.getKVClient().get(key));
+      if (answer.getHeader().getRevision() < before) {
+        // etcd tells watchers of a write just before readers see it; ask once more to be sure.
+        answer = store.read("see whether it was replaced", timeoutMs, c -> c.getKVClient().get(key));
+      }
       answeredNs = System.nanoTime();
       answers = true;
       feed.check(answer.getHeader(), before);
