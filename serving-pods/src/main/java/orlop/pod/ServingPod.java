@@ -132,6 +132,7 @@ public final class ServingPod implements AutoCloseable {
   private Server grpc(Front front, List<BindableService> more) throws IOException {
     NettyServerBuilder builder =
         NettyServerBuilder.forAddress(new InetSocketAddress(config.host(), config.grpcPort()))
+            .directExecutor()
             .callExecutor(new ByService())
             .maxInboundMessageSize(config.maxMessageBytes())
             .permitKeepAliveTime(5, TimeUnit.SECONDS)
@@ -191,12 +192,12 @@ public final class ServingPod implements AutoCloseable {
         "Memory taken by models that are loading, loaded or unloading",
         host::usedBytes);
     metrics.gauge(
-        "modelmesh_instance_models", "Models loaded in this pod", host::loadedCount);
+        "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
     metrics.gauge("orlop_calls_in_flight", "Calls accepted and not answered", dispatcher::inFlight);
     metrics.gauge(
         "orlop_compute_queue",
         "Inferences that wait for a compute thread",
-        () -> dispatcher.compute.getQueue().size());
+        this::queuedInferences);
     metrics.payloads(payloads::counters);
   }
 
@@ -233,6 +234,16 @@ public final class ServingPod implements AutoCloseable {
   /** Models that can be called here now. */
   public int loadedModels() {
     return host.loadedCount();
+  }
+
+  /** Calls accepted and not answered. */
+  int inFlight() {
+    return dispatcher.inFlight();
+  }
+
+  /** Inferences that wait for a compute thread. */
+  int queuedInferences() {
+    return dispatcher.compute.getQueue().size();
   }
 
   /**
