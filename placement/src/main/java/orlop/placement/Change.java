@@ -5,7 +5,16 @@ public sealed interface Change {
   /** Why, in one line. */
   String why();
 
-  record LoadCopy(String modelId, String podId, String why) implements Change {}
+  /**
+   * @param lastUsedMs what the copy may displace: models unused since then, milliseconds since the
+   *     epoch; 0 lets it take free memory alone
+   */
+  record LoadCopy(String modelId, String podId, long lastUsedMs, String why) implements Change {
+    /** A load that takes free memory alone. */
+    public LoadCopy(String modelId, String podId, String why) {
+      this(modelId, podId, 0, why);
+    }
+  }
 
   record UnloadCopy(String modelId, String podId, String why) implements Change {}
 

@@ -171,6 +171,12 @@ public final class ModelCache {
     return Collections.unmodifiableMap(published);
   }
 
+  /** What the model takes here, or will take when its load starts. */
+  public Memory size(String modelId) {
+    CacheEntry entry = entries.get(modelId);
+    return entry == null ? Memory.NONE : entry.size;
+  }
+
   /** Memory of what is loading, loaded or unloading. */
   public Memory used() {
     return used;

@@ -1,0 +1,113 @@
+package orlop.sim;
+
+import java.util.HashMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import orlop.placement.Memory;
+
+/** What a pod's runtime really holds: kept apart from its cache, to check the cache by. */
+final class Ledger {
+  /** One model in the runtime. Mutable. */
+  static final class Holding {
+    Memory size;
+    Memory surprise = Memory.NONE;
+    boolean callable;
+    boolean unloading;
+    boolean stuck;
+    boolean letGo;
+    int pins;
+    long lastUsedNs;
+
+    Holding(Memory size) {
+      this.size = size;
+    }
+  }
+
+  private final Map<String, Holding> holdings = new HashMap<>();
+  private Memory used = Memory.NONE;
+  private Memory unloading = Memory.NONE;
+  private Memory stuck = Memory.NONE;
+  private Memory surprise = Memory.NONE;
+
+  @Nullable Holding get(String modelId) {
+    return holdings.get(modelId);
+  }
+
+  boolean holds(String modelId) {
+    return holdings.containsKey(modelId);
+  }
+
+  Holding take(String modelId, Memory size) {
+    Holding holding = new Holding(size);
+    holdings.put(modelId, holding);
+    used = used.plus(size);
+    return holding;
+  }
+
+  void measured(Holding holding, Memory size) {
+    used = used.minus(holding.size).plus(size);
+    holding.surprise = size.minus(holding.size);
+    surprise = surprise.plus(holding.surprise);
+    holding.size = size;
+    holding.callable = true;
+  }
+
+  void unloading(Holding holding) {
+    holding.callable = false;
+    if (!holding.unloading) {
+      holding.unloading = true;
+      unloading = unloading.plus(holding.size);
+    }
+  }
+
+  void stuck(Holding holding) {
+    if (!holding.stuck) {
+      holding.stuck = true;
+      stuck = stuck.plus(holding.size);
+    }
+  }
+
+  void gone(String modelId) {
+    Holding holding = holdings.remove(modelId);
+    if (holding == null) {
+      return;
+    }
+    used = used.minus(holding.size);
+    surprise = surprise.minus(holding.surprise);
+    if (holding.unloading) {
+      unloading = unloading.minus(holding.size);
+    }
+    if (holding.stuck) {
+      stuck = stuck.minus(holding.size);
+    }
+  }
+
+  Memory used() {
+    return used;
+  }
+
+  /** What stays when the unloads under way are done; failed ones count as staying. */
+  Memory kept() {
+    return used.minus(unloading).plus(stuck);
+  }
+
+  Memory stuck() {
+    return stuck;
+  }
+
+  /** By how much models that are still here came out larger than expected. */
+  Memory surprise() {
+    return surprise;
+  }
+
+  /** Whether the unload was neither asked for nor due to the model itself. */
+  boolean evictedForRoom(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding != null && !holding.letGo && !holding.stuck;
+  }
+
+  long bytes(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding == null ? 0 : holding.size.ramBytes();
+  }
+}

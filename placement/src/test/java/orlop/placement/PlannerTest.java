@@ -1,0 +1,331 @@
+package orlop.placement;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static orlop.placement.SmallMesh.NOW_MS;
+import static orlop.placement.SmallMesh.draining;
+import static orlop.placement.SmallMesh.failed;
+import static orlop.placement.SmallMesh.failedForGood;
+import static orlop.placement.SmallMesh.loaded;
+import static orlop.placement.SmallMesh.loading;
+import static orlop.placement.SmallMesh.model;
+import static orlop.placement.SmallMesh.pod;
+import static orlop.placement.SmallMesh.withOldestUse;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+
+/** How many copies there should be: a table of small meshes. */
+class PlannerTest {
+  private static final long MINUTE = 60_000;
+
+  private final Planner planner = new Planner(Planner.Config.defaults(), new Placer());
+
+  /** Changes without their reasons. */
+  private List<String> plan(SmallMesh mesh, Demand demand) {
+    return planner.plan(mesh.view(), demand, NOW_MS).stream().map(PlannerTest::text).toList();
+  }
+
+  private static String text(Change change) {
+    return switch (change) {
+      case Change.LoadCopy load -> "load " + load.modelId() + " in " + load.podId();
+      case Change.UnloadCopy unload -> "unload " + unload.modelId() + " in " + unload.podId();
+      case Change.PromoteAlias promote -> "promote " + promote.name();
+      case Change.FailAlias fail -> "fail " + fail.name() + ": " + fail.why();
+    };
+  }
+
+  private static SmallMesh mesh(Model model) {
+    return new SmallMesh().models(model).pods(pod("a"), pod("b", "y", 0, 0), pod("c"));
+  }
+
+  private static Demand steady(String modelId, double callsPerMinute) {
+    return new Demand(
+        Map.of(modelId, new Demand.Use(callsPerMinute, NOW_MS - 10 * MINUTE, NOW_MS - 1000)));
+  }
+
+  private static Demand once(String modelId) {
+    return new Demand(Map.of(modelId, new Demand.Use(0.2, 0, NOW_MS - 1000)));
+  }
+
+  private static Demand idleSince(String modelId, long idleMs) {
+    return new Demand(Map.of(modelId, new Demand.Use(0, 0, NOW_MS - idleMs)));
+  }
+
+  private static Model bounded(String id, int min, int max) {
+    return new Model(id, "onnx", "p", "", 100, min, max, Set.of(), Set.of(), 0);
+  }
+
+  @Test
+  void leavesAnIdleMeshAlone() {
+    assertEquals(List.of(), plan(mesh(model("m", 100)), Demand.NONE));
+    assertEquals(List.of(), plan(mesh(model("m", 100)).copy("m", "a", loaded()), Demand.NONE));
+  }
+
+  @Test
+  void keepsTheMinimumOfCopies() {
+    List<String> changes = plan(mesh(bounded("m", 2, 0)), Demand.NONE);
+    assertEquals(2, new HashSet<>(changes).size());
+    assertTrue(changes.stream().allMatch(c -> c.startsWith("load m in ")), changes::toString);
+    assertEquals(1, plan(mesh(bounded("m", 2, 0)).copy("m", "a", loading()), Demand.NONE).size());
+    assertEquals(
+        List.of(),
+        plan(
+            mesh(bounded("m", 2, 0)).copy("m", "a", loading()).copy("m", "b", loaded()),
+            Demand.NONE));
+  }
+
+  @Test
+  void addsASecondCopyInAnotherZoneForASteadilyUsedModel() {
+    assertEquals(
+        List.of("load m in b"),
+        plan(mesh(model("m", 100)).copy("m", "a", loaded()), steady("m", 30)));
+  }
+
+  @Test
+  void addsNoCopyForOneOffCalls() {
+    assertEquals(List.of(), plan(mesh(model("m", 100)).copy("m", "a", loaded()), once("m")));
+  }
+
+  @Test
+  void addsNoCopyOfWhatIsNotYetKnownToLoad() {
+    assertEquals(List.of(), plan(mesh(model("m", 100)).copy("m", "a", loading()), steady("m", 30)));
+  }
+
+  @Test
+  void addsNoCopyThatSomethingElseWouldHaveToLeaveFor() {
+    SmallMesh full =
+        new SmallMesh()
+            .models(model("m", 100))
+            .pods(pod("a", "z", 100, 0), pod("b", "z", 850, 0))
+            .copy("m", "a", loaded());
+    assertEquals(List.of(), plan(full, steady("m", 30)));
+  }
+
+  @Test
+  void addsCopiesAsTheCallsGrowUpToAThirdOfThePods() {
+    SmallMesh mesh = mesh(model("m", 100));
+    for (int i = 0; i < 9; i++) {
+      mesh.pods(pod("p" + i));
+    }
+    mesh.copy("m", "a", loaded()).copy("m", "b", loaded());
+    assertEquals(List.of(), plan(mesh, steady("m", 3_000)));
+    assertEquals(1, plan(mesh, steady("m", 5_000)).size());
+    mesh.copy("m", "c", loaded()).copy("m", "p0", loaded());
+    assertEquals(List.of(), plan(mesh, steady("m", 1_000_000)));
+  }
+
+  @Test
+  void neverExceedsTheMaximumOfCopies() {
+    assertEquals(
+        List.of(), plan(mesh(bounded("m", 0, 1)).copy("m", "a", loaded()), steady("m", 30)));
+  }
+
+  @Test
+  void trimsWhatExceedsTheMaximumAtOnce() {
+    SmallMesh mesh =
+        mesh(bounded("m", 0, 1))
+            .copy("m", "a", loaded(), NOW_MS - 1000)
+            .copy("m", "b", loaded(), NOW_MS - 1000);
+    assertEquals(1, plan(mesh, steady("m", 30)).size());
+  }
+
+  @Test
+  void trimsAnUnusedSecondCopyWhereMostCopiesAre() {
+    SmallMesh mesh =
+        mesh(model("m", 100))
+            .copy("m", "a", loaded())
+            .copy("m", "b", loaded())
+            .copy("m", "c", loaded());
+    List<String> changes = plan(mesh, idleSince("m", 20 * MINUTE));
+    assertEquals(1, changes.size());
+    assertTrue(
+        Set.of("unload m in a", "unload m in c").contains(changes.getFirst()), changes::toString);
+    assertEquals(changes, plan(mesh, Demand.NONE));
+    assertEquals(List.of(), plan(mesh(model("m", 100)).copy("m", "a", loaded()), Demand.NONE));
+  }
+
+  @Test
+  void leavesAYoungOrLatelyUsedSecondCopyAlone() {
+    SmallMesh young =
+        mesh(model("m", 100)).copy("m", "a", loaded()).copy("m", "b", loaded(), NOW_MS - MINUTE);
+    assertEquals(List.of(), plan(young, idleSince("m", 20 * MINUTE)));
+    SmallMesh used = mesh(model("m", 100)).copy("m", "a", loaded()).copy("m", "b", loaded());
+    assertEquals(List.of(), plan(used, idleSince("m", 5 * MINUTE)));
+  }
+
+  @Test
+  void neverTrimsWhileACopyIsLoading() {
+    SmallMesh mesh =
+        mesh(model("m", 100))
+            .copy("m", "a", loaded())
+            .copy("m", "b", loaded())
+            .copy("m", "c", loading());
+    assertEquals(List.of(), plan(mesh, idleSince("m", 20 * MINUTE)));
+  }
+
+  @Test
+  void trimsAnAccidentalThirdCopyOfAModelInUse() {
+    SmallMesh mesh =
+        mesh(model("m", 100))
+            .copy("m", "a", loaded())
+            .copy("m", "b", loaded())
+            .copy("m", "c", loaded());
+    assertEquals(1, plan(mesh, steady("m", 30)).size());
+    assertEquals(List.of(), plan(mesh, steady("m", 3_000)));
+  }
+
+  @Test
+  void bringsBackTheBusiestFirstWhenAPodIsLost() {
+    SmallMesh mesh = new SmallMesh().pods(pod("a"), pod("b"));
+    Map<String, Demand.Use> uses = new HashMap<>();
+    for (int i = 0; i < 5; i++) {
+      mesh.models(model("m" + i, 10)).copy("m" + i, "lost", loaded());
+      uses.put("m" + i, new Demand.Use(10 * (i + 1), 0, NOW_MS - 1000));
+    }
+    mesh.models(model("cold", 10));
+    uses.put("cold", new Demand.Use(50, 0, NOW_MS - 30 * MINUTE));
+    List<String> order =
+        planner.plan(mesh.view(), new Demand(uses), NOW_MS).stream()
+            .map(c -> ((Change.LoadCopy) c).modelId())
+            .toList();
+    assertEquals(List.of("m4", "m3", "m2", "m1", "m0"), order);
+  }
+
+  @Test
+  void replacesTheCopiesOfADrainingPod() {
+    SmallMesh mesh = mesh(model("m", 100)).pods(draining(pod("a"))).copy("m", "a", loaded());
+    List<String> changes = plan(mesh, steady("m", 30));
+    assertEquals(1, changes.size());
+    assertTrue(changes.getFirst().startsWith("load m in "), changes::toString);
+  }
+
+  @Test
+  void aLostModelDisplacesOnlyWhatWasUnusedForLonger() {
+    SmallMesh young =
+        new SmallMesh().models(model("m", 100)).pods(withOldestUse(pod("a", "z", 1000, 0), 500));
+    assertEquals(List.of(), plan(young, steady("m", 30)));
+    SmallMesh old =
+        new SmallMesh().models(model("m", 100)).pods(withOldestUse(pod("a", "z", 1000, 0), 60_000));
+    List<Change> changes = planner.plan(old.view(), steady("m", 30), NOW_MS);
+    assertEquals(NOW_MS - 1000, ((Change.LoadCopy) changes.getFirst()).lastUsedMs());
+  }
+
+  @Test
+  void spreadsOnePlanOverThePods() {
+    SmallMesh mesh = new SmallMesh();
+    for (int i = 0; i < 40; i++) {
+      mesh.models(bounded("m" + i, 1, 0));
+    }
+    mesh.pods(pod("a"), pod("b"), pod("c"), pod("d"));
+    Map<String, Integer> perPod = new HashMap<>();
+    for (Change change : planner.plan(mesh.view(), Demand.NONE, NOW_MS)) {
+      perPod.merge(((Change.LoadCopy) change).podId(), 1, Integer::sum);
+    }
+    assertEquals(4, perPod.size());
+    perPod.values().forEach(n -> assertTrue(n <= 10, "bytes beyond the pod: " + perPod));
+  }
+
+  @Test
+  void keepsTheBoundOfChanges() {
+    SmallMesh mesh = new SmallMesh().pods(pod("a"), pod("b"));
+    for (int i = 0; i < 200; i++) {
+      mesh.models(bounded("m" + i, 1, 0));
+    }
+    assertEquals(64, plan(mesh, Demand.NONE).size());
+  }
+
+  @Test
+  void movesAnAliasOnlyWhenAsManyCopiesAreLoadedAsServedBefore() {
+    SmallMesh mesh =
+        mesh(model("old", 100))
+            .models(model("new", 100))
+            .alias("x", "old", "new", "")
+            .copy("old", "a", loaded())
+            .copy("old", "b", loaded());
+    List<String> first = plan(mesh, Demand.NONE);
+    assertEquals(1, first.size());
+    assertTrue(first.getFirst().startsWith("load new in "), first::toString);
+    mesh.copy("new", "c", loading());
+    assertEquals(1, plan(mesh, Demand.NONE).size());
+    mesh.copy("new", "c", loaded());
+    assertEquals(1, plan(mesh, Demand.NONE).size());
+    mesh.copy("new", "b", loaded());
+    assertEquals(List.of("promote x"), plan(mesh, Demand.NONE));
+  }
+
+  @Test
+  void movesAnAliasWithFewerCopiesWhenThereIsNoRoomForMore() {
+    SmallMesh mesh =
+        new SmallMesh()
+            .models(model("old", 100), model("new", 100))
+            .pods(pod("a", "z", 980, 0), pod("b", "z", 980, 0))
+            .alias("x", "old", "new", "")
+            .copy("old", "a", loaded())
+            .copy("old", "b", loaded())
+            .copy("new", "a", loaded());
+    assertEquals(List.of("promote x"), plan(mesh, Demand.NONE));
+  }
+
+  @Test
+  void anAliasKeepsServingWhenItsTargetCannotBeLoaded() {
+    SmallMesh mesh =
+        new SmallMesh()
+            .models(model("old", 100), model("new", 100))
+            .pods(pod("a"), pod("b"))
+            .copy("old", "a", loaded())
+            .copy("new", "a", failedForGood("bad format"))
+            .copy("new", "b", failed("timeout", 1000))
+            .alias("x", "old", "new", "");
+    assertEquals(List.of(), plan(mesh, Demand.NONE));
+    mesh.copy("new", "b", failedForGood("bad format"));
+    List<String> changes = plan(mesh, Demand.NONE);
+    assertEquals(1, changes.size());
+    assertTrue(changes.getFirst().startsWith("fail x: "), changes::toString);
+    assertTrue(changes.getFirst().contains("bad format"), changes::toString);
+    mesh.alias("x", "old", "new", "bad format");
+    assertEquals(List.of(), plan(mesh, Demand.NONE));
+  }
+
+  @Test
+  void notesAnAliasWhoseTargetNobodyRegistered() {
+    SmallMesh mesh = mesh(model("old", 100)).alias("x", "old", "ghost", "");
+    assertEquals(List.of("fail x: model 'ghost' is not registered"), plan(mesh, Demand.NONE));
+  }
+
+  /** What was carried out no longer appears, and the next plan does not undo it. */
+  @Test
+  void aPlanCarriedOutLeavesNothingToDo() {
+    SmallMesh mesh = mesh(bounded("min", 2, 0)).models(model("busy", 50), model("lost", 50));
+    mesh.copy("busy", "a", loaded());
+    Map<String, Demand.Use> uses = new HashMap<>();
+    uses.put("busy", new Demand.Use(30, NOW_MS - 10 * MINUTE, NOW_MS));
+    uses.put("lost", new Demand.Use(30, 0, NOW_MS));
+    MeshView view = mesh.view();
+    List<Change> changes = planner.plan(view, new Demand(uses), NOW_MS);
+    assertEquals(4, changes.size());
+    assertEquals(changes, planner.plan(view, new Demand(uses), NOW_MS));
+    List<Delta> deltas = new ArrayList<>();
+    for (Change change : changes) {
+      Change.LoadCopy load = (Change.LoadCopy) change;
+      deltas.add(new Delta.CopyPut(new Copy(load.modelId(), load.podId(), loaded(), NOW_MS)));
+    }
+    assertEquals(List.of(), planner.plan(view.with(deltas, 99), new Demand(uses), NOW_MS));
+  }
+
+  @Test
+  void refusesAConfigurationOutOfRange() {
+    assertThrows(
+        IllegalArgumentException.class, () -> new Planner.Config(0, 60_000, 0, 0, 1, 0, 0));
+    assertThrows(
+        IllegalArgumentException.class, () -> new Planner.Config(1, 59_999, 0, 0, 1, 0, 0));
+    assertThrows(
+        IllegalArgumentException.class, () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 101));
+  }
+}

@@ -1,0 +1,5 @@
+/** The mesh under faults, seed after seed. */
+@NullMarked
+package orlop.sim;
+
+import org.jspecify.annotations.NullMarked;
