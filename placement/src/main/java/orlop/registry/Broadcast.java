@@ -24,7 +24,7 @@ import orlop.placement.MeshView;
  */
 final class Broadcast implements AutoCloseable {
   private static final Logger LOG = System.getLogger(Broadcast.class.getName());
-  private static final int MAX_WAITING = 4_096;
+  private static final int MAX_WAITING = 1_024;
   private static final long LISTEN_TIMEOUT_S = 60;
 
   private final ReentrantLock lock = new ReentrantLock();

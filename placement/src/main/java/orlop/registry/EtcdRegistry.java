@@ -1,0 +1,370 @@
+package orlop.registry;
+
+import com.google.protobuf.ByteString;
+import io.etcd.jetcd.ByteSequence;
+import io.etcd.jetcd.KeyValue;
+import io.etcd.jetcd.kv.GetResponse;
+import io.etcd.jetcd.kv.TxnResponse;
+import io.etcd.jetcd.op.Cmp;
+import io.etcd.jetcd.op.CmpTarget;
+import io.etcd.jetcd.op.Op;
+import io.etcd.jetcd.options.DeleteOption;
+import io.etcd.jetcd.options.GetOption;
+import io.etcd.jetcd.options.PutOption;
+import java.util.List;
+import java.util.Objects;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+import orlop.placement.Alias;
+import orlop.placement.Delta;
+import orlop.placement.MeshView;
+import orlop.placement.Model;
+import orlop.placement.Pod;
+
+/**
+ * The registry in etcd, shared by all processes of the mesh.
+ *
+ * <p>A write is in this client's view when it returns. A write that fails with {@link
+ * RegistryException} for lack of an answer may still have been carried out; the message says so.
+ * Source: the etcd v3 API, <a href="https://etcd.io/docs/v3.4/learning/api/">etcd.io</a>.
+ */
+public final class EtcdRegistry implements Registry {
+  private static final long PROBE_MS = 2_000;
+  private static final long LATELY_MS = 3 * PROBE_MS;
+  private static final long KNOCK_MS = 200;
+  private static final long RECONNECT_PATIENCE_MS = 1_000;
+  private static final long FIRST_RECONNECT_MS = 250;
+  private static final long MAX_RECONNECT_MS = 10_000;
+
+  private final EtcdStore store;
+  private final Keyspace keys;
+  private final EtcdRecords records;
+  private final Broadcast broadcast = new Broadcast("orlop-registry", MeshView.empty());
+  private final EtcdFeed feed;
+  private final Set<EtcdSession> sessions = ConcurrentHashMap.newKeySet();
+  private final Set<EtcdCandidate> candidates = ConcurrentHashMap.newKeySet();
+
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition ended = lock.newCondition();
+  // Guarded by lock.
+  private boolean closed;
+  private volatile boolean answers = true;
+  private volatile long answeredNs = System.nanoTime();
+
+  private EtcdRegistry(RegistryConfig config) {
+    keys = new Keyspace(config.root(), config.mesh());
+    records = new EtcdRecords(keys);
+    store = new EtcdStore(config);
+    feed = new EtcdFeed(store, records, broadcast, this::leaderChanged);
+  }
+
+  /** Connects and reads everything, both within the configured timeout each. */
+  public static EtcdRegistry connect(RegistryConfig config) throws RegistryException {
+    EtcdRegistry registry = new EtcdRegistry(config);
+    try {
+      registry.store.awaitReachable();
+      registry.feed.open();
+      registry.broadcast.listen(registry::missOwnPods);
+      Thread.ofVirtual().name("orlop-registry-probe").start(registry::probe);
+      return registry;
+    } catch (RegistryException | RuntimeException e) {
+      registry.close();
+      throw e;
+    }
+  }
+
+  @Override
+  public MeshView view() {
+    return feed.view();
+  }
+
+  @Override
+  public Subscription listen(Consumer<MeshView> listener) {
+    return broadcast.listen(listener);
+  }
+
+  /** Values found so far that this version cannot read; their keys are not in the view. */
+  public long unreadableValues() {
+    return records.unreadable();
+  }
+
+  // ---- models and aliases ----
+
+  @Override
+  public Model createModel(Model model) throws RegistryException {
+    ByteSequence key = EtcdStore.bytes(keys.model(model.id()));
+    TxnResponse answer =
+        store.write(
+            "create model '" + model.id() + "'",
+            c ->
+                c.getKVClient()
+                    .txn()
+                    .If(absent(key))
+                    .Then(Op.put(key, value(records.values().encode(model)), PutOption.DEFAULT))
+                    .Else(Op.get(key, GetOption.DEFAULT))
+                    .commit());
+    if (answer.isSucceeded()) {
+      seen(answer.getHeader().getRevision());
+      return model;
+    }
+    KeyValue standing = answer.getGetResponses().getFirst().getKvs().getFirst();
+    seen(standing.getModRevision());
+    if (records.delta(standing, true) instanceof Delta.ModelPut(Model older)) {
+      return older;
+    }
+    throw new RegistryException(
+        "model '%s' stands in etcd under %s with a value that this version cannot read"
+            .formatted(model.id(), keys.model(model.id())),
+        null);
+  }
+
+  @Override
+  public boolean deleteModel(String modelId) throws RegistryException {
+    ByteSequence key = EtcdStore.bytes(keys.model(modelId));
+    var answer = store.write("delete model '" + modelId + "'", c -> c.getKVClient().delete(key));
+    if (answer.getDeleted() == 0) {
+      return false;
+    }
+    seen(answer.getHeader().getRevision());
+    return true;
+  }
+
+  @Override
+  public boolean compareAndSetAlias(String name, @Nullable Alias expected, @Nullable Alias next)
+      throws RegistryException {
+    Aliases.check(name, expected, next);
+    ByteSequence key = EtcdStore.bytes(keys.alias(name));
+    long giveUpNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(store.config().timeoutMs());
+    while (true) {
+      // The compare is by revision, not by bytes, so that versions with other fields agree.
+      KeyValue standing = get(key, "read alias '" + name + "'");
+      Alias now =
+          standing != null && records.delta(standing, true) instanceof Delta.AliasPut(Alias a)
+              ? a
+              : null;
+      if (!Objects.equals(now, expected)) {
+        seen(standing == null ? 0 : standing.getModRevision());
+        return false;
+      }
+      if (expected == null && next == null) {
+        return true;
+      }
+      if (replace(name, key, standing, next)) {
+        return true;
+      }
+      if (System.nanoTime() - giveUpNs > 0) {
+        throw new RegistryException(
+            "alias '%s' is changed by others all the time; nothing was written".formatted(name),
+            null);
+      }
+    }
+  }
+
+  private boolean replace(
+      String name, ByteSequence key, @Nullable KeyValue standing, @Nullable Alias next)
+      throws RegistryException {
+    Cmp unchanged =
+        standing == null
+            ? absent(key)
+            : new Cmp(key, Cmp.Op.EQUAL, CmpTarget.modRevision(standing.getModRevision()));
+    Op change =
+        next == null
+            ? Op.delete(key, DeleteOption.DEFAULT)
+            : Op.put(key, value(records.values().encode(next)), PutOption.DEFAULT);
+    TxnResponse answer =
+        store.write(
+            "change alias '" + name + "'",
+            c -> c.getKVClient().txn().If(unchanged).Then(change).commit());
+    if (answer.isSucceeded()) {
+      seen(answer.getHeader().getRevision());
+    }
+    return answer.isSucceeded();
+  }
+
+  private @Nullable KeyValue get(ByteSequence key, String what) throws RegistryException {
+    List<KeyValue> found = store.read(what, c -> c.getKVClient().get(key)).getKvs();
+    return found.isEmpty() ? null : found.getFirst();
+  }
+
+  private static Cmp absent(ByteSequence key) {
+    return new Cmp(key, Cmp.Op.EQUAL, CmpTarget.createRevision(0));
+  }
+
+  private static ByteSequence value(ByteString bytes) {
+    return ByteSequence.from(bytes);
+  }
+
+  private void seen(long revision) {
+    feed.awaitApplied(revision, store.config().timeoutMs());
+  }
+
+  // ---- pods and the election ----
+
+  @Override
+  public PodSession join(Pod pod) throws RegistryException {
+    EtcdSession session = new EtcdSession(store, records, feed::view, pod, sessions::remove);
+    lock.lock();
+    try {
+      checkOpen();
+      sessions.add(session);
+    } finally {
+      lock.unlock();
+    }
+    try {
+      session.open();
+      if (!session.flush(store.config().timeoutMs())) {
+        throw new RegistryException(
+            "etcd at %s did not store pod '%s' within %d ms"
+                .formatted(store.config().endpoints(), pod.id(), store.config().timeoutMs()),
+            null);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      session.close();
+      throw new RegistryException("interrupted while joining as pod '" + pod.id() + "'", e);
+    } catch (RegistryException e) {
+      session.close();
+      throw e;
+    }
+    feed.await(view -> view.pod(pod.id()) != null, store.config().timeoutMs());
+    return session;
+  }
+
+  @Override
+  public Subscription campaign(String candidateId, Consumer<Boolean> listener) {
+    EtcdCandidate candidate =
+        new EtcdCandidate(store, keys, broadcast, candidateId, listener, candidates::remove);
+    lock.lock();
+    try {
+      if (closed) {
+        return () -> {};
+      }
+      candidates.add(candidate);
+    } finally {
+      lock.unlock();
+    }
+    candidate.open();
+    return candidate;
+  }
+
+  private void missOwnPods(MeshView view) {
+    for (EtcdSession session : sessions) {
+      if (view.pod(session.podId()) == null) {
+        session.missed();
+      }
+    }
+  }
+
+  private void leaderChanged() {
+    candidates.forEach(EtcdCandidate::look);
+  }
+
+  // ---- the connection ----
+
+  @Override
+  public boolean connected() {
+    return answers
+        && System.nanoTime() - answeredNs < TimeUnit.MILLISECONDS.toNanos(LATELY_MS)
+        && !isClosed();
+  }
+
+  private void probe() {
+    long reconnectMs = FIRST_RECONNECT_MS;
+    while (!isClosed()) {
+      if (answers(Math.min(PROBE_MS, store.config().timeoutMs()))) {
+        reconnectMs = FIRST_RECONNECT_MS;
+        pauseProbe(PROBE_MS);
+        continue;
+      }
+      while (store.knock() != null && pauseProbe(KNOCK_MS)) {
+        // Nobody there yet.
+      }
+      // It takes connections again. The client may find out by itself, or in two minutes.
+      if (!isClosed() && !answers(RECONNECT_PATIENCE_MS)) {
+        store.reconnect();
+        pauseProbe(reconnectMs);
+        reconnectMs = Math.min(MAX_RECONNECT_MS, reconnectMs * 2);
+      }
+    }
+  }
+
+  private boolean answers(long timeoutMs) {
+    ByteSequence key = EtcdStore.bytes(keys.leader());
+    try {
+      GetResponse answer =
+          store.read("see whether it answers", timeoutMs, c -> c.getKVClient().get(key));
+      answeredNs = System.nanoTime();
+      answers = true;
+      feed.check(answer.getHeader());
+    } catch (RegistryException e) {
+      answers = false;
+    }
+    return answers;
+  }
+
+  /** Waits; false once closed. */
+  private boolean pauseProbe(long ms) {
+    lock.lock();
+    try {
+      long left = TimeUnit.MILLISECONDS.toNanos(ms);
+      while (!closed && left > 0) {
+        left = ended.awaitNanos(left);
+      }
+      return !closed;
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  EtcdStore store() {
+    return store;
+  }
+
+  EtcdFeed feed() {
+    return feed;
+  }
+
+  private boolean isClosed() {
+    lock.lock();
+    try {
+      return closed;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void checkOpen() throws RegistryException {
+    if (closed) {
+      throw new RegistryException(
+          "the registry at " + store.config().endpoints() + " is closed", null);
+    }
+  }
+
+  /** Gives up what its pods and candidates hold, then disconnects. Idempotent. */
+  @Override
+  public void close() {
+    lock.lock();
+    try {
+      if (closed) {
+        return;
+      }
+      closed = true;
+      ended.signalAll();
+    } finally {
+      lock.unlock();
+    }
+    candidates.forEach(EtcdCandidate::close);
+    sessions.forEach(EtcdSession::close);
+    feed.close();
+    broadcast.close();
+    store.close();
+  }
+}
