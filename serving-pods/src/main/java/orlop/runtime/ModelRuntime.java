@@ -32,7 +32,7 @@ public interface ModelRuntime extends AutoCloseable {
    */
   LoadedModel load(String modelId, String modelType, Path modelPath) throws ModelLoadException;
 
-  /** Frees what the runtime itself holds. Models that are still loaded stay usable. */
+  /** Frees what the runtime itself holds. Its models must have been closed before. */
   @Override
   void close();
 }

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.HashSet;
@@ -22,11 +23,18 @@ import org.jspecify.annotations.Nullable;
  *
  * @param path the file itself
  * @param fileBytes its length
- * @param weightBytes initializers in the file, and in the files it refers to
+ * @param inFileWeightBytes initializers and constants in the file
+ * @param externalWeightBytes initializers in the files it refers to
  * @param nodes operators of the main graph
  * @param unranked names of the inputs and outputs without a declared shape
  */
-record OnnxFile(Path path, long fileBytes, long weightBytes, int nodes, Set<String> unranked) {
+record OnnxFile(
+    Path path,
+    long fileBytes,
+    long inFileWeightBytes,
+    long externalWeightBytes,
+    int nodes,
+    Set<String> unranked) {
 
   // Field numbers of onnx.proto.
   private static final int MODEL_GRAPH = 7;
@@ -34,6 +42,8 @@ record OnnxFile(Path path, long fileBytes, long weightBytes, int nodes, Set<Stri
   private static final int GRAPH_INITIALIZER = 5;
   private static final int GRAPH_INPUT = 11;
   private static final int GRAPH_OUTPUT = 12;
+  private static final int NODE_ATTRIBUTE = 5;
+  private static final int ATTRIBUTE_TENSOR = 5;
   private static final int TENSOR_EXTERNAL_DATA = 13;
   private static final int ENTRY_KEY = 1;
   private static final int ENTRY_VALUE = 2;
@@ -49,8 +59,9 @@ record OnnxFile(Path path, long fileBytes, long weightBytes, int nodes, Set<Stri
    * Resident size of a session with this package's options, fitted to measured resident sizes
    * (DESIGN.md has the table).
    */
-  private static final long SESSION_BYTES = 40_000;
-  private static final long NODE_BYTES = 6_000;
+  private static final long SESSION_BYTES = 32_000;
+  private static final long NODE_BYTES = 4_700;
+  private static final double STRUCTURE_FACTOR = 4.5;
 
   /**
    * Finds the model file and reads its structure.
@@ -72,18 +83,23 @@ record OnnxFile(Path path, long fileBytes, long weightBytes, int nodes, Set<Stri
       throw notAModel(file, fileBytes, "it holds no graph");
     }
     return new OnnxFile(
-        file, fileBytes, reader.weightBytes, reader.nodes, Set.copyOf(reader.unranked));
+        file,
+        fileBytes,
+        reader.weightBytes,
+        reader.externalBytes,
+        reader.nodes,
+        Set.copyOf(reader.unranked));
   }
 
   /** Estimated resident bytes of the loaded model. */
   long residentBytes() {
-    // What is not weights is kept twice: as the graph and as the kernels made from it.
-    long structureBytes = Math.max(0, fileBytes - inFileWeightBytes());
-    return SESSION_BYTES + NODE_BYTES * nodes + 2 * structureBytes + weightBytes;
-  }
-
-  private long inFileWeightBytes() {
-    return Math.min(weightBytes, fileBytes);
+    // Mostly the lists of tree ensembles, which become node tables several times their size.
+    long structureBytes = fileBytes - inFileWeightBytes;
+    return SESSION_BYTES
+        + NODE_BYTES * nodes
+        + (long) (STRUCTURE_FACTOR * structureBytes)
+        + inFileWeightBytes
+        + externalWeightBytes;
   }
 
   private static InvalidProtocolBufferException notAModel(
@@ -131,6 +147,7 @@ record OnnxFile(Path path, long fileBytes, long weightBytes, int nodes, Set<Stri
     private final Set<String> unranked = new HashSet<>();
     private boolean sawGraph;
     private long weightBytes;
+    private long externalBytes;
     private int nodes;
 
     /** What to do with one field; must consume it. */
@@ -155,16 +172,36 @@ record OnnxFile(Path path, long fileBytes, long weightBytes, int nodes, Set<Stri
     private void readGraphField(CodedInputStream in, int tag) throws IOException {
       if (isMessage(tag, GRAPH_NODE)) {
         nodes++;
-        skip(in, tag);
+        message(in, t -> readNodeField(in, t));
       } else if (isMessage(tag, GRAPH_INITIALIZER)) {
-        int before = in.getTotalBytesRead();
-        message(in, t -> readTensorField(in, t));
-        weightBytes += in.getTotalBytesRead() - before;
+        readTensor(in);
       } else if (isMessage(tag, GRAPH_INPUT) || isMessage(tag, GRAPH_OUTPUT)) {
         readValue(in);
       } else {
         skip(in, tag);
       }
+    }
+
+    private void readNodeField(CodedInputStream in, int tag) throws IOException {
+      if (!isMessage(tag, NODE_ATTRIBUTE)) {
+        skip(in, tag);
+        return;
+      }
+      message(
+          in,
+          t -> {
+            if (isMessage(t, ATTRIBUTE_TENSOR)) {
+              readTensor(in);
+            } else {
+              skip(in, t);
+            }
+          });
+    }
+
+    private void readTensor(CodedInputStream in) throws IOException {
+      int before = in.getTotalBytesRead();
+      message(in, t -> readTensorField(in, t));
+      weightBytes += in.getTotalBytesRead() - before;
     }
 
     private void readTensorField(CodedInputStream in, int tag) throws IOException {
@@ -184,13 +221,29 @@ record OnnxFile(Path path, long fileBytes, long weightBytes, int nodes, Set<Stri
               skip(in, t);
             }
           });
-      if (entry[0].equals("length")) {
+      if (entry[0].equals("location")) {
+        requireInside(entry[1]);
+      } else if (entry[0].equals("length")) {
         try {
-          weightBytes += Math.max(0, Long.parseLong(entry[1]));
+          externalBytes += Math.max(0, Long.parseLong(entry[1]));
         } catch (NumberFormatException e) {
           throw new InvalidProtocolBufferException(
               "external data of an initializer has the length '" + entry[1] + "'");
         }
+      }
+    }
+
+    /** A model may come from anywhere, and must not read the files of its host. */
+    private static void requireInside(String location) throws InvalidProtocolBufferException {
+      Path path;
+      try {
+        path = Path.of(location).normalize();
+      } catch (InvalidPathException e) {
+        throw new InvalidProtocolBufferException("external data at '" + location + "'");
+      }
+      if (path.isAbsolute() || path.startsWith("..")) {
+        throw new InvalidProtocolBufferException(
+            "external data at '" + location + "', expected a path inside the model's directory");
       }
     }
 

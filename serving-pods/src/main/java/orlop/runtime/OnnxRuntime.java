@@ -99,7 +99,7 @@ public final class OnnxRuntime implements ModelRuntime {
     }
     OnnxFile file = read(modelId, modelPath);
     OptLevel level =
-        file.fileBytes() + file.weightBytes() < TINY_MODEL_BYTES
+        file.fileBytes() + file.externalWeightBytes() < TINY_MODEL_BYTES
             ? OptLevel.BASIC_OPT
             : OptLevel.ALL_OPT;
     OrtSession session = createSession(modelId, file, level);

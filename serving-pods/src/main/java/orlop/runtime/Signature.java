@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import orlop.runtime.InferenceException.Code;
 import orlop.runtime.ModelLoadException.Reason;
 
@@ -82,7 +83,7 @@ record Signature(
     left.forEach((name, what) -> metadata.putProperties("orlop.output_left_out." + name, what));
     // An empty shape means a scalar, so tensors of any rank must be told apart from one.
     String unranked =
-        java.util.stream.Stream.concat(inputs.values().stream(), outputs.values().stream())
+        Stream.concat(inputs.values().stream(), outputs.values().stream())
             .filter(spec -> !spec.ranked())
             .map(TensorSpec::name)
             .collect(Collectors.joining(","));

@@ -2,6 +2,7 @@ package orlop.runtime;
 
 import inference.ModelMetadataResponse.TensorMetadata;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.LongStream;
 
@@ -46,7 +47,7 @@ record TensorSpec(String name, TensorType type, long[] shape, boolean ranked) {
     return name + " " + type + shapeText();
   }
 
-  static String text(java.util.List<Long> shape) {
+  static String text(List<Long> shape) {
     return text(shape.stream().mapToLong(Long::longValue).toArray());
   }
 

@@ -7,8 +7,8 @@ import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Writes small ONNX models for tests, as bytes. Datatypes are named as in V2; -1 is a dimension of
@@ -35,8 +35,8 @@ public final class OnnxModels {
     return model(
         List.of(node("Identity", List.of("x"), List.of("y"))),
         List.of(),
-        List.of(value("x", datatype, (long[]) null)),
-        List.of(value("y", datatype, (long[]) null)));
+        List.of(value("x", datatype, (long @Nullable []) null)),
+        List.of(value("y", datatype, (long @Nullable []) null)));
   }
 
   /** y = x * weights + bias: x is FP32[-1,n] for n weights, y FP32[-1,1]. */
@@ -48,14 +48,16 @@ public final class OnnxModels {
         List.of(value("y", "FP32", -1, 1)));
   }
 
-  /** A chain of dense layers with Relu, all weights 0.01: x is FP32[-1,sizes[0]]. */
+  /** A chain of dense layers with Relu, with weights of no meaning: x is FP32[-1,sizes[0]]. */
   public static byte[] dense(int... sizes) {
     List<ByteString> nodes = new ArrayList<>();
     List<ByteString> weights = new ArrayList<>();
     String at = "x";
     for (int i = 1; i < sizes.length; i++) {
       float[] w = new float[sizes[i - 1] * sizes[i]];
-      Arrays.fill(w, 0.01f);
+      for (int j = 0; j < w.length; j++) {
+        w[j] = (j * 31 + i) % 1009 * 1e-4f - 0.05f;
+      }
       weights.add(tensor("w" + i, new long[] {sizes[i - 1], sizes[i]}, w));
       weights.add(tensor("b" + i, new long[] {sizes[i]}, new float[sizes[i]]));
       nodes.add(node("Gemm", List.of(at, "w" + i, "b" + i), List.of("g" + i)));
@@ -100,7 +102,7 @@ public final class OnnxModels {
         List.of(node("ConstantOfShape", List.of("x"), List.of("y"))),
         List.of(),
         List.of(value("x", "INT64", -1)),
-        List.of(value("y", "FP32", (long[]) null)));
+        List.of(value("y", "FP32", (long @Nullable []) null)));
   }
 
   /** The scalar y = the sum of all of x, an FP32[-1]. */
@@ -287,7 +289,7 @@ public final class OnnxModels {
         });
   }
 
-  private static ByteString value(String name, String datatype, long... shape) {
+  private static ByteString value(String name, String datatype, long @Nullable ... shape) {
     ByteString tensor =
         message(
             out -> {

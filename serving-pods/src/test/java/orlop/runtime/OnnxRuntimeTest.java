@@ -3,6 +3,7 @@ package orlop.runtime;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -14,13 +15,16 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -32,6 +36,10 @@ class OnnxRuntimeTest extends RuntimeTestBase {
 
   private ModelLoadException refusesToLoad(Path path) {
     return assertThrows(ModelLoadException.class, () -> runtime.load("m", "onnx", path));
+  }
+
+  private static String text(Exception e) {
+    return String.valueOf(e.getMessage());
   }
 
   @Test
@@ -96,8 +104,17 @@ class OnnxRuntimeTest extends RuntimeTestBase {
   void saysThatExternalWeightsAreMissing() throws Exception {
     Files.write(dir.resolve("model.onnx"), OnnxModels.external("weights.bin", 3));
     ModelLoadException e = refusesToLoad(dir);
-    assertTrue(e.getMessage().contains("weights.bin"), e.getMessage());
+    assertTrue(text(e).contains("weights.bin"), e.getMessage());
     assertEquals(Reason.BAD_MODEL, e.reason());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"../secret.bin", "/etc/hostname", "a/../../secret.bin"})
+  void refusesWeightsOutsideOfTheModelsDirectory(String location) throws Exception {
+    Files.write(dir.resolve("model.onnx"), OnnxModels.external(location, 3));
+    ModelLoadException e = refusesToLoad(dir);
+    assertEquals(Reason.BAD_MODEL, e.reason());
+    assertTrue(text(e).contains("external data at '" + location + "'"), e.getMessage());
   }
 
   @Test
@@ -133,20 +150,20 @@ class OnnxRuntimeTest extends RuntimeTestBase {
   void refusesFilesThatAreNoModels() throws Exception {
     byte[] model = OnnxModels.dense(16, 32, 8);
     byte[] noise = new byte[5000];
-    new java.util.Random(1).nextBytes(noise);
+    new Random(1).nextBytes(noise);
     byte[] text = "this is not a model, it is a sentence".repeat(9).getBytes("UTF-8");
     for (byte[] bytes :
         List.of(
             new byte[0],
             noise,
             text,
-            java.util.Arrays.copyOf(model, model.length / 2),
+            Arrays.copyOf(model, model.length / 2),
             OnnxModels.unknownOperator())) {
       Path path = file(bytes);
       ModelLoadException e = refusesToLoad(path);
       assertEquals(Reason.BAD_MODEL, e.reason(), e.getMessage());
-      assertTrue(e.getMessage().startsWith("model 'm'"), e.getMessage());
-      assertTrue(e.getMessage().contains(path.toString()), e.getMessage());
+      assertTrue(text(e).startsWith("model 'm'"), e.getMessage());
+      assertTrue(text(e).contains(path.toString()), e.getMessage());
     }
   }
 
@@ -169,7 +186,7 @@ class OnnxRuntimeTest extends RuntimeTestBase {
   void refusesAModelWithoutAnyTensorOutput() throws Exception {
     ModelLoadException e = refusesToLoad(file(OnnxModels.zipMap(false)));
     assertEquals(Reason.BAD_MODEL, e.reason());
-    assertTrue(e.getMessage().contains("zipmap=False"), e.getMessage());
+    assertTrue(text(e).contains("zipmap=False"), e.getMessage());
   }
 
   @Test
@@ -212,13 +229,12 @@ class OnnxRuntimeTest extends RuntimeTestBase {
               });
       started.await();
       // Whether this meets the run before or in its midst, it must end it: whole it takes minutes.
-      assertThrows(
-          java.util.concurrent.TimeoutException.class, () -> run.get(300, TimeUnit.MILLISECONDS));
+      assertThrows(TimeoutException.class, () -> run.get(300, TimeUnit.MILLISECONDS));
       cancellation.cancel();
       Exception e = assertThrows(Exception.class, () -> run.get(30, TimeUnit.SECONDS));
-      assertEquals(
-          "model 'm': the inference was cancelled", String.valueOf(e.getCause().getMessage()));
-      assertEquals(Code.CANCELLED, ((InferenceException) e.getCause()).code());
+      InferenceException cause = assertInstanceOf(InferenceException.class, e.getCause());
+      assertEquals("model 'm': the inference was cancelled", cause.getMessage());
+      assertEquals(Code.CANCELLED, cause.code());
     }
   }
 
