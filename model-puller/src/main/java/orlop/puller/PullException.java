@@ -1,5 +1,6 @@
 package orlop.puller;
 
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -41,6 +42,12 @@ public final class PullException extends Exception {
   static PullException badLocation(String location, String reason) {
     return new PullException(
         Kind.BAD_LOCATION, false, "cannot pull '" + location + "': " + reason, null);
+  }
+
+  /** One line: the location, the place that was asked, the cause. */
+  @Override
+  public String getMessage() {
+    return Objects.requireNonNull(super.getMessage());
   }
 
   /** Which kind of failure. */

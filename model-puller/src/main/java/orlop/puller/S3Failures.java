@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.net.ConnectException;
 import java.net.UnknownHostException;
 import javax.net.ssl.SSLException;
+import javax.xml.stream.XMLStreamException;
 import org.jspecify.annotations.Nullable;
 import orlop.puller.PullException.Kind;
 import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
@@ -13,6 +14,9 @@ import software.amazon.awssdk.services.s3.model.S3Exception;
 
 /** What an error of the S3 client means for a pull, in one line. */
 final class S3Failures {
+  /** Chains of causes are short; a longer one goes round in circles. */
+  private static final int MAX_CAUSES = 20;
+
   private S3Failures() {}
 
   /**
@@ -77,14 +81,24 @@ final class S3Failures {
     if (root instanceof SSLException) {
       return place.failure(Kind.BAD_LOCATION, line, error);
     }
-    if (root.getClass().getName().startsWith("javax.xml.stream")
-        || root.getClass().getName().contains("xml")) {
+    if (unreadable(error)) {
       return place.failure(
           Kind.BAD_LOCATION,
-          asked + " was answered with something else than S3's XML; is this an" + " S3 endpoint?",
+          asked + " was answered with something else than XML; is this an S3 endpoint?",
           error);
     }
     return place.failure(Kind.TRANSIENT, line, error);
+  }
+
+  private static boolean unreadable(SdkException error) {
+    @Nullable Throwable cause = error;
+    for (int depth = 0; depth < MAX_CAUSES && cause != null; depth++) {
+      if (cause instanceof XMLStreamException) {
+        return true;
+      }
+      cause = cause.getCause();
+    }
+    return false;
   }
 
   /** A connection that broke while a body was read. */
@@ -112,7 +126,7 @@ final class S3Failures {
 
   private static Throwable root(Throwable error) {
     Throwable root = error;
-    for (int depth = 0; depth < 20; depth++) {
+    for (int depth = 0; depth < MAX_CAUSES; depth++) {
       @Nullable Throwable cause = root.getCause();
       if (cause == null) {
         break;

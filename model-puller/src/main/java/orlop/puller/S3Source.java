@@ -103,7 +103,7 @@ final class S3Source implements Source.Remote {
       }
       refusedListing = e;
     }
-    Item item = directory ? null : headItem();
+    Item item = directory ? null : headItem(refusedListing);
     if (item != null) {
       Listing.requireSafeNames(place, List.of(item));
       return new Listing(true, List.of(item));
@@ -173,7 +173,8 @@ final class S3Source implements Source.Remote {
     return new Item(name, key, bytes, etag);
   }
 
-  private @Nullable Item headItem() throws PullException, InterruptedException {
+  private @Nullable Item headItem(@Nullable PullException refusedListing)
+      throws PullException, InterruptedException {
     try {
       HeadObjectResponse head = client.headObject(r -> r.bucket(bucket).key(prefix));
       String name = prefix.substring(prefix.lastIndexOf('/') + 1);
@@ -181,6 +182,10 @@ final class S3Source implements Source.Remote {
     } catch (S3Exception e) {
       if (e.statusCode() == 404) {
         return null;
+      }
+      // The answer to a HEAD has no body, so the refused listing tells more.
+      if (e.statusCode() == 403 && refusedListing != null) {
+        throw refusedListing;
       }
       throw S3Failures.translate(place, "asking for '" + prefix + "'", e);
     } catch (SdkException e) {

@@ -38,7 +38,12 @@ final class SourceResolver {
         String rest = path.substring("s3://".length());
         int slash = rest.indexOf('/');
         String bucket = slash < 0 ? rest : rest.substring(0, slash);
-        yield s3(path, bucket, slash < 0 ? "" : rest.substring(slash + 1), key, storages);
+        Named storage = named(path, "s3", key, storages);
+        yield s3(
+            path,
+            bucket,
+            slash < 0 ? "" : rest.substring(slash + 1),
+            storage != null ? storage : new Named("", new StorageConfig("s3", key.parameters())));
       }
       case "file" -> file(path);
       case "pvc" -> pvc(path, path.substring("pvc://".length()));
@@ -67,7 +72,7 @@ final class SourceResolver {
           throw PullException.badLocation(
               path, "neither its key nor storage '" + storage.name + "' names a bucket");
         }
-        return s3("s3://" + bucket + "/" + inner, bucket, inner, key, storages);
+        return s3("s3://" + bucket + "/" + inner, bucket, inner, storage);
       }
       case "pvc" -> {
         String claim = config.parameter("name");
@@ -122,17 +127,7 @@ final class SourceResolver {
     return null;
   }
 
-  private Source s3(
-      String path,
-      String bucket,
-      String prefix,
-      ModelLocation.Key key,
-      Map<String, StorageConfig> storages)
-      throws PullException {
-    Named storage = named(path, "s3", key, storages);
-    if (storage == null) {
-      storage = new Named("", new StorageConfig("s3", key.parameters()));
-    }
+  private Source s3(String path, String bucket, String prefix, Named storage) throws PullException {
     if (bucket.isEmpty()) {
       throw PullException.badLocation(path, "it has no bucket; expected s3://bucket/prefix");
     }

@@ -39,7 +39,14 @@ final class S3SourceTest extends SourceContract {
 
   @BeforeAll
   static void start() {
-    server = S3MockApplication.start(new HashMap<>(Map.of("http.port", "0", "server.port", "0")));
+    server =
+        S3MockApplication.start(
+            new HashMap<>(
+                Map.of(
+                    "http.port", "0",
+                    "server.port", "0",
+                    "spring.main.banner-mode", "off",
+                    "logging.level.root", "warn")));
     client =
         S3Client.builder()
             .endpointOverride(URI.create(endpoint()))

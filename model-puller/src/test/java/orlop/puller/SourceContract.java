@@ -5,8 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 
 /** What a model's owner may rely on whatever the store: run against each store through the door. */
@@ -80,8 +85,20 @@ abstract class SourceContract {
 
   @Test
   void bringsMoreThanAThousandFiles() throws Exception {
-    for (int i = 0; i < 1_050; i++) {
-      put("many/" + i, new byte[] {(byte) i});
+    List<Future<?>> puts = new ArrayList<>();
+    try (ExecutorService threads = Executors.newFixedThreadPool(8)) {
+      for (int i = 0; i < 1_050; i++) {
+        int number = i;
+        puts.add(
+            threads.submit(
+                () -> {
+                  put("many/" + number, new byte[] {(byte) number});
+                  return null;
+                }));
+      }
+    }
+    for (Future<?> put : puts) {
+      put.get();
     }
     try (Pulled pulled = puller().pull(location("many"))) {
       assertEquals(1_050, Fixtures.files(pulled.directory()).size());
