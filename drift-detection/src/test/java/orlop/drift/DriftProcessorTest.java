@@ -17,6 +17,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.SplittableRandom;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -158,16 +159,16 @@ class DriftProcessorTest {
       harness.send("a", row(0));
     }
     harness.driver.advanceWallClockTime(Duration.ofSeconds(1));
-    assertEquals("WATCHING", shared.statuses.get("a").features().get(0).phase());
+    assertEquals("WATCHING", status("a").features().get(0).phase());
     shared.relearnRequests.merge("a", 1, Integer::sum);
     for (int i = 0; i < 250; i++) {
       harness.send("a", row(3));
     }
     harness.driver.advanceWallClockTime(Duration.ofSeconds(1));
     assertTrue(harness.verdicts.isEmpty());
-    assertEquals("WATCHING", shared.statuses.get("a").features().get(1).phase());
-    assertEquals(50, shared.statuses.get("a").features().get(1).rows());
-    assertEquals(500, shared.statuses.get("a").rows());
+    assertEquals("WATCHING", status("a").features().get(1).phase());
+    assertEquals(50, status("a").features().get(1).rows());
+    assertEquals(500, status("a").rows());
   }
 
   @Test
@@ -184,7 +185,9 @@ class DriftProcessorTest {
     }
     Map<FeatureKey, FeatureMonitor> copies = new HashMap<>();
     twice.forEachFeature(copies::put);
-    once.forEachFeature((key, one) -> assertArrayEquals(one.toBytes(), copies.get(key).toBytes()));
+    once.forEachFeature(
+        (key, one) ->
+            assertArrayEquals(one.toBytes(), Objects.requireNonNull(copies.get(key)).toBytes()));
     assertEquals(3, copies.size());
   }
 
@@ -221,6 +224,10 @@ class DriftProcessorTest {
     assertEquals(0, budget.take());
     clockNs.addAndGet(Duration.ofHours(10).toNanos());
     assertEquals(24.0 / 144, budget.take(), 1e-9, "a long silence counts for ten minutes");
+  }
+
+  private ModelStatus status(String model) {
+    return Objects.requireNonNull(shared.statuses.get(model));
   }
 
   /** Three features: normal, normal and shifted as told, one of three values. */
