@@ -36,8 +36,12 @@ public final class KafkaSink implements PayloadSink {
   private static final int REQUEST_TIMEOUT_MS = 10_000;
   private static final int METADATA_IDLE_MS = 3_600_000;
 
+  /** A first contact may take a few tries without being worth a line. */
+  private static final int QUIET_TRIES = 12;
+
   private final PayloadLogConfig config;
   private @Nullable KafkaProducer<byte[], byte[]> producer;
+  private int failedTries;
 
   /** Set by the producer's thread too, when it no longer knows the topic. */
   private volatile boolean ready;
@@ -62,9 +66,12 @@ public final class KafkaSink implements PayloadSink {
     try {
       producer().partitionsFor(config.topic());
       ready = true;
+      failedTries = 0;
       return true;
     } catch (KafkaException e) {
-      complain(e);
+      if (++failedTries > QUIET_TRIES) {
+        complain(e);
+      }
       return false;
     }
   }
