@@ -43,6 +43,7 @@ final class Call {
    *   UNAVAILABLE   without that trailer, from the transport: the pod died or was never reached. It
    *                 may have run the inference; that is repeated all the same, because a V2
    *                 inference is a pure function of model and inputs.
+   *   CANCELLED     though nobody here cancelled: the pod ended before it had answered.
    * Everything else is an answer.
    *
    * A forwarded call makes one step only: serve, load, or refuse.
@@ -399,22 +400,23 @@ final class Call {
       next(target.id(), status);
     } else if (status.getCode() == Status.Code.UNAVAILABLE) {
       pod.suspects.suspect(target.id());
-      LOG.log(
-          Level.INFO,
-          "pod ''{0}'' at {1} cannot be reached: {2}",
-          target.id(),
-          target.address(),
-          status.getDescription());
-      next(
-          target.id(),
-          Status.UNAVAILABLE.withDescription(
-              "pod '%s' at %s cannot be reached: %s"
-                  .formatted(target.id(), target.address(), status.getDescription())));
+      lost(target, "cannot be reached", status);
+    } else if (status.getCode() == Status.Code.CANCELLED) {
+      // Also how a pod's clock that runs ahead ends a call, so it is not held against the pod.
+      lost(target, "gave the call up", status);
     } else if (status.isOk()) {
       fail(Status.INTERNAL.withDescription("pod '" + target.id() + "' answered without a message"));
     } else {
       fail(Status.fromCode(status.getCode()).withDescription(status.getDescription()));
     }
+  }
+
+  private void lost(Pod target, String how, Status status) {
+    String text =
+        "pod '%s' at %s %s: %s"
+            .formatted(target.id(), target.address(), how, status.getDescription());
+    LOG.log(Level.INFO, text);
+    next(target.id(), Status.UNAVAILABLE.withDescription(text));
   }
 
   // ---- the end

@@ -155,7 +155,7 @@ final class Front {
     private final ServerCall<byte[], byte[]> call;
     private final Metadata headers;
     private byte @Nullable [] message;
-    private boolean refused;
+    private boolean tooMany;
     private @Nullable Call running;
 
     Visitor(Op op, ServerCall<byte[], byte[]> call, Metadata headers) {
@@ -166,9 +166,7 @@ final class Front {
 
     @Override
     public void onMessage(byte[] received) {
-      if (message != null) {
-        refuse("a unary call carries one request message, this one carries more");
-      }
+      tooMany |= message != null;
       message = received;
     }
 
@@ -176,7 +174,8 @@ final class Front {
     public void onHalfClose() {
       byte[] request = message;
       message = null;
-      if (refused) {
+      if (tooMany) {
+        refuse("a unary call carries one request message, this one carries more");
         return;
       }
       if (request == null) {
@@ -203,7 +202,6 @@ final class Front {
     }
 
     private void refuse(String why) {
-      refused = true;
       call.close(Status.INVALID_ARGUMENT.withDescription(why), new Metadata());
     }
 

@@ -90,7 +90,8 @@ public final class ServingPod implements AutoCloseable {
     forwarder = new Forwarder(config.maxMessageBytes());
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     Router router = new Router(new Placer());
-    dispatcher = new Dispatcher(config, registry, router, host, forwarder, tap, metrics, clock);
+    dispatcher =
+        new Dispatcher(config, registry, router, host, forwarder, tap, metrics, clock);
     Front front = new Front(dispatcher, () -> ready);
     Undo undo = new Undo();
     undo.add(loader).add(dispatcher).add(forwarder).add(waiting::shutdownNow);
@@ -131,6 +132,7 @@ public final class ServingPod implements AutoCloseable {
   private Server grpc(Front front, List<BindableService> more) throws IOException {
     NettyServerBuilder builder =
         NettyServerBuilder.forAddress(new InetSocketAddress(config.host(), config.grpcPort()))
+            .directExecutor()
             .callExecutor(new ByService())
             .maxInboundMessageSize(config.maxMessageBytes())
             .permitKeepAliveTime(5, TimeUnit.SECONDS)
@@ -154,9 +156,7 @@ public final class ServingPod implements AutoCloseable {
   private final class ByService implements ServerCallExecutorSupplier {
     @Override
     public <Q, A> Executor getExecutor(ServerCall<Q, A> call, Metadata headers) {
-      return INFERENCE.equals(call.getMethodDescriptor().getServiceName())
-          ? Runnable::run
-          : waiting;
+      return INFERENCE.equals(call.getMethodDescriptor().getServiceName()) ? Runnable::run : waiting;
     }
   }
 
@@ -184,17 +184,20 @@ public final class ServingPod implements AutoCloseable {
     }
     long capacityBytes = config.capacity().minus(config.headroom()).ramBytes();
     metrics.gauge(
-        "modelmesh_instance_capacity_bytes", "Memory that models may occupy", () -> capacityBytes);
+        "modelmesh_instance_capacity_bytes",
+        "Memory that models may occupy",
+        () -> capacityBytes);
     metrics.gauge(
         "modelmesh_instance_used_bytes",
         "Memory taken by models that are loading, loaded or unloading",
         host::usedBytes);
-    metrics.gauge("modelmesh_instance_models", "Models loaded in this pod", host::loadedCount);
+    metrics.gauge(
+        "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
     metrics.gauge("orlop_calls_in_flight", "Calls accepted and not answered", dispatcher::inFlight);
     metrics.gauge(
         "orlop_compute_queue",
         "Inferences that wait for a compute thread",
-        () -> dispatcher.compute.getQueue().size());
+        this::queuedInferences);
     metrics.payloads(payloads::counters);
   }
 
@@ -231,6 +234,16 @@ public final class ServingPod implements AutoCloseable {
   /** Models that can be called here now. */
   public int loadedModels() {
     return host.loadedCount();
+  }
+
+  /** Calls accepted and not answered. */
+  int inFlight() {
+    return dispatcher.inFlight();
+  }
+
+  /** Inferences that wait for a compute thread. */
+  int queuedInferences() {
+    return dispatcher.compute.getQueue().size();
   }
 
   /**

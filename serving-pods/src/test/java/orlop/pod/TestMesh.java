@@ -127,6 +127,7 @@ final class TestMesh implements AutoCloseable {
         p ->
             NettyChannelBuilder.forAddress("127.0.0.1", p.grpcPort())
                 .usePlaintext()
+                .directExecutor()
                 .disableRetry()
                 .maxInboundMessageSize(64 << 20)
                 .build());

@@ -1,0 +1,414 @@
+package orlop.pod;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.common.util.concurrent.ListenableFuture;
+import inference.GRPCInferenceServiceGrpc;
+import inference.ModelInferRequest;
+import inference.ModelInferResponse;
+import inference.ServerReadyRequest;
+import io.grpc.CallOptions;
+import io.grpc.ClientCall;
+import io.grpc.Context;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.health.v1.HealthCheckRequest;
+import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
+import io.grpc.health.v1.HealthGrpc;
+import io.grpc.stub.ClientCalls;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import orlop.runtime.InferenceException;
+import orlop.runtime.ModelLoadException;
+
+/** What callers are told, and what the mesh does, when something is wrong. */
+class FailureTest {
+
+  private static String text(Status status) {
+    return String.valueOf(status.getDescription());
+  }
+
+  private static ListenableFuture<ModelInferResponse> begin(TestMesh mesh, int pod, String model) {
+    return GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(pod)))
+        .withDeadlineAfter(60, TimeUnit.SECONDS)
+        .modelInfer(TestMesh.request(model));
+  }
+
+  @Test
+  void anUnknownModelIsNamed() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      Status status =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("nope")));
+      assertEquals(Status.Code.NOT_FOUND, status.getCode());
+      assertTrue(text(status).contains("'nope'"), text(status));
+      Status unnamed =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("")));
+      assertEquals(Status.Code.INVALID_ARGUMENT, unnamed.getCode());
+      assertTrue(text(unnamed).contains("mm-model-id"), text(unnamed));
+    }
+  }
+
+  @Test
+  void bytesThatAreNoRequestAreTheCallersMistake() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      for (byte[] junk : new byte[][] {{0x0a, 0x55}, {0x0a, 1, 'm', 0x2a, 2, 0x0a, 9}}) {
+        Status status =
+            TestMesh.failure(
+                () ->
+                    ClientCalls.blockingUnaryCall(
+                        mesh.channel(mesh.pod(0)), Op.INFER.method, CallOptions.DEFAULT, junk));
+        assertEquals(Status.Code.INVALID_ARGUMENT, status.getCode(), text(status));
+      }
+    }
+  }
+
+  @Test
+  void whatTheRuntimeSaysReachesTheCallerOverAHop() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      int holder = mesh.holder("m");
+      String why = "input 'x' of model 'm' has shape [2], expected [3]";
+      mesh.runtimes
+          .get(holder)
+          .inferenceFailures
+          .put("m", new InferenceException(InferenceException.Code.INVALID_ARGUMENT, why));
+      for (int pod = 0; pod < 2; pod++) {
+        ServingPod entry = mesh.pod(pod);
+        Status status =
+            TestMesh.failure(() -> mesh.client(entry).modelInfer(TestMesh.request("m")));
+        assertEquals(Status.Code.INVALID_ARGUMENT, status.getCode());
+        assertEquals(why, status.getDescription());
+      }
+    }
+  }
+
+  @Test
+  void aBrokenModelIsRefusedWithItsCause() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      mesh.runtimes
+          .getFirst()
+          .loadFailures
+          .put(
+              "m",
+              new ModelLoadException(ModelLoadException.Reason.BAD_MODEL, "not a model", null));
+      for (int i = 0; i < 3; i++) {
+        Status status =
+            TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+        assertEquals(Status.Code.FAILED_PRECONDITION, status.getCode(), text(status));
+        assertTrue(text(status).contains("not a model"), text(status));
+      }
+      assertEquals(1, mesh.loads());
+      assertEquals(0, mesh.store.open.get());
+    }
+  }
+
+  @Test
+  void aLoadThatFailsInOnePodIsTriedInTheNext() throws Exception {
+    try (TestMesh mesh = new TestMesh(3)) {
+      mesh.register("m");
+      for (int i = 0; i < 2; i++) {
+        mesh.runtimes
+            .get(i)
+            .loadFailures
+            .put(
+                "m",
+                new ModelLoadException(ModelLoadException.Reason.OUT_OF_MEMORY, "no memory", null));
+      }
+      // The pod without a failure serves the first call, whichever pods were tried before it.
+      assertEquals(
+          "m", mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")).getModelName());
+      assertEquals(2, mesh.holder("m"));
+    }
+  }
+
+  @Test
+  void aLoadThatFailsEverywhereIsTriedInAtMostThreePods() throws Exception {
+    try (TestMesh mesh = new TestMesh(4)) {
+      mesh.register("m");
+      for (FakeRuntime runtime : mesh.runtimes) {
+        runtime.loadFailures.put(
+            "m",
+            new ModelLoadException(ModelLoadException.Reason.OUT_OF_MEMORY, "no memory", null));
+      }
+      Status status =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      assertEquals(Status.Code.UNAVAILABLE, status.getCode(), text(status));
+      assertTrue(text(status).contains("no memory"), text(status));
+      assertTrue(mesh.loads() <= 3, mesh.loads() + " loads");
+    }
+  }
+
+  @Test
+  void aModelOfAnUnknownTypeIsRefusedByName() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.registry.createModel(orlop.placement.Model.of("m", "sklearn", "fake:m", "", 1));
+      Status status =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      assertEquals(Status.Code.FAILED_PRECONDITION, status.getCode());
+      assertTrue(text(status).contains("'sklearn'") && text(status).contains("fake"), text(status));
+    }
+  }
+
+  @Test
+  void aModelLargerThanThePodIsRefusedAtOnce() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      mesh.store.sizes.put("m", 2_000_000L);
+      Status status =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, status.getCode(), text(status));
+      assertEquals(0, mesh.loads());
+    }
+  }
+
+  @Test
+  void callsGoOnWhenThePodThatHeldTheModelDies() throws Exception {
+    try (TestMesh mesh = new TestMesh(3)) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      int holder = mesh.holder("m");
+      int entry = (holder + 1) % 3;
+      mesh.client(mesh.pod(entry)).modelInfer(TestMesh.request("m"));
+      mesh.pod(holder).crash();
+      assertTrue(mesh.registry.view().pod("pod-" + holder) != null, "the registry still lists it");
+      for (int i = 0; i < 10; i++) {
+        assertEquals(
+            "m", mesh.client(mesh.pod(entry)).modelInfer(TestMesh.request("m")).getModelName());
+      }
+      // Only the first of the ten met the dead pod.
+      assertEquals(1, mesh.pod(entry).stats().retries());
+    }
+  }
+
+  @Test
+  void aCallThatRunsInADyingPodIsRunInAnother() throws Exception {
+    try (TestMesh mesh = new TestMesh(3)) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      int holder = mesh.holder("m");
+      mesh.runtimes.get(holder).inferGate = new CountDownLatch(1);
+      var answer = begin(mesh, (holder + 1) % 3, "m");
+      TestMesh.await("the inference", () -> mesh.runtimes.get(holder).running.get() == 1);
+      mesh.pod(holder).crash();
+      assertEquals("m", answer.get(60, TimeUnit.SECONDS).getModelName());
+    }
+  }
+
+  @Test
+  void anUnloadWaitsForTheCallsThatUseTheModel() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      CountDownLatch gate = new CountDownLatch(1);
+      runtime.inferGate = gate;
+      var answer = begin(mesh, 0, "m");
+      TestMesh.await("the inference", () -> runtime.running.get() == 1);
+      mesh.registry.deleteModel("m");
+      // The copy is on its way out when a further call is refused; the running one is untouched.
+      TestMesh.await(
+          "the model to be unknown",
+          () -> mesh.registry.view().model("m") == null);
+      assertEquals(1, runtime.loaded.get());
+      gate.countDown();
+      assertEquals("m", answer.get(60, TimeUnit.SECONDS).getModelName());
+      TestMesh.await("the unload", () -> runtime.loaded.get() == 0);
+      assertEquals(0, runtime.usedAfterClose.get());
+    }
+  }
+
+  @Test
+  void overloadIsRefusedAtOnce() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.compute(1, 1))) {
+      mesh.register("m");
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      CountDownLatch gate = new CountDownLatch(1);
+      runtime.inferGate = gate;
+      var first = begin(mesh, 0, "m");
+      TestMesh.await("the inference", () -> runtime.running.get() == 1);
+      var second = begin(mesh, 0, "m");
+      TestMesh.await("the queue", () -> mesh.pod(0).queuedInferences() == 1);
+      Status status =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, status.getCode());
+      assertTrue(text(status).contains("computeQueue is 1"), text(status));
+      gate.countDown();
+      assertEquals("m", first.get().getModelName());
+      assertEquals("m", second.get().getModelName());
+      assertEquals(1, mesh.pod(0).stats().refused());
+    }
+  }
+
+  @Test
+  void callsInFlightAreBoundedInNumberAndBytes() throws Exception {
+    try (TestMesh mesh =
+        new TestMesh(1, b -> b.maxMessageBytes(10_000).inFlight(2, 10_000))) {
+      mesh.register("m");
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.getFirst().loadGate = gate;
+      var one = begin(mesh, 0, "m");
+      TestMesh.await("the first", () -> mesh.pod(0).inFlight() == 1);
+      ModelInferRequest big =
+          TestMesh.request("m").toBuilder()
+              .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[9_960]))
+              .build();
+      Status bytes = TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(big));
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, bytes.getCode());
+      assertTrue(text(bytes).contains("maxInFlightBytes is 10000"), text(bytes));
+      var two = begin(mesh, 0, "m");
+      TestMesh.await("the second", () -> mesh.pod(0).inFlight() == 2);
+      Status calls =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      assertTrue(text(calls).contains("maxInFlight is 2"), text(calls));
+      gate.countDown();
+      assertEquals("m", one.get().getModelName());
+      assertEquals("m", two.get().getModelName());
+      TestMesh.await("all to be given back", () -> mesh.pod(0).inFlight() == 0);
+    }
+  }
+
+  @Test
+  void aCallWhoseDeadlineHasPassedIsNotRun() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.compute(1, 10))) {
+      mesh.register("m");
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      CountDownLatch gate = new CountDownLatch(1);
+      runtime.inferGate = gate;
+      var first = begin(mesh, 0, "m");
+      TestMesh.await("the inference", () -> runtime.running.get() == 1);
+      Status late =
+          TestMesh.failure(
+              () ->
+                  mesh.client(mesh.pod(0))
+                      .withDeadlineAfter(200, TimeUnit.MILLISECONDS)
+                      .modelInfer(TestMesh.request("m")));
+      assertEquals(Status.Code.DEADLINE_EXCEEDED, late.getCode());
+      TestMesh.await("the call to be given up", () -> mesh.pod(0).inFlight() == 1);
+      gate.countDown();
+      first.get();
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      assertEquals(3, runtime.inferences.get());
+    }
+  }
+
+  @Test
+  void aCallDoesNotWaitForALoadBeyondItsDeadline() throws Exception {
+    try (TestMesh mesh = new TestMesh(2, b -> b.maxWaitMs(300))) {
+      mesh.register("m");
+      mesh.runtimes.forEach(runtime -> runtime.loadGate = new CountDownLatch(1));
+      var stub = GRPCInferenceServiceGrpc.newBlockingStub(mesh.channel(mesh.pod(0)));
+      // The caller gave none, so the pod's own bound holds.
+      Status status = TestMesh.failure(() -> stub.modelInfer(TestMesh.request("m")));
+      assertEquals(Status.Code.DEADLINE_EXCEEDED, status.getCode(), text(status));
+      TestMesh.await("nothing in flight", () -> mesh.pod(0).inFlight() + mesh.pod(1).inFlight() == 0);
+      mesh.runtimes.forEach(runtime -> runtime.loadGate.countDown());
+    }
+  }
+
+  @Test
+  void aCancelledCallStopsTheInferenceBehindAHop() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      int holder = mesh.holder("m");
+      FakeRuntime runtime = mesh.runtimes.get(holder);
+      runtime.inferGate = new CountDownLatch(1);
+      Context.CancellableContext context = Context.current().withCancellation();
+      ListenableFuture<ModelInferResponse> answer =
+          context.call(() -> begin(mesh, 1 - holder, "m"));
+      TestMesh.await("the inference", () -> runtime.running.get() == 1);
+      context.cancel(null);
+      TestMesh.await("the end of the inference", () -> runtime.cancelled.get() == 1);
+      TestMesh.await("nothing in flight", () -> mesh.pod(0).inFlight() + mesh.pod(1).inFlight() == 0);
+      assertTrue(answer.isDone());
+    }
+  }
+
+  @Test
+  void aDrainingPodServesWhatItHoldsAndLoadsNothingNew() throws Exception {
+    try (TestMesh mesh = new TestMesh(2, b -> b.labels(Set.of("x")))) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      int holder = mesh.holder("m");
+      ServingPod draining = mesh.pod(holder);
+      draining.drain();
+      TestMesh.await(
+          "the announcement",
+          () -> mesh.registry.view().pod(draining.id()).draining());
+      assertEquals("m", mesh.client(draining).modelInfer(TestMesh.request("m")).getModelName());
+      assertFalse(
+          mesh.client(draining).serverReady(ServerReadyRequest.getDefaultInstance()).getReady());
+      assertEquals(
+          ServingStatus.NOT_SERVING,
+          HealthGrpc.newBlockingStub(mesh.channel(draining))
+              .check(HealthCheckRequest.getDefaultInstance())
+              .getStatus());
+      mesh.register("n");
+      assertEquals("n", mesh.client(draining).modelInfer(TestMesh.request("n")).getModelName());
+      assertEquals(1 - holder, mesh.holder("n"));
+    }
+  }
+
+  @Test
+  void closingFinishesTheCallsInFlightAndLeavesTheMesh() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      int holder = mesh.holder("m");
+      FakeRuntime runtime = mesh.runtimes.get(holder);
+      CountDownLatch gate = new CountDownLatch(1);
+      runtime.inferGate = gate;
+      var answer = begin(mesh, 1 - holder, "m");
+      TestMesh.await("the inference", () -> runtime.running.get() == 1);
+      Thread closing = Thread.ofVirtual().start(mesh.pod(holder)::close);
+      TestMesh.await(
+          "the pod to leave", () -> mesh.registry.view().pod("pod-" + holder) == null);
+      assertEquals(1, runtime.loaded.get());
+      gate.countDown();
+      assertEquals("m", answer.get(60, TimeUnit.SECONDS).getModelName());
+      closing.join();
+      assertEquals(0, runtime.loaded.get());
+      assertEquals(0, runtime.usedAfterClose.get());
+      assertTrue(mesh.registry.view().copies("m").isEmpty());
+      // And the other pod takes over.
+      assertEquals(
+          "m", mesh.client(mesh.pod(1 - holder)).modelInfer(TestMesh.request("m")).getModelName());
+    }
+  }
+
+  @Test
+  void aSecondRequestMessageIsRefused() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      ClientCall<byte[], byte[]> call =
+          mesh.channel(mesh.pod(0)).newCall(Op.INFER.method, CallOptions.DEFAULT);
+      var ended = new java.util.concurrent.CompletableFuture<Status>();
+      call.start(
+          new ClientCall.Listener<>() {
+            @Override
+            public void onClose(Status status, Metadata trailers) {
+              ended.complete(status);
+            }
+          },
+          new Metadata());
+      call.request(2);
+      byte[] message = TestMesh.request("m").toByteArray();
+      call.sendMessage(message);
+      call.sendMessage(message);
+      call.halfClose();
+      assertEquals(Status.INVALID_ARGUMENT, ended.get(60, TimeUnit.SECONDS));
+    } catch (ExecutionException e) {
+      throw new AssertionError(e);
+    }
+  }
+}
