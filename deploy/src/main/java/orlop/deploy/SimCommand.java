@@ -1,11 +1,6 @@
 package orlop.deploy;
 
-import java.util.Arrays;
-import java.util.EnumSet;
-import java.util.Locale;
-import java.util.Set;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import orlop.sim.Fault;
 import orlop.sim.Options;
 import orlop.sim.Simulation;
@@ -54,36 +49,8 @@ final class SimCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     var out = spec.commandLine().getOut();
-    out.println(Simulation.run(new Options(seed, pods, models, minutes, faults())));
+    out.println(Simulation.run(new Options(seed, pods, models, minutes, Fault.parse(faults))));
     out.flush();
     return 0;
-  }
-
-  private Set<Fault> faults() {
-    if (faults.equals("all")) {
-      return EnumSet.allOf(Fault.class);
-    }
-    Set<Fault> chosen = EnumSet.noneOf(Fault.class);
-    if (faults.equals("none")) {
-      return chosen;
-    }
-    for (String word : faults.split(",")) {
-      chosen.add(
-          Arrays.stream(Fault.values())
-              .filter(fault -> Fault.words(Set.of(fault)).equals(word.strip()))
-              .findFirst()
-              .orElseThrow(() -> unknown(word)));
-    }
-    return chosen;
-  }
-
-  private static CommandException unknown(String word) {
-    String known =
-        Arrays.stream(Fault.values())
-            .map(fault -> Fault.words(Set.of(fault)))
-            .collect(Collectors.joining(", "));
-    return new CommandException(
-        "--faults: there is no fault '" + word.strip().toLowerCase(Locale.ROOT) + "'",
-        "name some of: " + known);
   }
 }
