@@ -7,7 +7,7 @@ import io.etcd.jetcd.options.PutOption;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -55,7 +55,7 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
   // Guarded by lock.
-  private final Map<String, Entry> entries = new HashMap<>();
+  private final Map<String, Entry> entries = new LinkedHashMap<>();
   private final LinkedHashSet<Entry> waiting = new LinkedHashSet<>();
   private final TreeSet<Long> unstored = new TreeSet<>();
   private long lastRemovalAt;

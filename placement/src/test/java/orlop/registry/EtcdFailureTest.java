@@ -210,8 +210,8 @@ class EtcdFailureTest extends WithEtcd {
     long lease = session.leaseId();
     other.store().client().getLeaseClient().revoke(lease).get(30, TimeUnit.SECONDS);
     Await.until("it vanished", vanished::get);
-    Await.until("it is back", () -> other.view().copy("p", "m") != null);
-    assertNotNull(other.view().pod("p"));
+    Await.until(
+        "it is back", () -> other.view().pod("p") != null && other.view().copy("p", "m") != null);
     assertNotEquals(lease, session.leaseId());
   }
 
