@@ -76,16 +76,14 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
       }
       case Action.Outcome.Failed(String reason, long retryAtMs) ->
           answer.onError(
-              status(
-                  Status.FAILED_PRECONDITION, "model '" + id + "' failed to load: " + reason));
+              status(Status.FAILED_PRECONDITION, "model '" + id + "' failed to load: " + reason));
       case Action.Outcome.NoRoom(String why) ->
           answer.onError(
               status(Status.RESOURCE_EXHAUSTED, "no room for model '" + id + "': " + why));
       case Action.Outcome.Draining() ->
           answer.onError(
               status(
-                  Status.FAILED_PRECONDITION,
-                  "pod '" + dispatcher.config.id() + "' is draining"));
+                  Status.FAILED_PRECONDITION, "pod '" + dispatcher.config.id() + "' is draining"));
     }
   }
 
@@ -138,8 +136,7 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
                   .formatted(intervalMs, LEAST_INTERVAL_MS, MOST_INTERVAL_MS)));
       return;
     }
-    ServerCallStreamObserver<DemandReport> stream =
-        (ServerCallStreamObserver<DemandReport>) answer;
+    ServerCallStreamObserver<DemandReport> stream = (ServerCallStreamObserver<DemandReport>) answer;
     Watcher watcher = new Watcher(stream, intervalMs);
     Future<?> ticking =
         dispatcher.timer.scheduleAtFixedRate(watcher, 0, intervalMs, TimeUnit.MILLISECONDS);

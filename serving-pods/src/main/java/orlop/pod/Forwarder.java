@@ -8,6 +8,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
 import io.netty.channel.ChannelOption;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -16,8 +17,8 @@ import orlop.placement.MeshView;
 import orlop.placement.Pod;
 
 /**
- * Sends calls on to other pods, bytes unchanged, over one HTTP/2 connection per pod. Thread-safe and
- * asynchronous: answers arrive on the connection's event loop.
+ * Sends calls on to other pods, bytes unchanged, over one HTTP/2 connection per pod. Thread-safe
+ * and asynchronous: answers arrive on the connection's event loop.
  *
  * <p>A call that fails here is never repeated by this class; whether that is safe is for the {@link
  * Call} to judge.
@@ -46,8 +47,7 @@ final class Forwarder implements AutoCloseable {
     this.maxMessageBytes = maxMessageBytes;
   }
 
-  Hop send(
-      Pod target, Op op, byte[] message, Metadata headers, Deadline deadline, Reply reply) {
+  Hop send(Pod target, Op op, byte[] message, Metadata headers, Deadline deadline, Reply reply) {
     ClientCall<byte[], byte[]> call =
         line(target).channel.newCall(op.method, CallOptions.DEFAULT.withDeadline(deadline));
     call.start(new Listener(reply), headers);
@@ -59,7 +59,7 @@ final class Forwarder implements AutoCloseable {
 
   /** Closes the connections to pods that the view no longer knows; calls in flight finish. */
   void keepOnly(MeshView view) {
-    for (String podId : lines.keySet()) {
+    for (String podId : List.copyOf(lines.keySet())) {
       if (view.pod(podId) == null) {
         Line gone = lines.remove(podId);
         if (gone != null) {

@@ -97,8 +97,7 @@ final class HostLoop implements Runnable {
   }
 
   private static ModelCache.Config cacheConfig(PodConfig config) {
-    ModelCache.Config d =
-        ModelCache.Config.defaults(config.capacity().minus(config.headroom()));
+    ModelCache.Config d = ModelCache.Config.defaults(config.capacity().minus(config.headroom()));
     return new ModelCache.Config(
         d.capacity(),
         d.unknownSize(),
@@ -183,9 +182,7 @@ final class HostLoop implements Runnable {
   /** What is known without asking the store: measured here or elsewhere, or registered. */
   private Memory expectedSize(Model model) {
     Memory known = measured.get(model.id());
-    return known != null
-        ? known
-        : Placer.expectedSize(registry.view(), model, record.initial());
+    return known != null ? known : Placer.expectedSize(registry.view(), model, record.initial());
   }
 
   /** Bytes of a model in the kind of memory that this pod's models live in. */

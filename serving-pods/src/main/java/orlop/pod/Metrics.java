@@ -53,7 +53,8 @@ final class Metrics {
           .classicOnly()
           .classicUpperBounds(1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11)
           .register(registry);
-  private final Counter misses = counter("modelmesh_cache_miss", "Calls that had to wait for a load");
+  private final Counter misses =
+      counter("modelmesh_cache_miss", "Calls that had to wait for a load");
   private final Counter loads = counter("orlop_loads", "Loads started");
   private final Counter loadFailures = counter("modelmesh_loadmodel_failure", "Loads that failed");
   private final Counter unloadFailures =
@@ -105,12 +106,13 @@ final class Metrics {
             callback -> {
               PayloadCounters now = counters.get();
               for (DropReason reason : DropReason.values()) {
-                callback.call(now.dropped(reason), reason.name().toLowerCase(Locale.ROOT));
+                callback.call((double) now.dropped(reason), reason.name().toLowerCase(Locale.ROOT));
               }
             })
         .register(registry);
     count("orlop_payload_captured", "Payload events captured", () -> counters.get().captured());
-    count("orlop_payload_sent", "Payload events confirmed by the sink", () -> counters.get().sent());
+    count(
+        "orlop_payload_sent", "Payload events confirmed by the sink", () -> counters.get().sent());
   }
 
   void called(String method, Status.Code code, long ns) {
@@ -146,8 +148,8 @@ final class Metrics {
   }
 
   void loaded(long ms, long bytes) {
-    loadMs.observe(ms);
-    sizes.observe(bytes);
+    loadMs.observe((double) ms);
+    sizes.observe((double) bytes);
   }
 
   void loadFailed() {
@@ -163,7 +165,7 @@ final class Metrics {
   }
 
   void unloaded(long ms) {
-    unloadMs.observe(ms);
+    unloadMs.observe((double) ms);
   }
 
   void unloadFailed() {

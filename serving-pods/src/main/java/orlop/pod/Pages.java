@@ -43,8 +43,7 @@ final class Pages implements AutoCloseable {
         exchange -> {
           ByteArrayOutputStream body = new ByteArrayOutputStream(16_384);
           source.write(body);
-          send(
-              exchange, 200, "text/plain; version=0.0.4; charset=utf-8", body.toByteArray());
+          send(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", body.toByteArray());
         });
     for (HttpServer server : new HttpServer[] {probes, metrics}) {
       server.setExecutor(threads);
@@ -70,15 +69,10 @@ final class Pages implements AutoCloseable {
   }
 
   private static void text(HttpExchange exchange, int status, String body) throws IOException {
-    send(
-        exchange,
-        status,
-        "text/plain; charset=utf-8",
-        body.getBytes(StandardCharsets.UTF_8));
+    send(exchange, status, "text/plain; charset=utf-8", body.getBytes(StandardCharsets.UTF_8));
   }
 
-  static void send(HttpExchange exchange, int status, String type, byte[] body)
-      throws IOException {
+  static void send(HttpExchange exchange, int status, String type, byte[] body) throws IOException {
     try (exchange) {
       exchange.getResponseHeaders().set("Content-Type", type);
       exchange.sendResponseHeaders(status, body.length == 0 ? -1 : body.length);

@@ -116,7 +116,8 @@ final class RestFront implements AutoCloseable {
           // A plus is a plus in a path; the decoder is made for forms.
           segments.add(URLDecoder.decode(raw.replace("+", "%2B"), StandardCharsets.UTF_8));
         } catch (IllegalArgumentException e) {
-          throw new HttpError(400, "path segment '" + raw + "' is not URL-encoded: " + e.getMessage());
+          throw new HttpError(
+              400, "path segment '" + raw + "' is not URL-encoded: " + e.getMessage());
         }
       }
     }
@@ -208,8 +209,7 @@ final class RestFront implements AutoCloseable {
     return body;
   }
 
-  private byte[] call(HttpExchange exchange, Op op, String model, byte[] request)
-      throws HttpError {
+  private byte[] call(HttpExchange exchange, Op op, String model, byte[] request) throws HttpError {
     CompletableFuture<byte[]> answer = new CompletableFuture<>();
     Deadline deadline = Deadline.after(config.maxWaitMs(), TimeUnit.MILLISECONDS);
     Call call =

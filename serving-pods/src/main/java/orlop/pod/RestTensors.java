@@ -1,9 +1,9 @@
 package orlop.pod;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
-import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -28,7 +28,8 @@ import java.util.Map;
  */
 final class RestTensors {
   private static final int MAX_NESTING = 64;
-  private static final BigInteger UINT64_MAX = BigInteger.ONE.shiftLeft(64).subtract(BigInteger.ONE);
+  private static final BigInteger UINT64_MAX =
+      BigInteger.ONE.shiftLeft(64).subtract(BigInteger.ONE);
 
   static final ObjectMapper JSON =
       new ObjectMapper(
@@ -103,7 +104,8 @@ final class RestTensors {
     String name = text(input, "name", "an input");
     String where = "input '" + name + "'";
     String datatype = text(input, "datatype", where);
-    var tensor = ModelInferRequest.InferInputTensor.newBuilder().setName(name).setDatatype(datatype);
+    var tensor =
+        ModelInferRequest.InferInputTensor.newBuilder().setName(name).setDatatype(datatype);
     JsonNode shape = input.get("shape");
     if (shape == null || !shape.isArray()) {
       throw new BadRequest(where + ": 'shape' must be an array of integers");
@@ -172,7 +174,10 @@ final class RestTensors {
       }
       case "FP16", "BF16" ->
           throw new BadRequest(
-              where + ": datatype " + datatype + " cannot travel in JSON; use gRPC with raw contents");
+              where
+                  + ": datatype "
+                  + datatype
+                  + " cannot travel in JSON; use gRPC with raw contents");
       default ->
           throw new BadRequest(
               where

@@ -122,7 +122,8 @@ final class FakeRuntime implements ModelRuntime {
             ModelInferResponse.newBuilder()
                 .setModelName(request.getModelName())
                 .setId(request.getId())
-                .putParameters("ran", inference.InferParameter.newBuilder().setStringParam(modelId).build())
+                .putParameters(
+                    "ran", inference.InferParameter.newBuilder().setStringParam(modelId).build())
                 .addAllRawOutputContents(request.getRawInputContentsList());
         for (ModelInferRequest.InferInputTensor input : request.getInputsList()) {
           response.addOutputs(

@@ -17,12 +17,13 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
-import orlop.api.Headers;
 import org.junit.jupiter.api.Test;
+import orlop.api.Headers;
 
 /** How calls find their model: three pods in one JVM, real sockets between them. */
 class RoutingTest {
@@ -39,8 +40,7 @@ class RoutingTest {
       int holder = mesh.holder("m");
       long hitsBefore = mesh.pod(holder).stats().localHits();
       for (int i = 0; i < 5; i++) {
-        ModelInferResponse answer =
-            mesh.client(mesh.pod(holder)).modelInfer(TestMesh.request("m"));
+        ModelInferResponse answer = mesh.client(mesh.pod(holder)).modelInfer(TestMesh.request("m"));
         assertEquals(List.of(1.5f, -2f), answer.getOutputs(0).getContents().getFp32ContentsList());
       }
       assertEquals(hitsBefore + 5, mesh.pod(holder).stats().localHits());
@@ -56,7 +56,8 @@ class RoutingTest {
       int holder = mesh.holder("m");
       int other = (holder + 1) % 3;
       long hops = mesh.pod(other).stats().hops();
-      assertEquals("m", mesh.client(mesh.pod(other)).modelInfer(TestMesh.request("m")).getModelName());
+      assertEquals(
+          "m", mesh.client(mesh.pod(other)).modelInfer(TestMesh.request("m")).getModelName());
       assertEquals(hops + 1, mesh.pod(other).stats().hops());
       assertEquals(0, mesh.pod(holder).stats().hops());
       assertEquals(1, mesh.loads());
@@ -87,6 +88,31 @@ class RoutingTest {
       }
       assertEquals(1, mesh.loads());
       assertEquals(1_000, mesh.inferences());
+    }
+  }
+
+  @Test
+  void callsThatWaitForAColdModelDoNotHoldUpHotOnes() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("hot");
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("hot"));
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.getFirst().loadGate = gate;
+      List<CompletableFuture<ModelInferResponse>> cold = new ArrayList<>();
+      for (int i = 0; i < 5_000; i++) {
+        cold.add(infer(mesh, 0));
+      }
+      TestMesh.await("all to wait", () -> mesh.pod(0).inFlight() == 5_000);
+      for (int i = 0; i < 100; i++) {
+        mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("hot"));
+      }
+      assertTrue(cold.stream().noneMatch(CompletableFuture::isDone));
+      gate.countDown();
+      for (CompletableFuture<ModelInferResponse> answer : cold) {
+        assertEquals("m", answer.get(60, TimeUnit.SECONDS).getModelName());
+      }
+      assertEquals(2, mesh.loads());
     }
   }
 
@@ -191,7 +217,8 @@ class RoutingTest {
                   mesh.client(other, Map.of(Headers.FORWARDED_BY, "pod-9", Headers.MODEL_ID, "m"))
                       .modelInfer(TestMesh.request("m")));
       assertEquals(Status.Code.UNAVAILABLE, refusal.getStatus().getCode());
-      assertEquals("not-here", refusal.getTrailers().get(Named.ascii(Headers.REFUSED)));
+      Metadata trailers = Objects.requireNonNull(refusal.getTrailers());
+      assertEquals("not-here", trailers.get(Named.ascii(Headers.REFUSED)));
       assertEquals(0, other.stats().hops());
       // Without the mark the same call is sent on.
       assertEquals("m", mesh.client(other).modelInfer(TestMesh.request("m")).getModelName());

@@ -72,8 +72,7 @@ final class TestMesh implements AutoCloseable {
               @Override
               public void close(long timeoutMs) {}
             });
-    ServingPod pod =
-        ServingPod.start(config, registry, store, List.of(runtime), log, List.of());
+    ServingPod pod = ServingPod.start(config, registry, store, List.of(runtime), log, List.of());
     pods.add(pod);
     runtimes.add(runtime);
     logs.add(log);
@@ -90,14 +89,12 @@ final class TestMesh implements AutoCloseable {
 
   /** Registers a model that only pods with these labels may load. */
   Model register(String id, Set<String> labels) throws Exception {
-    Model model =
-        new Model(id, FakeRuntime.TYPE, "fake:" + id, "", 0, 0, 0, labels, Set.of(), 1);
+    Model model = new Model(id, FakeRuntime.TYPE, "fake:" + id, "", 0, 0, 0, labels, Set.of(), 1);
     return registry.createModel(model);
   }
 
   void alias(String name, String modelId) throws Exception {
-    registry.compareAndSetAlias(
-        name, null, new Alias(name, "", modelId, modelId, Set.of(), ""));
+    registry.compareAndSetAlias(name, null, new Alias(name, "", modelId, modelId, Set.of(), ""));
   }
 
   int loads() {
