@@ -6,8 +6,9 @@ public sealed interface Change {
   String why();
 
   /**
-   * @param lastUsedMs what the copy may displace: models unused since then, milliseconds since the
-   *     epoch; 0 lets it take free memory alone
+   * @param lastUsedMs last use of the model anywhere, milliseconds since the epoch: the copy
+   *     displaces only what was used earlier, and itself counts as used then; 0 lets it take free
+   *     memory alone
    */
   record LoadCopy(String modelId, String podId, long lastUsedMs, String why) implements Change {
     /** A load that takes free memory alone. */

@@ -10,9 +10,9 @@ import org.jspecify.annotations.Nullable;
  * model fits its capacity; no copy of it loading or loaded there; no failed load there whose pause
  * is not over. A model that lately failed in {@link #MAX_FAILED} pods is tried in no other.
  *
- * <p><b>Goals</b>, highest first: a pod where it has not failed before; free memory over eviction;
- * the preferred labels; spread over zones; few loads queued; if something must leave, what was
- * unused for longest.
+ * <p><b>Goals</b>, highest first: a pod where it has not failed before; no backlog of loads; free
+ * memory over eviction; the preferred labels; spread over zones; few loads queued; if something
+ * must leave, what was unused for longest.
  *
  * <p><b>Algorithm</b>: one scan; each goal is a coarse class, so that views that differ a little
  * agree and a stale view does not send everything to the one pod that looks best; the best class
@@ -24,6 +24,9 @@ import org.jspecify.annotations.Nullable;
 public final class Placer {
   /** Most pods in which a model may have failed lately before it is tried nowhere else. */
   public static final int MAX_FAILED = 3;
+
+  /** Loads queued from which on a pod is busy. */
+  private static final int BACKLOG = 8;
 
   /** Why a pod may not load a model. */
   enum Obstacle {
@@ -135,6 +138,7 @@ public final class Placer {
   private long score(MeshView view, Model model, Pod pod, long nowMs) {
     long score = failedBefore(view, model, pod) ? 1 : 0;
     long room = roomClass(view, model, pod);
+    score = score << 6 | backlogClass(pod);
     score = score << 2 | room;
     score = score << 8 | Math.min(255, missingLabels(model, pod));
     score = score << 8 | Math.min(255, copiesInZone(view, model, pod));
@@ -186,6 +190,14 @@ public final class Placer {
       }
     }
     return count;
+  }
+
+  /**
+   * 0: fewer than {@link #BACKLOG} loads queued; then doubling. Above free memory, because a pod
+   * that alone has some would otherwise be sent every load of the mesh.
+   */
+  private static int backlogClass(Pod pod) {
+    return 31 - Integer.numberOfLeadingZeros(Math.max(1, pod.loadsQueued() / (BACKLOG / 2)));
   }
 
   /** 0: none or one; then doubling. */

@@ -12,8 +12,8 @@ final class PlanDraft {
   enum Room {
     /** Free memory, leaving some. */
     FREE,
-    /** Free memory, or that of models unused for longer. */
-    OLDER,
+    /** Free memory, or that of models that nobody used for as long as makes a model cold. */
+    COLD,
     ANY
   }
 
@@ -54,14 +54,14 @@ final class PlanDraft {
   /**
    * Adds a load of one copy.
    *
-   * @param lastUsedMs what it may displace, see {@link Change.LoadCopy}
+   * @param lastUsedMs see {@link Change.LoadCopy}
    * @return what the placer said; a pod whose memory may not be taken is no room
    */
   Placement load(Model model, Room room, long lastUsedMs, String why) {
     Attempt attempt = new Attempt(model.id(), "", false, Set.of(), false, 0, nowMs);
     Placement placement = placer.place(view, model, attempt);
     if (placement instanceof Placement.Chosen(Pod pod, String where)) {
-      if (allowed(model, pod, room, lastUsedMs)) {
+      if (allowed(model, pod, room)) {
         changes.add(new Change.LoadCopy(model.id(), pod.id(), lastUsedMs, why + "; " + where));
         draw(model, pod);
         return placement;
@@ -72,10 +72,10 @@ final class PlanDraft {
     return placement;
   }
 
-  private boolean allowed(Model model, Pod pod, Room room, long lastUsedMs) {
+  private boolean allowed(Model model, Pod pod, Room room) {
     return switch (room) {
       case ANY -> true;
-      case OLDER -> placer.hasRoom(view, model, pod) || pod.oldestUseMs() < lastUsedMs;
+      case COLD -> placer.hasRoom(view, model, pod) || pod.oldestUseMs() < nowMs - config.hotMs();
       case FREE -> {
         Memory reserve = percent(pod.capacity(), config.keepFreePercent());
         yield placer.assumedSize(view, model, pod).plus(reserve).fitsIn(pod.free());

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * have a second copy, and more as the calls grow; copies that nobody needs go.
  *
  * <p><b>Constraints</b>: at most {@link Config#maxChanges} changes a step; further copies take free
- * memory alone, a lost model displaces only what was unused for longer than it; a trim never leaves
- * fewer loaded copies than should be; a draining pod's copies do not count, and are left alone.
+ * memory alone, a lost model displaces only what has gone cold; a trim never leaves fewer loaded
+ * copies than should be; a draining pod's copies do not count, and are left alone.
  *
  * <p><b>Algorithm</b>: one scan sorts the models by need; then each need in turn is placed on a
  * draft of the view in which the earlier placements already stand. The same view, demand and time
@@ -28,7 +28,8 @@ public final class Planner {
   /**
    * @param maxChanges most changes in one step
    * @param steadyMs how long a model must have been called in every minute to get a second copy
-   * @param hotMs a model without copies is in demand when called within this time
+   * @param hotMs a model without copies is in demand when called within this time; a model unused
+   *     for longer is cold
    * @param hotCallsPerMinute and at least this often
    * @param callsPerCopyPerMinute calls that one copy shall bear before there is another
    * @param trimAfterMs a surplus copy goes when its model was unused, or too little used, for this
@@ -170,7 +171,7 @@ public final class Planner {
       }
       draft.load(
           need.model,
-          PlanDraft.Room.OLDER,
+          PlanDraft.Room.COLD,
           need.lastUsedMs,
           "no copy, %.1f calls per minute".formatted(need.calls));
     }
@@ -185,7 +186,7 @@ public final class Planner {
       draft.load(
           need.model,
           PlanDraft.Room.FREE,
-          0,
+          need.lastUsedMs,
           "%d of %d copies for %.1f calls per minute"
               .formatted(need.count.live(), need.wanted, need.calls));
     }
@@ -270,7 +271,8 @@ public final class Planner {
     int live = there.live();
     while (live < wanted
         && draft.open()
-        && draft.load(target, PlanDraft.Room.FREE, 0, why) instanceof Placement.Chosen) {
+        && draft.load(target, PlanDraft.Room.FREE, draft.nowMs(), why)
+            instanceof Placement.Chosen) {
       live++;
     }
     if (live == there.loaded()) {

@@ -31,8 +31,8 @@ public final class Simulation {
 
   private static final long NET_NS = Timeline.MS;
   private static final long DEADLINE_NS = 90 * Timeline.SECOND;
-  private static final long SETTLE_NS = 3 * Timeline.MINUTE;
-  private static final long PROBE_NS = 2 * Timeline.MINUTE;
+  private static final long SETTLE_NS = 2 * Timeline.MINUTE;
+  private static final long PROBE_NS = Timeline.MINUTE;
   private static final int PROBES = 40;
   private static final int PROBE_TRIES = 4;
   private static final int ZONES = 3;

@@ -60,15 +60,22 @@ class PlacerTest {
   @Test
   void prefersFreeMemoryOverAnEmptyQueue() {
     Model model = model("m", 100);
-    MeshView view = with(model, pod("full", "z", 950, 0), pod("free", "z", 0, 40)).view();
+    MeshView view = with(model, pod("full", "z", 950, 0), pod("free", "z", 0, 7)).view();
     assertEquals("free", chosen(view, model));
+  }
+
+  @Test
+  void aPodThatAloneHasFreeMemoryIsNotSentEverything() {
+    Model model = model("m", 100);
+    MeshView view = with(model, pod("full", "z", 950, 0), pod("free", "z", 0, 8)).view();
+    assertEquals("full", chosen(view, model));
   }
 
   @Test
   void spreadsCopiesOverZones() {
     Model model = model("m", 100);
     MeshView view =
-        with(model, pod("a", "z1", 0, 0), pod("b", "z1", 0, 0), pod("c", "z2", 0, 9))
+        with(model, pod("a", "z1", 0, 0), pod("b", "z1", 0, 0), pod("c", "z2", 0, 7))
             .copy("m", "a", loaded())
             .view();
     assertEquals("c", chosen(view, model));
@@ -77,7 +84,7 @@ class PlacerTest {
   @Test
   void prefersFewLoadsQueued() {
     Model model = model("m", 100);
-    MeshView view = with(model, pod("busy", "z", 0, 9), pod("idle", "z", 0, 1)).view();
+    MeshView view = with(model, pod("busy", "z", 0, 6), pod("idle", "z", 0, 1)).view();
     assertEquals("idle", chosen(view, model));
   }
 
@@ -96,7 +103,7 @@ class PlacerTest {
   @Test
   void prefersTheLabelsAModelAsksFor() {
     Model model = new Model("m", "onnx", "p", "", 100, 0, 0, Set.of(), Set.of("ssd"), 0);
-    MeshView view = with(model, pod("a"), labelled(pod("b", "z", 0, 30), "ssd")).view();
+    MeshView view = with(model, pod("a"), labelled(pod("b", "z", 0, 7), "ssd")).view();
     assertEquals("b", chosen(view, model));
   }
 

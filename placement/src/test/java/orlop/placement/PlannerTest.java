@@ -207,13 +207,17 @@ class PlannerTest {
   }
 
   @Test
-  void aLostModelDisplacesOnlyWhatWasUnusedForLonger() {
-    SmallMesh young =
-        new SmallMesh().models(model("m", 100)).pods(withOldestUse(pod("a", "z", 1000, 0), 500));
-    assertEquals(List.of(), plan(young, steady("m", 30)));
-    SmallMesh old =
-        new SmallMesh().models(model("m", 100)).pods(withOldestUse(pod("a", "z", 1000, 0), 60_000));
-    List<Change> changes = planner.plan(old.view(), steady("m", 30), NOW_MS);
+  void aLostModelDisplacesOnlyWhatHasGoneCold() {
+    SmallMesh warm =
+        new SmallMesh()
+            .models(model("m", 100))
+            .pods(withOldestUse(pod("a", "z", 1000, 0), 4 * MINUTE));
+    assertEquals(List.of(), plan(warm, steady("m", 30)));
+    SmallMesh cold =
+        new SmallMesh()
+            .models(model("m", 100))
+            .pods(withOldestUse(pod("a", "z", 1000, 0), 6 * MINUTE));
+    List<Change> changes = planner.plan(cold.view(), steady("m", 30), NOW_MS);
     assertEquals(NOW_MS - 1000, ((Change.LoadCopy) changes.getFirst()).lastUsedMs());
   }
 
