@@ -120,17 +120,41 @@ final class EtcdFeed implements AutoCloseable {
     }
   }
 
-  /** Looks whether an answer comes from the store that the view follows. */
-  void check(Response.Header header) {
+  /** The view holds all up to this revision, perhaps more. */
+  long applied() {
     lock.lock();
     try {
-      if (header.getRevision() < received || header.getClusterId() != clusterId) {
+      return applied;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** The revision up to which the watch has brought all. */
+  long received() {
+    lock.lock();
+    try {
+      return received;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /**
+   * Looks whether an answer comes from the store that the view follows.
+   *
+   * @param before what had been received when the question was sent
+   */
+  void check(Response.Header header, long before) {
+    lock.lock();
+    try {
+      if (header.getRevision() < before || header.getClusterId() != clusterId) {
         LOG.log(
             Level.WARNING,
             "etcd at {0} is at revision {1} but was at {2}: it was restored or replaced, reading all again",
             store.config().endpoints(),
             header.getRevision(),
-            received);
+            before);
         breakWatch("the store was replaced", true);
       }
     } finally {

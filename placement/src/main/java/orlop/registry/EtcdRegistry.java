@@ -38,8 +38,7 @@ public final class EtcdRegistry implements Registry {
   private static final long LATELY_MS = 3 * PROBE_MS;
   private static final long KNOCK_MS = 200;
   private static final long RECONNECT_PATIENCE_MS = 1_000;
-  private static final long FIRST_RECONNECT_MS = 250;
-  private static final long MAX_RECONNECT_MS = 10_000;
+  private static final long SILENCE_MS = 20_000;
 
   private final EtcdStore store;
   private final Keyspace keys;
@@ -207,7 +206,8 @@ public final class EtcdRegistry implements Registry {
 
   @Override
   public PodSession join(Pod pod) throws RegistryException {
-    EtcdSession session = new EtcdSession(store, records, feed::view, pod, sessions::remove);
+    EtcdSession session =
+        new EtcdSession(store, records, feed::view, feed::applied, pod, sessions::remove);
     lock.lock();
     try {
       checkOpen();
@@ -274,33 +274,36 @@ public final class EtcdRegistry implements Registry {
   }
 
   private void probe() {
-    long reconnectMs = FIRST_RECONNECT_MS;
+    long silentNs = System.nanoTime();
     while (!isClosed()) {
       if (answers(Math.min(PROBE_MS, store.config().timeoutMs()))) {
-        reconnectMs = FIRST_RECONNECT_MS;
+        silentNs = System.nanoTime();
         pauseProbe(PROBE_MS);
         continue;
       }
+      boolean refused = false;
       while (store.knock() != null && pauseProbe(KNOCK_MS)) {
-        // Nobody there yet.
+        refused = true;
       }
-      // It takes connections again. The client may find out by itself, or in two minutes.
-      if (!isClosed() && !answers(RECONNECT_PATIENCE_MS)) {
+      // It takes connections. A busy etcd needs patience; one that was away, a new connection: the
+      // client would find out by itself, but perhaps in two minutes.
+      boolean silent = System.nanoTime() - silentNs > TimeUnit.MILLISECONDS.toNanos(SILENCE_MS);
+      if ((refused || silent) && !answers(RECONNECT_PATIENCE_MS) && !isClosed()) {
         store.reconnect();
-        pauseProbe(reconnectMs);
-        reconnectMs = Math.min(MAX_RECONNECT_MS, reconnectMs * 2);
+        silentNs = System.nanoTime();
       }
     }
   }
 
   private boolean answers(long timeoutMs) {
     ByteSequence key = EtcdStore.bytes(keys.leader());
+    long before = feed.received();
     try {
       GetResponse answer =
           store.read("see whether it answers", timeoutMs, c -> c.getKVClient().get(key));
       answeredNs = System.nanoTime();
       answers = true;
-      feed.check(answer.getHeader());
+      feed.check(answer.getHeader(), before);
     } catch (RegistryException e) {
       answers = false;
     }

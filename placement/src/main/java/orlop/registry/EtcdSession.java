@@ -6,11 +6,12 @@ import io.etcd.jetcd.KV;
 import io.etcd.jetcd.options.PutOption;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
-import java.util.HashMap;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ThreadLocalRandom;
@@ -18,6 +19,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Copy;
@@ -35,8 +37,8 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
    * time is tried, with growing pauses, until one succeeds.
    *
    * A write that failed may still be carried out late. So with every confirmation of the lease the
-   * view is compared with what shall stand, and what differs twice in a row is written again. That
-   * also brings back what others removed.
+   * view, where it is as new as the last write of a key, is compared with what shall stand, and what
+   * differs is written again. That also brings back what others removed.
    */
   private static final Logger LOG = System.getLogger(EtcdSession.class.getName());
   private static final long FIRST_BACKOFF_MS = 50;
@@ -45,6 +47,7 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
   private final EtcdStore store;
   private final EtcdRecords records;
   private final Supplier<MeshView> view;
+  private final LongSupplier applied;
   private final Consumer<EtcdSession> left;
   private final String podId;
   private final EtcdLease lease;
@@ -52,10 +55,10 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
   // Guarded by lock.
-  private final Map<String, Entry> entries = new HashMap<>();
+  private final Map<String, Entry> entries = new LinkedHashMap<>();
   private final LinkedHashSet<Entry> waiting = new LinkedHashSet<>();
   private final TreeSet<Long> unstored = new TreeSet<>();
-  private Set<String> suspects = Set.of();
+  private long lastRemovalAt;
   private long published;
   private int inFlight;
   private int failures;
@@ -70,6 +73,8 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     // The number under which it stands in unstored; 0 when it is stored.
     long unstoredNumber;
     boolean inFlight;
+    // The revision of the last write that was confirmed.
+    long storedAt;
 
     Entry(String key, Delta last) {
       this.key = key;
@@ -81,11 +86,13 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
       EtcdStore store,
       EtcdRecords records,
       Supplier<MeshView> view,
+      LongSupplier applied,
       Pod pod,
       Consumer<EtcdSession> left) {
     this.store = store;
     this.records = records;
     this.view = view;
+    this.applied = applied;
     this.left = left;
     podId = pod.id();
     lease = new EtcdLease(store, "pod " + podId, this);
@@ -186,15 +193,6 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     }
   }
 
-  int inFlight() {
-    lock.lock();
-    try {
-      return inFlight;
-    } finally {
-      lock.unlock();
-    }
-  }
-
   // ---- writing ----
 
   private void write() {
@@ -257,19 +255,21 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     long leaseId = lease.id();
     ByteSequence key = EtcdStore.bytes(entry.key);
     ByteString value = encode(delta);
-    CompletableFuture<Boolean> sent =
+    CompletableFuture<Long> sent =
         store.startWrite(c -> start(c.getKVClient(), key, value, leaseId));
     var unused =
-        sent.whenComplete((answer, error) -> finished(entry, delta, number, leaseId, error));
+        sent.whenComplete(
+            (revision, error) -> finished(entry, delta, number, leaseId, revision, error));
   }
 
-  private static CompletableFuture<Boolean> start(
+  private static CompletableFuture<Long> start(
       KV kv, ByteSequence key, @Nullable ByteString value, long leaseId) {
     if (value == null) {
-      return kv.delete(key).thenApply(answer -> true);
+      return kv.delete(key).thenApply(answer -> answer.getHeader().getRevision());
     }
     PutOption underLease = PutOption.builder().withLeaseId(leaseId).build();
-    return kv.put(key, ByteSequence.from(value), underLease).thenApply(answer -> true);
+    return kv.put(key, ByteSequence.from(value), underLease)
+        .thenApply(answer -> answer.getHeader().getRevision());
   }
 
   private @Nullable ByteString encode(Delta delta) {
@@ -286,14 +286,19 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
   }
 
   private void finished(
-      Entry entry, Delta delta, long number, long leaseId, @Nullable Throwable error) {
+      Entry entry,
+      Delta delta,
+      long number,
+      long leaseId,
+      @Nullable Long revision,
+      @Nullable Throwable error) {
     lock.lock();
     try {
       entry.inFlight = false;
       inFlight--;
-      if (error == null) {
-        stored(entry, delta, number, leaseId);
-      } else {
+      if (revision != null) {
+        stored(entry, delta, number, leaseId, revision);
+      } else if (error != null) {
         failed(entry, error);
       }
       changed.signalAll();
@@ -305,12 +310,16 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     }
   }
 
-  private void stored(Entry entry, Delta delta, long number, long leaseId) {
+  private void stored(Entry entry, Delta delta, long number, long leaseId, long revision) {
+    entry.storedAt = revision;
     if (failures > 0) {
       LOG.log(Level.INFO, "pod {0} publishes again", podId);
       failures = 0;
     }
     boolean removal = delta instanceof Delta.CopyRemoved;
+    if (removal) {
+      lastRemovalAt = revision;
+    }
     if (!removal && leaseId != lease.id()) {
       enqueue(entry);
       return;
@@ -357,29 +366,42 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
 
   @Override
   public void confirmed() {
+    // In this order: the view may be newer than that, never older.
+    long upTo = applied.getAsLong();
     MeshView now = view.get();
     lock.lock();
     try {
-      Map<String, Delta> differing = new HashMap<>();
+      List<Entry> wrong = new ArrayList<>();
       for (Entry entry : entries.values()) {
-        if (!entry.inFlight && !waiting.contains(entry) && !stands(now, entry.last)) {
-          differing.put(entry.key, entry.last);
+        if (!entry.inFlight
+            && !waiting.contains(entry)
+            && entry.storedAt <= upTo
+            && !stands(now, entry.last)) {
+          wrong.add(entry);
         }
       }
-      for (Copy copy : now.copiesIn(podId)) {
-        String key = records.keys().copy(podId, copy.modelId());
-        if (!entries.containsKey(key)) {
-          differing.put(key, new Delta.CopyRemoved(podId, copy.modelId()));
+      if (lastRemovalAt <= upTo) {
+        for (Copy copy : now.copiesIn(podId)) {
+          String key = records.keys().copy(podId, copy.modelId());
+          if (!entries.containsKey(key)) {
+            Entry ghost = new Entry(key, new Delta.CopyRemoved(podId, copy.modelId()));
+            entries.put(key, ghost);
+            wrong.add(ghost);
+          }
         }
       }
-      differing.forEach(
-          (key, delta) -> {
-            if (suspects.contains(key)) {
-              LOG.log(Level.INFO, "{0} does not stand as published; writing it again", key);
-              put(key, delta);
-            }
-          });
-      suspects = Set.copyOf(differing.keySet());
+      for (Entry entry : wrong) {
+        entry.number = ++published;
+        enqueue(entry);
+      }
+      if (!wrong.isEmpty()) {
+        LOG.log(
+            Level.INFO,
+            "{0} keys of pod {1} do not stand as published, among them {2}; writing them again",
+            wrong.size(),
+            podId,
+            wrong.getFirst().key);
+      }
     } finally {
       lock.unlock();
     }

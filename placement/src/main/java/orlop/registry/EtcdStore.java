@@ -202,6 +202,10 @@ final class EtcdStore implements AutoCloseable {
     return started.whenComplete((result, error) -> writes.release());
   }
 
+  int writesInFlight() {
+    return config.maxInFlightWrites() - writes.availablePermits();
+  }
+
   private <T> T finish(
       String what, Function<Client, CompletableFuture<T>> call, long timeoutMs, String doubt)
       throws RegistryException {

@@ -132,11 +132,8 @@ final class Keyspace {
   /** The id; null when it is not what {@link #escape} writes. */
   private static @Nullable String unescape(String key, int from, int to) {
     String part = key.substring(from, to);
-    if (part.indexOf('/') >= 0) {
-      return null;
-    }
     if (part.indexOf('%') < 0) {
-      return part;
+      return escape(part).equals(part) ? part : null;
     }
     StringBuilder out = new StringBuilder(part.length());
     for (int i = 0; i < part.length(); i++) {

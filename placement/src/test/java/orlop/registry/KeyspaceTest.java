@@ -56,9 +56,19 @@ class KeyspaceTest {
   void whatIsNoKeyOfOursIsNull() {
     for (String key :
         List.of(
-            "", "orlop", "orlop/m/", "orlop/m/models", "orlop/m/models/a/b", "orlop/m/models/%",
-            "orlop/m/models/%2", "orlop/m/models/%41", "orlop/m/models/%2f", "orlop/m/copies/a",
-            "orlop/m/copies/a/b/c", "orlop/m/leader/", "orlop/m/models/%uD83D%uDE00")) {
+            "",
+            "orlop",
+            "orlop/m/",
+            "orlop/m/models",
+            "orlop/m/models/a/b",
+            "orlop/m/models/%",
+            "orlop/m/models/%2",
+            "orlop/m/models/%41",
+            "orlop/m/models/%2f",
+            "orlop/m/copies/a",
+            "orlop/m/copies/a/b/c",
+            "orlop/m/leader/",
+            "orlop/m/models/%uD83D%uDE00")) {
       assertNull(keys.parse(key), key);
     }
   }

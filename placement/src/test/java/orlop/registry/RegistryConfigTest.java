@@ -15,7 +15,8 @@ class RegistryConfigTest {
   void refusesWrongValuesByName() {
     refuses("endpoints", () -> with(List.of(), "r", "m", 2_000, 100, 1, 1, null));
     refuses("ftp://x:1", () -> with(List.of("ftp://x:1"), "r", "m", 2_000, 100, 1, 1, null));
-    refuses("localhost:2379", () -> with(List.of("localhost:2379"), "r", "m", 2_000, 100, 1, 1, null));
+    refuses(
+        "localhost:2379", () -> with(List.of("localhost:2379"), "r", "m", 2_000, 100, 1, 1, null));
     refuses("https", () -> with(List.of("https://x:1"), "r", "m", 2_000, 100, 1, 1, null));
     refuses("no URI", () -> with(List.of("http://a b"), "r", "m", 2_000, 100, 1, 1, null));
     refuses("root '/r'", () -> with(ok(), "/r", "m", 2_000, 100, 1, 1, null));
@@ -24,9 +25,7 @@ class RegistryConfigTest {
     refuses("timeoutMs is 99", () -> with(ok(), "r", "m", 2_000, 99, 1, 1, null));
     refuses("maxInFlightWrites is 5000", () -> with(ok(), "r", "m", 2_000, 100, 5_000, 1, null));
     refuses("pageKeys is 0", () -> with(ok(), "r", "m", 2_000, 100, 1, 0, null));
-    refuses(
-        "together",
-        () -> new RegistryConfig(ok(), "r", "m", 2_000, 100, 1, 1, "user", null));
+    refuses("together", () -> new RegistryConfig(ok(), "r", "m", 2_000, 100, 1, 1, "user", null));
   }
 
   @Test
@@ -45,7 +44,8 @@ class RegistryConfigTest {
   }
 
   private static void refuses(String part, Runnable make) {
-    String message = assertThrows(IllegalArgumentException.class, make::run).getMessage();
+    String message =
+        String.valueOf(assertThrows(IllegalArgumentException.class, make::run).getMessage());
     assertTrue(message.contains(part), part + " in: " + message);
   }
 

@@ -10,11 +10,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import orlop.placement.MeshView;
-import orlop.placement.Model;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import orlop.placement.MeshView;
+import orlop.placement.Model;
 
 /** 100,000 registered models start in seconds and cost under 1 KB of heap each. */
 @Tag("slow")
@@ -30,8 +30,7 @@ class RegistryScaleTest {
       RegistryConfig config = RegistryConfig.of(etcd.endpoint(), "big").withTimes(10_000, 60_000);
       try (EtcdRegistry writer = EtcdRegistry.connect(config)) {
         fill(writer);
-        Await.until(
-            "the watch brings all", 120, () -> writer.view().modelCount() == MODELS);
+        Await.until("the watch brings all", 120, () -> writer.view().modelCount() == MODELS);
         long before = usedBytes();
         long begun = System.nanoTime();
         EtcdRegistry reader = EtcdRegistry.connect(config);

@@ -8,6 +8,7 @@ import com.google.protobuf.ByteString;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.SplittableRandom;
+import org.junit.jupiter.api.Test;
 import orlop.api.PodValue;
 import orlop.placement.Alias;
 import orlop.placement.Copy;
@@ -15,7 +16,6 @@ import orlop.placement.CopyState;
 import orlop.placement.Memory;
 import orlop.placement.Model;
 import orlop.placement.Pod;
-import org.junit.jupiter.api.Test;
 
 /** Values: every record comes back; broken bytes are refused, never thrown at the watch. */
 class ValuesTest {

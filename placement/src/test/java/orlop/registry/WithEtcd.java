@@ -1,0 +1,66 @@
+package orlop.registry;
+
+import java.net.URI;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.io.TempDir;
+
+/** A real etcd for each test, which the test may kill, freeze and cut off. */
+abstract class WithEtcd {
+  @TempDir Path dir;
+  EtcdProcess etcd;
+  final List<AutoCloseable> opened = new ArrayList<>();
+
+  @BeforeEach
+  void start() throws Exception {
+    etcd = EtcdProcess.start(dir);
+  }
+
+  @AfterEach
+  void stop() throws Exception {
+    if (etcd != null) {
+      signal("CONT");
+      for (AutoCloseable each : opened.reversed()) {
+        each.close();
+      }
+      etcd.close();
+    }
+  }
+
+  EtcdRegistry connect(String endpoint, long ttlMs, long timeoutMs) throws Exception {
+    EtcdRegistry registry =
+        EtcdRegistry.connect(RegistryConfig.of(endpoint, "m").withTimes(ttlMs, timeoutMs));
+    opened.add(registry);
+    return registry;
+  }
+
+  EtcdRegistry connect(long ttlMs) throws Exception {
+    return connect(etcd.endpoint(), ttlMs, 5_000);
+  }
+
+  TcpProxy proxy() throws Exception {
+    TcpProxy proxy = new TcpProxy(URI.create(etcd.endpoint()).getPort());
+    opened.add(proxy);
+    return proxy;
+  }
+
+  void signal(String name) throws Exception {
+    if (etcd.isAlive()) {
+      new ProcessBuilder("kill", "-" + name, String.valueOf(etcd.pid())).start().waitFor();
+    }
+  }
+
+  /** Lets time pass; the passing itself is what is tested. */
+  static void pass(long ms) throws Exception {
+    long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(ms);
+    Await.until(ms + " ms pass", () -> System.nanoTime() - end > 0);
+  }
+
+  static String message(Throwable error) {
+    return String.valueOf(error.getMessage());
+  }
+}
