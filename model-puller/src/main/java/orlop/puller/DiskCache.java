@@ -2,17 +2,9 @@ package orlop.puller;
 
 import java.io.IOException;
 import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.DirectoryStream;
-import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -125,7 +117,7 @@ final class DiskCache implements AutoCloseable {
     this.entriesDirectory = Files.createDirectories(root.resolve("entries"));
     this.partialDirectory = Files.createDirectories(root.resolve("partial"));
     this.trashDirectory = Files.createDirectories(root.resolve("trash"));
-    this.lockFile = lockFile(root.resolve("lock"));
+    this.lockFile = Directories.lock(root.resolve("lock"));
     try {
       sweep();
       load();
@@ -135,29 +127,10 @@ final class DiskCache implements AutoCloseable {
     }
   }
 
-  private static FileChannel lockFile(Path path) throws IOException {
-    FileChannel channel =
-        FileChannel.open(path, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-    FileLock held = null;
-    try {
-      held = channel.tryLock();
-    } catch (OverlappingFileLockException e) {
-      // Another puller of this process: the same refusal as for one of another process.
-    } finally {
-      if (held == null) {
-        channel.close();
-      }
-    }
-    if (held == null) {
-      throw new IOException("another puller uses it (" + path + " is locked)");
-    }
-    return channel;
-  }
-
   private void sweep() throws IOException {
     for (Path leftOver : List.of(partialDirectory, trashDirectory)) {
-      for (Path directory : children(leftOver)) {
-        deleteTree(directory);
+      for (Path directory : Directories.children(leftOver)) {
+        Directories.deleteTree(directory);
       }
     }
   }
@@ -165,7 +138,7 @@ final class DiskCache implements AutoCloseable {
   private void load() throws IOException {
     record Found(Manifest manifest, Path directory, FileTime lastUse) {}
     List<Found> found = new ArrayList<>();
-    for (Path directory : children(entriesDirectory)) {
+    for (Path directory : Directories.children(entriesDirectory)) {
       try {
         Manifest manifest = Manifest.read(directory);
         FileTime lastUse = Files.getLastModifiedTime(Manifest.file(directory));
@@ -180,7 +153,7 @@ final class DiskCache implements AutoCloseable {
             System.Logger.Level.WARNING,
             "dropped the cache entry " + directory + ": " + e.getMessage());
       }
-      deleteTree(directory);
+      Directories.deleteTree(directory);
     }
     found.sort(Comparator.comparing(Found::lastUse));
     lock.lock();
@@ -192,14 +165,6 @@ final class DiskCache implements AutoCloseable {
       lock.unlock();
     }
     discard(shrinkTo(capacityBytes));
-  }
-
-  private static List<Path> children(Path directory) throws IOException {
-    List<Path> children = new ArrayList<>();
-    try (DirectoryStream<Path> stream = Files.newDirectoryStream(directory)) {
-      stream.forEach(children::add);
-    }
-    return children;
   }
 
   /** Pins the content of that digest on behalf of a source, or returns null: a miss. */
@@ -494,38 +459,11 @@ final class DiskCache implements AutoCloseable {
   private static void discard(List<Path> directories) {
     for (Path directory : directories) {
       try {
-        deleteTree(directory);
+        Directories.deleteTree(directory);
       } catch (IOException e) {
         LOG.log(
             System.Logger.Level.WARNING, "cannot delete " + directory + " until the next start", e);
       }
-    }
-  }
-
-  private static void deleteTree(Path top) throws IOException {
-    try {
-      Files.walkFileTree(
-          top,
-          new SimpleFileVisitor<>() {
-            @Override
-            public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
-                throws IOException {
-              Files.delete(file);
-              return FileVisitResult.CONTINUE;
-            }
-
-            @Override
-            public FileVisitResult postVisitDirectory(Path directory, @Nullable IOException error)
-                throws IOException {
-              if (error != null) {
-                throw error;
-              }
-              Files.delete(directory);
-              return FileVisitResult.CONTINUE;
-            }
-          });
-    } catch (NoSuchFileException e) {
-      // Gone is what it was to be.
     }
   }
 

@@ -26,6 +26,12 @@ public final class ModelPuller implements AutoCloseable {
   /** A store that did not answer is not asked again so soon where disk can serve instead. */
   static final long ASK_AGAIN_MS = 5_000;
 
+  /**
+   * Tries to list what is on disk already: one for a pooled connection that the store has closed
+   * meanwhile, one on a new connection, and then disk is better than to insist.
+   */
+  private static final int TRIES_WITH_DISK = 2;
+
   private final PullerConfig config;
   private final LongSupplier nowMs;
   private final S3Clients clients;
@@ -123,8 +129,7 @@ public final class ModelPuller implements AutoCloseable {
       }
       Listing listing;
       try {
-        // With the content on disk there is something better than to insist.
-        int tries = cache.knows(source.id()) ? 1 : config.attempts();
+        int tries = cache.knows(source.id()) ? TRIES_WITH_DISK : config.attempts();
         listing = backoff.retry(tries, source::list);
       } catch (PullException e) {
         return lastKnown(source, e);
@@ -166,12 +171,16 @@ public final class ModelPuller implements AutoCloseable {
 
   /** What is on disk of a store that was away a moment ago, or null where it is to be asked. */
   private @Nullable Pulled whileAway(Source.Remote source) {
-    Long sinceMs = awaySinceMs.get(source.store());
-    if (sinceMs == null || nowMs.getAsLong() - sinceMs >= ASK_AGAIN_MS) {
+    if (!awayJustNow(source)) {
       return null;
     }
     DiskCache.Entry entry = cache.pinNewest(source.id());
     return entry == null ? null : stale(entry);
+  }
+
+  private boolean awayJustNow(Source.Remote source) {
+    Long sinceMs = awaySinceMs.get(source.store());
+    return sinceMs != null && nowMs.getAsLong() - sinceMs < ASK_AGAIN_MS;
   }
 
   private Pulled stale(DiskCache.Entry entry) {
@@ -217,17 +226,17 @@ public final class ModelPuller implements AutoCloseable {
    */
   public long sizeBytes(ModelLocation location) throws PullException {
     Source source = resolver.resolve(location, storages);
+    long known = source instanceof Source.Remote remote ? cache.newestBytes(remote.id()) : -1;
+    if (known >= 0 && source instanceof Source.Remote remote && awayJustNow(remote)) {
+      return known;
+    }
     try {
-      return backoff.retry(config.attempts(), source::list).bytes();
+      return backoff.retry(known >= 0 ? TRIES_WITH_DISK : config.attempts(), source::list).bytes();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw source.place().failure(Kind.TRANSIENT, "interrupted while listing", e);
     } catch (PullException e) {
-      long known =
-          e.kind() == Kind.TRANSIENT && source instanceof Source.Remote remote
-              ? cache.newestBytes(remote.id())
-              : -1;
-      if (known < 0) {
+      if (known < 0 || e.kind() != Kind.TRANSIENT) {
         throw e;
       }
       return known;

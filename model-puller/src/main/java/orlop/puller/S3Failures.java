@@ -3,6 +3,7 @@ package orlop.puller;
 import java.io.IOException;
 import java.net.ConnectException;
 import java.net.UnknownHostException;
+import java.security.GeneralSecurityException;
 import javax.net.ssl.SSLException;
 import javax.xml.stream.XMLStreamException;
 import org.jspecify.annotations.Nullable;
@@ -78,10 +79,10 @@ final class S3Failures {
     if (root instanceof ConnectException) {
       return place.failure(Kind.TRANSIENT, "the endpoint is unreachable: " + root.getMessage());
     }
-    if (root instanceof SSLException) {
+    if (root instanceof SSLException || caused(error, GeneralSecurityException.class)) {
       return place.failure(Kind.BAD_LOCATION, line, error);
     }
-    if (unreadable(error)) {
+    if (caused(error, XMLStreamException.class)) {
       return place.failure(
           Kind.BAD_LOCATION,
           asked + " was answered with something else than XML; is this an S3 endpoint?",
@@ -90,10 +91,10 @@ final class S3Failures {
     return place.failure(Kind.TRANSIENT, line, error);
   }
 
-  private static boolean unreadable(SdkException error) {
+  private static boolean caused(SdkException error, Class<? extends Throwable> by) {
     @Nullable Throwable cause = error;
     for (int depth = 0; depth < MAX_CAUSES && cause != null; depth++) {
-      if (cause instanceof XMLStreamException) {
+      if (by.isInstance(cause)) {
         return true;
       }
       cause = cause.getCause();

@@ -2,16 +2,24 @@ package orlop.puller;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.adobe.testing.s3mock.S3MockApplication;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.net.URI;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.cert.X509Certificate;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.TrustManager;
+import javax.net.ssl.X509TrustManager;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -174,6 +182,55 @@ final class S3SourceTest extends SourceContract {
     PullException e =
         Fixtures.refused(
             PullException.Kind.NOT_FOUND, () -> puller.pull(Fixtures.at("s3://no-bucket/m")));
-    assertEquals(true, e.getMessage().contains("NoSuchBucket"), e.getMessage());
+    assertTrue(e.getMessage().contains("NoSuchBucket"), e.getMessage());
+  }
+
+  @Test
+  void trustsTheAuthorityThatItsStorageNames() throws Exception {
+    put("tls/a", "a".getBytes(StandardCharsets.UTF_8));
+    Map<String, String> parameters =
+        new HashMap<>(
+            Map.of(
+                "endpoint_url", "https://localhost:" + server.getPort(),
+                "access_key_id", "id",
+                "secret_access_key", "secret-text"));
+    puller.useStorages(Map.of("default", new StorageConfig("s3", parameters)));
+    PullException e =
+        Fixtures.refused(PullException.Kind.BAD_LOCATION, () -> puller.pull(location("tls")));
+    assertTrue(e.getMessage().contains("certification path"), e.getMessage());
+    parameters.put("certificate", certificate(server.getPort()));
+    puller.useStorages(Map.of("default", new StorageConfig("s3", parameters)));
+    try (Pulled pulled = puller.pull(location("tls"))) {
+      assertEquals("a", Files.readString(pulled.path().resolve("a")));
+    }
+  }
+
+  /** The certificate that a server shows, as PEM. */
+  private static String certificate(int port) throws Exception {
+    List<X509Certificate> shown = new ArrayList<>();
+    X509TrustManager curious =
+        new X509TrustManager() {
+          @Override
+          public void checkClientTrusted(X509Certificate[] chain, String type) {}
+
+          @Override
+          public void checkServerTrusted(X509Certificate[] chain, String type) {
+            shown.addAll(List.of(chain));
+          }
+
+          @Override
+          public X509Certificate[] getAcceptedIssuers() {
+            return new X509Certificate[0];
+          }
+        };
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(null, new TrustManager[] {curious}, null);
+    try (SSLSocket socket =
+        (SSLSocket) context.getSocketFactory().createSocket("localhost", port)) {
+      socket.startHandshake();
+    }
+    return "-----BEGIN CERTIFICATE-----\n"
+        + Base64.getMimeEncoder().encodeToString(shown.getFirst().getEncoded())
+        + "\n-----END CERTIFICATE-----\n";
   }
 }
