@@ -47,7 +47,8 @@ final class PolyaDetector {
    * @param bin its bin
    * @param budget expected false alarms that this value may add; chosen without looking at it
    * @param timeMs when it was captured
-   * @return whether the alarm is raised; the caller then makes a new detector
+   * @return whether the alarm is raised; this detector is then spent, and a new one needs a new
+   *     baseline, because the alarm has made the old one a chosen one
    */
   boolean observe(int bin, double budget, long timeMs) {
     rows++;
