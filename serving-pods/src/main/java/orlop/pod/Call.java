@@ -150,13 +150,13 @@ final class Call {
     Model model = to.model();
     if (tried.isEmpty() && forwarded && pod.host.isLoaded(model.id())) {
       // The pod itself is the judge of what it holds; the view may be behind.
-      here(to);
+      here(to, false);
       return;
     }
     MeshView view = pod.suspects.without(pod.registry.view());
     Route route = pod.router.route(view, attempt(model));
     switch (route) {
-      case Route.Here() -> here(to);
+      case Route.Here() -> here(to, false);
       case Route.There(Pod target) -> thereOrHere(to, target, false);
       case Route.Load(Pod target) -> thereOrHere(to, target, true);
       case Route.Reject(Route.Cause cause, String detail) -> reject(to, cause, detail);
@@ -179,7 +179,7 @@ final class Call {
     boolean already =
         toLoad && !tried.contains(pod.config.id()) && pod.host.isLoaded(to.model().id());
     if (self || already) {
-      here(to);
+      here(to, false);
     } else {
       there(to, target);
     }
@@ -187,13 +187,18 @@ final class Call {
 
   // ---- in this pod
 
-  private void here(Named to) {
+  /**
+   * Runs the call in this pod, after a load if need be.
+   *
+   * @param resumed whether it comes from a wait for a load, on a virtual thread that may block
+   */
+  private void here(Named to, boolean resumed) {
     Slot<Held> slot = pod.host.pin(to.model().id());
     if (slot != null) {
       if (!waited && !forwarded) {
         pod.metrics.hitLocally();
       }
-      run(to, slot);
+      run(to, slot, resumed);
       return;
     }
     if (missedPins++ >= MAX_MISSED_PINS) {
@@ -237,7 +242,7 @@ final class Call {
     }
     String id = to.model().id();
     switch (outcome) {
-      case Action.Outcome.Ready() -> here(to);
+      case Action.Outcome.Ready() -> here(to, true);
       case Action.Outcome.Failed(String reason, long retryAtMs) -> {
         String text =
             "model '%s' failed to load in pod '%s': %s".formatted(id, pod.config.id(), reason);
@@ -278,7 +283,7 @@ final class Call {
     }
   }
 
-  private void run(Named to, Slot<Held> slot) {
+  private void run(Named to, Slot<Held> slot, boolean resumed) {
     if (op == Op.METADATA) {
       try {
         answer(
@@ -288,9 +293,19 @@ final class Call {
       }
       return;
     }
+    if (resumed && !pod.enterResumed(deadline)) {
+      slot.unpin();
+      fail(
+          Status.DEADLINE_EXCEEDED.withDescription(
+              "model '" + to.model().id() + "' was loaded, and too many calls waited for it"));
+      return;
+    }
     try {
       pod.compute.execute(
           () -> {
+            if (resumed) {
+              pod.leaveResumed();
+            }
             try {
               infer(to, slot.held());
             } finally {
@@ -299,6 +314,9 @@ final class Call {
           });
     } catch (RejectedExecutionException e) {
       slot.unpin();
+      if (resumed) {
+        pod.leaveResumed();
+      }
       overloaded(
           "%d inferences wait for a compute thread, computeQueue is %d"
               .formatted(pod.compute.getQueue().size(), pod.config.computeQueue()));

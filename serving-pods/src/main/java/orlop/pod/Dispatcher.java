@@ -5,6 +5,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -32,6 +33,13 @@ final class Dispatcher implements AutoCloseable {
   final EpochClock clock;
   final ThreadPoolExecutor compute;
   final ScheduledThreadPoolExecutor timer;
+
+  /**
+   * Keeps the calls that a load has set free from filling the compute queue, in which there must
+   * stay room for calls of loaded models.
+   */
+  private final Semaphore resumed;
+
   private final AtomicInteger inFlight = new AtomicInteger();
   private final AtomicLong inFlightBytes = new AtomicLong();
 
@@ -66,6 +74,7 @@ final class Dispatcher implements AutoCloseable {
             TimeUnit.SECONDS,
             new ArrayBlockingQueue<>(config.computeQueue()),
             Thread.ofPlatform().daemon().name("orlop-compute-" + config.id() + "-", 0).factory());
+    this.resumed = new Semaphore(Math.max(1, config.computeQueue() / 2), true);
     this.timer =
         new ScheduledThreadPoolExecutor(
             1, Thread.ofPlatform().daemon().name("orlop-timer-" + config.id()).factory());
@@ -101,6 +110,21 @@ final class Dispatcher implements AutoCloseable {
       call.begin();
     }
     return call;
+  }
+
+  /** Waits for a share of the compute queue, on a virtual thread; false when it was too late. */
+  boolean enterResumed(Deadline deadline) {
+    try {
+      return resumed.tryAcquire(
+          Math.max(0, deadline.timeRemaining(TimeUnit.NANOSECONDS)), TimeUnit.NANOSECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
+  }
+
+  void leaveResumed() {
+    resumed.release();
   }
 
   /** Gives back what {@link #begin} took; once per call. */

@@ -8,6 +8,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
 import io.netty.channel.ChannelOption;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -58,7 +59,7 @@ final class Forwarder implements AutoCloseable {
 
   /** Closes the connections to pods that the view no longer knows; calls in flight finish. */
   void keepOnly(MeshView view) {
-    for (String podId : lines.keySet()) {
+    for (String podId : List.copyOf(lines.keySet())) {
       if (view.pod(podId) == null) {
         Line gone = lines.remove(podId);
         if (gone != null) {

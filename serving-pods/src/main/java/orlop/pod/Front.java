@@ -144,7 +144,7 @@ final class Front {
     @Override
     public ServerCall.Listener<byte[]> startCall(
         ServerCall<byte[], byte[]> call, Metadata headers) {
-      // One more than a unary call has, so that a second message is noticed.
+      // One more than a unary call has, so that the library notices a second message and ends it.
       call.request(2);
       return new Visitor(op, call, headers);
     }
@@ -155,7 +155,6 @@ final class Front {
     private final ServerCall<byte[], byte[]> call;
     private final Metadata headers;
     private byte @Nullable [] message;
-    private boolean tooMany;
     private @Nullable Call running;
 
     Visitor(Op op, ServerCall<byte[], byte[]> call, Metadata headers) {
@@ -166,7 +165,6 @@ final class Front {
 
     @Override
     public void onMessage(byte[] received) {
-      tooMany |= message != null;
       message = received;
     }
 
@@ -174,10 +172,6 @@ final class Front {
     public void onHalfClose() {
       byte[] request = message;
       message = null;
-      if (tooMany) {
-        refuse("a unary call carries one request message, this one carries more");
-        return;
-      }
       if (request == null) {
         refuse("the call carries no request message");
         return;

@@ -106,7 +106,7 @@ final class Metrics {
             callback -> {
               PayloadCounters now = counters.get();
               for (DropReason reason : DropReason.values()) {
-                callback.call(now.dropped(reason), reason.name().toLowerCase(Locale.ROOT));
+                callback.call((double) now.dropped(reason), reason.name().toLowerCase(Locale.ROOT));
               }
             })
         .register(registry);
@@ -148,8 +148,8 @@ final class Metrics {
   }
 
   void loaded(long ms, long bytes) {
-    loadMs.observe(ms);
-    sizes.observe(bytes);
+    loadMs.observe((double) ms);
+    sizes.observe((double) bytes);
   }
 
   void loadFailed() {
@@ -165,7 +165,7 @@ final class Metrics {
   }
 
   void unloaded(long ms) {
-    unloadMs.observe(ms);
+    unloadMs.observe((double) ms);
   }
 
   void unloadFailed() {

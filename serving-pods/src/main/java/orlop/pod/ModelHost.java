@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
@@ -146,7 +147,7 @@ final class ModelHost implements AutoCloseable {
     long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
     try {
       running.join(Math.max(1_000, timeoutMs));
-      for (String id : slots.keySet()) {
+      for (String id : List.copyOf(slots.keySet())) {
         Slot<Held> slot = slots.remove(id);
         if (slot != null) {
           slot.shut();

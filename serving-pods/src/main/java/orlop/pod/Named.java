@@ -40,8 +40,9 @@ record Named(Model model, String alias) {
   static @Nullable Named resolve(MeshView view, Metadata headers, String nameInside) {
     String id = read(headers, MODEL, MODEL_BIN);
     String alias = read(headers, ALIAS, ALIAS_BIN);
-    if (id != null && view.model(id) instanceof Model model) {
-      return new Named(model, alias == null ? "" : alias);
+    Model exact = id == null ? null : view.model(id);
+    if (exact != null) {
+      return new Named(exact, alias == null ? "" : alias);
     }
     String name = id != null ? id : alias != null ? alias : nameInside;
     Model model = view.resolve(name);

@@ -15,6 +15,7 @@ enum Op {
   METADATA("ModelMetadata");
 
   /** The V2 method with its messages left encoded. */
+  @SuppressWarnings("ImmutableEnumChecker") // Immutable in fact, not by annotation.
   final MethodDescriptor<byte[], byte[]> method;
 
   /** As metrics and logs name it. */

@@ -95,8 +95,8 @@ final class PayloadTap {
 
   /** Source: RFC 9562, section 5.7. */
   private UUID uuid7() {
-    long high = clock.nowMs() << 16 | 0x7000 | random.nextLong() & 0xFFF;
-    long low = random.nextLong() & 0x3FFF_FFFF_FFFF_FFFFL | 0x8000_0000_0000_0000L;
+    long high = clock.nowMs() << 16 | 0x7000 | (random.nextLong() & 0xFFF);
+    long low = (random.nextLong() & 0x3FFF_FFFF_FFFF_FFFFL) | 0x8000_0000_0000_0000L;
     return new UUID(high, low);
   }
 }

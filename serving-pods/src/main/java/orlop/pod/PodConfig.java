@@ -258,6 +258,8 @@ public record PodConfig(
     }
 
     /**
+     * The immutable whole.
+     *
      * @throws IllegalArgumentException naming the key, its value and what is allowed
      */
     public PodConfig build() {

@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import inference.GRPCInferenceServiceGrpc;
 import io.grpc.BindableService;
 import io.grpc.Metadata;
 import io.grpc.Server;
@@ -37,7 +38,7 @@ import orlop.runtime.ModelRuntime;
  */
 public final class ServingPod implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(ServingPod.class.getName());
-  private static final String INFERENCE = Op.INFER.method.getServiceName();
+  private static final String INFERENCE = GRPCInferenceServiceGrpc.SERVICE_NAME;
 
   private final PodConfig config;
   private final Metrics metrics = new Metrics();
@@ -90,8 +91,7 @@ public final class ServingPod implements AutoCloseable {
     forwarder = new Forwarder(config.maxMessageBytes());
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     Router router = new Router(new Placer());
-    dispatcher =
-        new Dispatcher(config, registry, router, host, forwarder, tap, metrics, clock);
+    dispatcher = new Dispatcher(config, registry, router, host, forwarder, tap, metrics, clock);
     Front front = new Front(dispatcher, () -> ready);
     Undo undo = new Undo();
     undo.add(loader).add(dispatcher).add(forwarder).add(waiting::shutdownNow);
@@ -156,7 +156,9 @@ public final class ServingPod implements AutoCloseable {
   private final class ByService implements ServerCallExecutorSupplier {
     @Override
     public <Q, A> Executor getExecutor(ServerCall<Q, A> call, Metadata headers) {
-      return INFERENCE.equals(call.getMethodDescriptor().getServiceName()) ? Runnable::run : waiting;
+      return INFERENCE.equals(call.getMethodDescriptor().getServiceName())
+          ? Runnable::run
+          : waiting;
     }
   }
 
@@ -184,9 +186,7 @@ public final class ServingPod implements AutoCloseable {
     }
     long capacityBytes = config.capacity().minus(config.headroom()).ramBytes();
     metrics.gauge(
-        "modelmesh_instance_capacity_bytes",
-        "Memory that models may occupy",
-        () -> capacityBytes);
+        "modelmesh_instance_capacity_bytes", "Memory that models may occupy", () -> capacityBytes);
     metrics.gauge(
         "modelmesh_instance_used_bytes",
         "Memory taken by models that are loading, loaded or unloading",
@@ -195,9 +195,7 @@ public final class ServingPod implements AutoCloseable {
         "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
     metrics.gauge("orlop_calls_in_flight", "Calls accepted and not answered", dispatcher::inFlight);
     metrics.gauge(
-        "orlop_compute_queue",
-        "Inferences that wait for a compute thread",
-        this::queuedInferences);
+        "orlop_compute_queue", "Inferences that wait for a compute thread", this::queuedInferences);
     metrics.payloads(payloads::counters);
   }
 

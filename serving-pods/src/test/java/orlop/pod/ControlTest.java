@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.grpc.Status;
 import java.util.Iterator;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
 import orlop.api.DemandReport;
 import orlop.api.DrainRequest;
 import orlop.api.LoadRequest;
@@ -13,7 +14,6 @@ import orlop.api.PodControlGrpc;
 import orlop.api.UnloadRequest;
 import orlop.api.WatchDemandRequest;
 import orlop.runtime.ModelLoadException;
-import org.junit.jupiter.api.Test;
 
 /** What the planner can ask of a pod. */
 class ControlTest {

@@ -36,8 +36,7 @@ class NameSpliceTest {
     assertEquals("", NameSplice.modelName(new byte[0]));
     assertEquals(
         "m",
-        NameSplice.modelName(
-            ModelMetadataRequest.newBuilder().setName("m").build().toByteArray()));
+        NameSplice.modelName(ModelMetadataRequest.newBuilder().setName("m").build().toByteArray()));
   }
 
   @Test
@@ -61,7 +60,8 @@ class NameSpliceTest {
       try {
         assertEquals(expected, NameSplice.modelName(bytes));
       } catch (InvalidProtocolBufferException e) {
-        throw new AssertionError("round " + round + ": the splice refuses what the parser reads", e);
+        throw new AssertionError(
+            "round " + round + ": the splice refuses what the parser reads", e);
       }
     }
     assertTrue(accepted > ROUNDS / 10 && refused > ROUNDS / 10, accepted + " / " + refused);

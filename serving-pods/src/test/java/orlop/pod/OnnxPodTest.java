@@ -11,6 +11,7 @@ import inference.ModelMetadataRequest;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -59,7 +60,7 @@ class OnnxPodTest {
   @Test
   void servesOnnxModelsOverBothFrontsOfBothPods() throws Exception {
     Path good = Files.write(dir.resolve("linear.onnx"), OnnxModels.linear(0.5f, 1, 2));
-    Path bad = Files.write(dir.resolve("bad.onnx"), "no model".getBytes("UTF-8"));
+    Path bad = Files.write(dir.resolve("bad.onnx"), "no model".getBytes(StandardCharsets.UTF_8));
     PullerConfig pulling = PullerConfig.defaults(dir.resolve("cache"), 64L << 20);
     try (LocalRegistry registry = new LocalRegistry();
         ModelPuller puller = new ModelPuller(pulling);
@@ -90,14 +91,18 @@ class OnnxPodTest {
           channel.shutdownNow();
         }
       }
-      assertEquals(1, a.stats().loads() + b.stats().loads() - a.stats().loadFailures() - b.stats().loadFailures());
+      assertEquals(
+          1,
+          a.stats().loads()
+              + b.stats().loads()
+              - a.stats().loadFailures()
+              - b.stats().loadFailures());
       assertTrue(a.stats().hops() + b.stats().hops() > 0);
     }
   }
 
   private static ServingPod start(
-      String id, LocalRegistry registry, ModelPuller puller, OnnxRuntime runtime)
-      throws Exception {
+      String id, LocalRegistry registry, ModelPuller puller, OnnxRuntime runtime) throws Exception {
     return ServingPod.start(
         config(id),
         registry,

@@ -11,10 +11,10 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import orlop.payload.PayloadLog;
 import orlop.placement.Memory;
 import orlop.registry.LocalRegistry;
-import org.junit.jupiter.api.Test;
 
 /** Probes, metrics, and what is said when a pod cannot start. */
 class PagesTest {
@@ -93,8 +93,9 @@ class PagesTest {
                         PayloadLog.disabled(),
                         List.of()));
         String key = List.of("grpcPort", "restPort", "probePort", "metricsPort").get(which);
-        assertTrue(e.getMessage().contains(key), e.getMessage());
-        assertTrue(e.getMessage().contains(String.valueOf(taken.getLocalPort())), e.getMessage());
+        String message = String.valueOf(e.getMessage());
+        assertTrue(message.contains(key), message);
+        assertTrue(message.contains(String.valueOf(taken.getLocalPort())), message);
         assertTrue(registry.view().pods().isEmpty());
       }
     }
@@ -106,10 +107,8 @@ class PagesTest {
     IllegalArgumentException e = assertThrows(IllegalArgumentException.class, builder::build);
     assertEquals("pod computeThreads is 0, allowed is 1 to 1024", e.getMessage());
     assertThrows(
-        IllegalArgumentException.class,
-        () -> PodConfig.builder("a/b", Memory.ram(1_000)).build());
-    assertThrows(
-        IllegalArgumentException.class, () -> PodConfig.builder("p", Memory.NONE).build());
+        IllegalArgumentException.class, () -> PodConfig.builder("a/b", Memory.ram(1_000)).build());
+    assertThrows(IllegalArgumentException.class, () -> PodConfig.builder("p", Memory.NONE).build());
     PodConfig config = PodConfig.builder("p", Memory.ram(1_000)).build();
     assertEquals(config, config.toBuilder().build());
   }

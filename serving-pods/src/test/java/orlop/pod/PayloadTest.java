@@ -11,10 +11,10 @@ import io.grpc.Status;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
+import org.junit.jupiter.api.Test;
 import orlop.api.PayloadEvent;
 import orlop.api.PayloadEvent.Kind;
 import orlop.runtime.InferenceException;
-import org.junit.jupiter.api.Test;
 
 /** Each inference is offered once, by the pod that ran it, however the call got there. */
 class PayloadTest {
@@ -30,13 +30,13 @@ class PayloadTest {
     try (TestMesh mesh = new TestMesh(2)) {
       mesh.register("m-v1");
       mesh.alias("m", "m-v1");
-      mesh.client(mesh.pod(0)).modelMetadata(ModelMetadataRequest.newBuilder().setName("m").build());
+      mesh.client(mesh.pod(0))
+          .modelMetadata(ModelMetadataRequest.newBuilder().setName("m").build());
       int holder = mesh.holder("m-v1");
       ModelInferRequest request = TestMesh.request("m").toBuilder().setId("call-7").build();
       ModelInferResponse response =
           mesh.client(
-                  mesh.pod(1 - holder),
-                  Map.of("x-request-id", "r-1", "authorization", "secret"))
+                  mesh.pod(1 - holder), Map.of("x-request-id", "r-1", "authorization", "secret"))
               .modelInfer(request);
       TestMesh.await("the events", () -> mesh.events.size() >= 2);
       PayloadEvent sent = one(mesh, Kind.REQUEST);
@@ -83,7 +83,8 @@ class PayloadTest {
       TestMesh.await("the events", () -> mesh.events.size() == 2);
       PayloadEvent failed = one(mesh, Kind.RESPONSE);
       assertEquals(Status.Code.INVALID_ARGUMENT.value(), failed.statusCode());
-      assertEquals("no input 'y'", new String(failed.value(), java.nio.charset.StandardCharsets.UTF_8));
+      assertEquals(
+          "no input 'y'", new String(failed.value(), java.nio.charset.StandardCharsets.UTF_8));
     }
   }
 

@@ -50,8 +50,7 @@ class RestTest {
 
   private static Answer send(String method, String path, String body) throws Exception {
     HttpRequest request =
-        HttpRequest.newBuilder(
-                URI.create("http://127.0.0.1:" + mesh.pod(0).restPort() + path))
+        HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + mesh.pod(0).restPort() + path))
             .timeout(Duration.ofSeconds(60))
             .method(method, HttpRequest.BodyPublishers.ofString(body))
             .build();
@@ -171,8 +170,7 @@ class RestTest {
     assertTrue(large.error().contains("100000"), large.error());
     for (FakeRuntime runtime : mesh.runtimes) {
       runtime.inferenceFailures.put(
-          "m-v1",
-          new InferenceException(InferenceException.Code.INVALID_ARGUMENT, "no input 'x'"));
+          "m-v1", new InferenceException(InferenceException.Code.INVALID_ARGUMENT, "no input 'x'"));
     }
     try {
       Answer refused = infer("m", BODY);

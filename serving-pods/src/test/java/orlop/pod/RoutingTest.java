@@ -17,6 +17,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -87,6 +88,31 @@ class RoutingTest {
       }
       assertEquals(1, mesh.loads());
       assertEquals(1_000, mesh.inferences());
+    }
+  }
+
+  @Test
+  void callsThatWaitForAColdModelDoNotHoldUpHotOnes() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("hot");
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("hot"));
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.getFirst().loadGate = gate;
+      List<CompletableFuture<ModelInferResponse>> cold = new ArrayList<>();
+      for (int i = 0; i < 5_000; i++) {
+        cold.add(infer(mesh, 0));
+      }
+      TestMesh.await("all to wait", () -> mesh.pod(0).inFlight() == 5_000);
+      for (int i = 0; i < 100; i++) {
+        mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("hot"));
+      }
+      assertTrue(cold.stream().noneMatch(CompletableFuture::isDone));
+      gate.countDown();
+      for (CompletableFuture<ModelInferResponse> answer : cold) {
+        assertEquals("m", answer.get(60, TimeUnit.SECONDS).getModelName());
+      }
+      assertEquals(2, mesh.loads());
     }
   }
 
@@ -191,7 +217,8 @@ class RoutingTest {
                   mesh.client(other, Map.of(Headers.FORWARDED_BY, "pod-9", Headers.MODEL_ID, "m"))
                       .modelInfer(TestMesh.request("m")));
       assertEquals(Status.Code.UNAVAILABLE, refusal.getStatus().getCode());
-      assertEquals("not-here", refusal.getTrailers().get(Named.ascii(Headers.REFUSED)));
+      Metadata trailers = Objects.requireNonNull(refusal.getTrailers());
+      assertEquals("not-here", trailers.get(Named.ascii(Headers.REFUSED)));
       assertEquals(0, other.stats().hops());
       // Without the mark the same call is sent on.
       assertEquals("m", mesh.client(other).modelInfer(TestMesh.request("m")).getModelName());
