@@ -73,8 +73,7 @@ final class DemoTest {
 
   private static void assertGone(Set<ProcessHandle> processes) {
     long deadlineNs = System.nanoTime() + 30_000_000_000L;
-    while (processes.stream().anyMatch(ProcessHandle::isAlive)
-        && System.nanoTime() < deadlineNs) {
+    while (processes.stream().anyMatch(ProcessHandle::isAlive) && System.nanoTime() < deadlineNs) {
       LockSupport.parkNanos(50_000_000);
     }
     assertEquals(

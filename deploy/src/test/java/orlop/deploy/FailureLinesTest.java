@@ -26,13 +26,18 @@ final class FailureLinesTest {
     Files.writeString(dir.resolve("mesh.yaml"), "pod:\n  grpcPrt: 8033\n");
     assertOneLine(
         Orlop.run(dir, TIMEOUT_S, "pod", "--config", "mesh.yaml"),
-        "mesh.yaml", "pod.grpcPrt", "grpcPort");
+        "mesh.yaml",
+        "pod.grpcPrt",
+        "grpcPort");
   }
 
   @Test
   void aValueOutOfBoundsNamesKeyValueAndBounds() throws Exception {
     assertOneLine(
-        Orlop.run(dir, TIMEOUT_S, "pod", "--set", "pod.grpcPort=99999"), "grpcPort", "99999", "65535");
+        Orlop.run(dir, TIMEOUT_S, "pod", "--set", "pod.grpcPort=99999"),
+        "grpcPort",
+        "99999",
+        "65535");
   }
 
   @Test
@@ -47,7 +52,8 @@ final class FailureLinesTest {
             "registry.kind=etcd",
             "--set",
             "registry.endpoints=['http://" + endpoint + "']"),
-        endpoint, "etcd");
+        endpoint,
+        "etcd");
   }
 
   @Test
@@ -62,7 +68,8 @@ final class FailureLinesTest {
             "kafka.bootstrapServers='" + broker + "'",
             "--set",
             "drift.startTimeoutMs=2000"),
-        broker, "bootstrapServers");
+        broker,
+        "bootstrapServers");
   }
 
   @Test
@@ -77,9 +84,19 @@ final class FailureLinesTest {
     Files.writeString(dir.resolve("broken.onnx"), "this is no model");
     try (Orlop dev =
         Orlop.start(
-            dir, "dev", "--set", "pod.grpcPort=0", "--set", "pod.restPort=0", "--set",
-            "pod.probePort=0", "--set", "pod.metricsPort=0", "--set",
-            "puller.attempts=1", "--set",
+            dir,
+            "dev",
+            "--set",
+            "pod.grpcPort=0",
+            "--set",
+            "pod.restPort=0",
+            "--set",
+            "pod.probePort=0",
+            "--set",
+            "pod.metricsPort=0",
+            "--set",
+            "puller.attempts=1",
+            "--set",
             "puller.storages={default_s3: {type: s3, parameters: {endpoint_url: 'http://127.0.0.1:%d', region: x, access_key_id: a, secret_access_key: b}}}"
                 .formatted(closedPort()))) {
       String mesh = address(dev);
@@ -94,13 +111,18 @@ final class FailureLinesTest {
               "--load",
               "--mesh",
               mesh),
-          "broken", "FAILED_PRECONDITION");
+          "broken",
+          "FAILED_PRECONDITION");
       assertOneLine(
           Orlop.run(
               dir, TIMEOUT_S, "register", "far", "--path", "s3://b/m", "--load", "--mesh", mesh),
-          "far", "s3://b/m", "127.0.0.1");
+          "far",
+          "s3://b/m",
+          "127.0.0.1");
       assertOneLine(
-          Orlop.run(dir, TIMEOUT_S, "infer", "nobody", "1,2", "--mesh", mesh), "nobody", "NOT_FOUND");
+          Orlop.run(dir, TIMEOUT_S, "infer", "nobody", "1,2", "--mesh", mesh),
+          "nobody",
+          "NOT_FOUND");
     }
   }
 

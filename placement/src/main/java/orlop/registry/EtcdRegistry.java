@@ -303,7 +303,8 @@ public final class EtcdRegistry implements Registry {
           store.read("see whether it answers", timeoutMs, c -> c.getKVClient().get(key));
       if (answer.getHeader().getRevision() < before) {
         // etcd tells watchers of a write just before readers see it; ask once more to be sure.
-        answer = store.read("see whether it was replaced", timeoutMs, c -> c.getKVClient().get(key));
+        answer =
+            store.read("see whether it was replaced", timeoutMs, c -> c.getKVClient().get(key));
       }
       answeredNs = System.nanoTime();
       answers = true;
