@@ -33,7 +33,6 @@ import orlop.registry.RegistryException;
  */
 final class Demo {
   private static final int PODS = 3;
-  private static final int CALLS = 12_000;
   private static final int WORKERS = 16;
   private static final int KAFKA_RECORDS = 5_000;
   private static final int BASELINE_ROWS = 1_000;
@@ -51,14 +50,17 @@ final class Demo {
   private final Path dir;
   private final Map<String, DemoData.Dataset> data;
   private final List<DemoModel> models;
+  private final int calls;
 
   Demo(
       DemoReport report,
       Teardown teardown,
       Path dir,
       Map<String, DemoData.Dataset> data,
-      List<DemoModel> models) {
+      List<DemoModel> models,
+      int calls) {
     this.report = report;
+    this.calls = calls;
     this.teardown = teardown;
     this.dir = dir;
     this.data = data;
@@ -126,7 +128,7 @@ final class Demo {
     accuracy(client);
     begin = System.nanoTime();
     Map<String, Double> before = mesh.metrics();
-    DemoTraffic.Result result = traffic(client).run(CALLS, WORKERS, 1, () -> false);
+    DemoTraffic.Result result = traffic(client).run(calls, WORKERS, 1, () -> false);
     Map<String, Double> after = mesh.metrics();
     double hits = grown(before, after, "orlop_local_hits_total");
     double hops = grown(before, after, "orlop_hops_total");

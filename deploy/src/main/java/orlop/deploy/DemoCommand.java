@@ -2,6 +2,7 @@ package orlop.deploy;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
@@ -27,6 +28,8 @@ import picocli.CommandLine.Spec;
       "Everything listens on 127.0.0.1 and keeps its files under .orlop/demo."
     })
 final class DemoCommand implements Callable<Integer> {
+  private static final String RUN = "run-";
+
   @Option(
       names = "--once",
       description = "End after the story: status 0 when every check held, else 1.")
@@ -34,6 +37,13 @@ final class DemoCommand implements Callable<Integer> {
 
   @Option(names = "--json", description = "Print the figures as the last line, one JSON object.")
   boolean json;
+
+  @Option(
+      names = "--calls",
+      paramLabel = "N",
+      defaultValue = "12000",
+      description = "Calls of the second step, 1 to 10000000. Default: ${DEFAULT-VALUE}.")
+  int calls = 12_000;
 
   @Option(
       names = "--dir",
@@ -48,6 +58,9 @@ final class DemoCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException, RegistryException, InterruptedException {
+    if (calls < 1 || calls > 10_000_000) {
+      throw new CommandException("--calls is " + calls, "give a number from 1 to 10000000");
+    }
     PrintWriter out = spec.commandLine().getOut();
     DemoReport report = new DemoReport(out, System.nanoTime());
     Files.createDirectories(dir);
@@ -59,9 +72,12 @@ final class DemoCommand implements Callable<Integer> {
       report.say("no etcd program found: pods share this process and its registry");
     }
     try (Teardown teardown = new Teardown()) {
-      Path run = Files.createTempDirectory(dir.toAbsolutePath(), "run-");
+      deleteLeftovers();
+      Path run =
+          Files.createTempDirectory(
+              dir.toAbsolutePath(), RUN + ProcessHandle.current().pid() + "-");
       teardown.add("files", () -> delete(run));
-      DemoMesh mesh = new Demo(report, teardown, run, data, models).run(withEtcd);
+      DemoMesh mesh = new Demo(report, teardown, run, data, models, calls).run(withEtcd);
       report.step(6, "Summary");
       report.summary();
       if (json) {
@@ -84,6 +100,18 @@ final class DemoCommand implements Callable<Integer> {
     report.say(
         "  curl http://%s/v2/models/%s", mesh.pods().values().iterator().next().rest(), modelId);
     mesh.inventory().forEach(line -> report.say("  %s", line));
+  }
+
+  /** Removes what demos left that were killed before they could. */
+  private void deleteLeftovers() throws IOException {
+    try (DirectoryStream<Path> runs = Files.newDirectoryStream(dir, RUN + "*")) {
+      for (Path run : runs) {
+        String pid = String.valueOf(run.getFileName()).split("-", 3)[1];
+        if (pid.matches("\\d+") && ProcessHandle.of(Long.parseLong(pid)).isEmpty()) {
+          delete(run);
+        }
+      }
+    }
   }
 
   private static void delete(Path root) throws IOException {

@@ -53,10 +53,10 @@ final class DemoTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"1. Start", "2. Serve", "3. Score", "4. Lose"})
+  @ValueSource(strings = {"training", "1. Start", "2. Serve", "3. Score", "4. Lose", "5. Drift"})
   void leavesNothingBehindWhenInterruptedInStep(String step) throws Exception {
     Set<ProcessHandle> seen = new HashSet<>();
-    try (Orlop demo = Orlop.start(dir, "demo", "--dir", "demo")) {
+    try (Orlop demo = Orlop.start(dir, "demo", "--calls", "500", "--dir", "demo")) {
       long deadlineNs = System.nanoTime() + 400_000_000_000L;
       while (!demo.out().contains(step) && demo.alive() && System.nanoTime() < deadlineNs) {
         LockSupport.parkNanos(50_000_000);
