@@ -1,7 +1,5 @@
 package orlop.placement;
 
-import org.jspecify.annotations.Nullable;
-
 /** One model in one pod, as its {@link ModelCache} sees it. Mutable, owned by the cache. */
 final class CacheEntry {
   /**
@@ -78,9 +76,5 @@ final class CacheEntry {
       case UNLOADING -> new CopyState.Unloading();
       case FAILED -> new CopyState.FailedToLoad(reason, retryAtMs);
     };
-  }
-
-  static @Nullable CopyState visible(@Nullable CacheEntry entry) {
-    return entry == null ? null : entry.visible();
   }
 }

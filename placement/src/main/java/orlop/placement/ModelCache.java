@@ -1,8 +1,6 @@
 package orlop.placement;
 
 import java.util.ArrayList;
-import java.util.Collections;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -18,21 +16,13 @@ import orlop.placement.CacheEntry.Phase;
  */
 public final class ModelCache {
   /*
-   * Accounting. Memory is taken when a load starts (as expected), corrected when it is loaded (the
-   * truth) and given back only when the unload is done. Three sums follow from that:
-   *   used     loading + loaded + unloading
-   *   freeing  the part of used whose unload is under way and has not failed
-   *   kept     used - freeing: what will still be here when those unloads are done
-   * A load starts only when used + its size fits. Eviction looks at kept: what already leaves counts
-   * as gone, so a slow unload never makes a second model leave for the same need. A failed unload
-   * drops out of freeing, because nobody knows when it succeeds.
+   * Accounting (CacheMemory). Memory is taken when a load starts (as expected), corrected when it is
+   * loaded (the truth) and given back only when the unload is done. A load starts only into memory
+   * that is free. Eviction looks at what is kept: what already leaves counts as gone, so a slow
+   * unload never makes a second model leave for the same need.
    *
-   * Queue. Calls before plans, each first come first served. What waits for memory holds its claim:
-   * a later, smaller model starts only when all claims before it still fit. At most
-   * maxConcurrentLoads entries are loading or hold a claim.
-   *
-   * What may leave. Loaded, not pinned, and not in the grace period in which those who waited for it
-   * come to use it. For a call: any such model. For a plan: only one used before what is wanted.
+   * Queue (LoadQueue). What waits for memory holds its claim: a later, smaller model starts only when
+   * all claims before it still fit. At most maxConcurrentLoads entries are loading or hold a claim.
    *
    * Reports. Each Load is answered by one LoadDone or LoadFailed, each Unload by one UnloadDone or
    * UnloadFailed; the shell bounds their time. A report that nothing here waits for is ignored.
@@ -112,19 +102,12 @@ public final class ModelCache {
   }
 
   private final Config config;
-  private final EvictionPolicy policy;
-  private final Usage usage;
-
+  private final Leavers leavers;
+  private final CacheMemory memory;
   private final Map<String, CacheEntry> entries = new LinkedHashMap<>();
-  private final Set<CacheEntry> calls = new LinkedHashSet<>();
-  private final Set<CacheEntry> plans = new LinkedHashSet<>();
+  private final LoadQueue queue = new LoadQueue();
   private final Set<CacheEntry> failed = new LinkedHashSet<>();
-  private final Map<String, CopyState> published = new HashMap<>();
-
-  private Memory used = Memory.NONE;
-  private Memory freeing = Memory.NONE;
-  private int residents;
-  private int residentsFreeing;
+  private final Bulletin bulletin = new Bulletin();
   private int loading;
   private int again;
   private boolean draining;
@@ -132,12 +115,11 @@ public final class ModelCache {
   // The step under way.
   private long now;
   private List<Action> acts = new ArrayList<>();
-  private final Set<String> touched = new LinkedHashSet<>();
 
   public ModelCache(Config config, EvictionPolicy policy, Usage usage) {
     this.config = config;
-    this.policy = policy;
-    this.usage = usage;
+    this.memory = new CacheMemory(config.capacity(), config.maxResidents());
+    this.leavers = new Leavers(policy, usage, config.graceMs() * MS);
   }
 
   /**
@@ -163,12 +145,12 @@ public final class ModelCache {
 
   /** What the mesh was last told of the model; null when nothing is here. */
   public @Nullable CopyState state(String modelId) {
-    return published.get(modelId);
+    return bulletin.told(modelId);
   }
 
   /** What the mesh was last told of all models here; unmodifiable, changes with each step. */
   public Map<String, CopyState> states() {
-    return Collections.unmodifiableMap(published);
+    return bulletin.all();
   }
 
   /** What the model takes here, or will take when its load starts. */
@@ -179,11 +161,11 @@ public final class ModelCache {
 
   /** Memory of what is loading, loaded or unloading. */
   public Memory used() {
-    return used;
+    return memory.used();
   }
 
   public Memory free() {
-    return config.capacity().minus(used);
+    return config.capacity().minus(memory.used());
   }
 
   /** Loads started or waiting. */
@@ -193,7 +175,7 @@ public final class ModelCache {
 
   /** Models that are loading, loaded or unloading. */
   public int residents() {
-    return residents;
+    return memory.residents();
   }
 
   /** Models whose last unload failed and whose memory is therefore still taken. */
@@ -210,18 +192,8 @@ public final class ModelCache {
    * epoch. O(residents).
    */
   public long oldestUseNs() {
-    CacheEntry first = null;
-    double lowest = 0;
-    for (CacheEntry entry : entries.values()) {
-      if (entry.phase == Phase.LOADED) {
-        double value = value(entry);
-        if (first == null || value < lowest) {
-          first = entry;
-          lowest = value;
-        }
-      }
-    }
-    return first == null ? 0 : lastUsedNs(first);
+    CacheEntry first = leavers.first(entries.values(), now);
+    return first == null ? 0 : leavers.lastUsedNs(first);
   }
 
   // Events.
@@ -275,7 +247,7 @@ public final class ModelCache {
     entry.queuedNs = now;
     entry.live = live;
     join(entry, want, live);
-    (live ? calls : plans).add(entry);
+    queue.add(entry);
   }
 
   private Action.@Nullable Outcome refusal(Memory size) {
@@ -294,14 +266,12 @@ public final class ModelCache {
   }
 
   private void join(CacheEntry entry, Event.Wanted want, boolean live) {
-    touched.add(entry.modelId);
+    bulletin.touch(entry.modelId);
     entry.waiting = true;
     entry.wantedNs = Math.max(entry.wantedNs, Math.min(want.lastUsedNs(), now));
     if (live) {
       entry.unwanted = false;
-      if (!entry.live && plans.remove(entry)) {
-        calls.add(entry);
-      }
+      queue.promote(entry);
       entry.live = true;
     }
   }
@@ -330,14 +300,14 @@ public final class ModelCache {
       return;
     }
     loading--;
-    used = used.minus(entry.size).plus(measured);
+    memory.correct(entry.size, measured);
     entry.size = measured;
     entry.phase = Phase.LOADED;
     entry.loadedNs = now;
     entry.loadNs = now - entry.startedNs;
     entry.failures = 0;
     entry.reason = "";
-    touched.add(entry.modelId);
+    bulletin.touch(entry.modelId);
     if (entry.doomed) {
       unload(entry);
     } else if (!measured.fitsIn(config.capacity())) {
@@ -346,7 +316,7 @@ public final class ModelCache {
       entry.retryAtMs = Long.MAX_VALUE;
       answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
       unload(entry);
-    } else if (makeRoom(entry, kept().minus(config.capacity()), 0)) {
+    } else if (makeRoom(entry, memory.missing(Memory.NONE), 0)) {
       ready(entry, entry.live);
     } else {
       giveWay(entry);
@@ -373,9 +343,8 @@ public final class ModelCache {
       return;
     }
     loading--;
-    residents--;
-    used = used.minus(entry.size);
-    touched.add(entry.modelId);
+    memory.giveBack(entry.size);
+    bulletin.touch(entry.modelId);
     if (entry.doomed) {
       comeBackOrGo(entry);
       return;
@@ -396,12 +365,10 @@ public final class ModelCache {
     if (entry == null || entry.phase != Phase.UNLOADING) {
       return;
     }
-    touched.add(entry.modelId);
-    residents--;
-    used = used.minus(entry.size);
+    bulletin.touch(entry.modelId);
+    memory.giveBack(entry.size);
     if (!entry.stuck) {
-      freeing = freeing.minus(entry.size);
-      residentsFreeing--;
+      memory.freeingEnded(entry.size);
     }
     entry.stuck = false;
     entry.unloadInFlight = false;
@@ -417,7 +384,7 @@ public final class ModelCache {
       entry.again = false;
       again--;
       entry.phase = Phase.QUEUED;
-      (entry.live ? calls : plans).add(entry);
+      queue.add(entry);
     } else if (entry.failures > 0) {
       rememberFailure(entry);
     } else {
@@ -431,8 +398,7 @@ public final class ModelCache {
     }
     if (!entry.stuck) {
       entry.stuck = true;
-      freeing = freeing.minus(entry.size);
-      residentsFreeing--;
+      memory.freeingEnded(entry.size);
     }
     entry.unloadInFlight = false;
     entry.unloadFailures++;
@@ -469,7 +435,7 @@ public final class ModelCache {
     if (entry == null) {
       return;
     }
-    touched.add(entry.modelId);
+    bulletin.touch(entry.modelId);
     Action.Outcome gone = new Action.Outcome.Failed("the model was unregistered", Long.MAX_VALUE);
     entry.failures = 0;
     entry.reason = "";
@@ -538,24 +504,18 @@ public final class ModelCache {
   private void pump() {
     Memory claimed = Memory.NONE;
     int claims = 0;
-    List<CacheEntry> queue = new ArrayList<>(calls);
-    queue.addAll(plans);
-    for (CacheEntry entry : queue) {
+    for (CacheEntry entry : queue.inOrder()) {
       if (loading + claims >= config.maxConcurrentLoads()) {
         return;
       }
-      Memory ahead = kept().plus(claimed).plus(entry.size);
-      int residentsAhead = residents - residentsFreeing + claims + 1;
-      Memory missing = ahead.minus(config.capacity());
-      int missingSlots = Math.max(0, residentsAhead - config.maxResidents());
+      Memory missing = memory.missing(claimed.plus(entry.size));
+      int missingSlots = memory.missingSlots(claims + 1);
       if (!makeRoom(entry, missing, missingSlots) && !entry.live) {
         leaveQueue(entry, noRoom(entry));
         continue;
       }
       boolean nothingMissing = missing.equals(Memory.NONE) && missingSlots == 0;
-      if (nothingMissing
-          && used.plus(entry.size).fitsIn(config.capacity())
-          && residents < config.maxResidents()) {
+      if (nothingMissing && memory.free(entry.size)) {
         startLoad(entry);
       } else {
         claims++;
@@ -565,13 +525,11 @@ public final class ModelCache {
   }
 
   private void startLoad(CacheEntry entry) {
-    calls.remove(entry);
-    plans.remove(entry);
-    touched.add(entry.modelId);
+    queue.remove(entry);
+    bulletin.touch(entry.modelId);
     entry.phase = Phase.LOADING;
     entry.startedNs = now;
-    used = used.plus(entry.size);
-    residents++;
+    memory.take(entry.size);
     loading++;
     acts.add(new Action.Load(entry.modelId));
   }
@@ -585,16 +543,7 @@ public final class ModelCache {
     if (missing.equals(Memory.NONE) && missingSlots == 0) {
       return true;
     }
-    List<Victims.Candidate> candidates = new ArrayList<>();
-    for (CacheEntry other : entries.values()) {
-      if (other != entry
-          && other.phase == Phase.LOADED
-          && (entry.live || lastUsedNs(other) < entry.wantedNs)
-          && idle(other)) {
-        candidates.add(new Victims.Candidate(other, value(other)));
-      }
-    }
-    List<CacheEntry> victims = Victims.choose(candidates, missing, missingSlots);
+    List<CacheEntry> victims = leavers.choose(entries.values(), entry, missing, missingSlots, now);
     if (victims == null) {
       return false;
     }
@@ -603,24 +552,22 @@ public final class ModelCache {
   }
 
   private void unload(CacheEntry entry) {
-    touched.add(entry.modelId);
+    bulletin.touch(entry.modelId);
     entry.phase = Phase.UNLOADING;
     entry.unloadInFlight = true;
-    freeing = freeing.plus(entry.size);
-    residentsFreeing++;
+    memory.freeing(entry.size);
     acts.add(new Action.Unload(entry.modelId));
   }
 
   private void unloadIfIdle(CacheEntry entry) {
-    if ((entry.unwanted || entry.doomed) && idle(entry)) {
+    if ((entry.unwanted || entry.doomed) && leavers.idle(entry, now)) {
       unload(entry);
     }
   }
 
   private void leaveQueue(CacheEntry entry, Action.Outcome outcome) {
-    calls.remove(entry);
-    plans.remove(entry);
-    touched.add(entry.modelId);
+    queue.remove(entry);
+    bulletin.touch(entry.modelId);
     answer(entry, outcome);
     if (entry.failures > 0) {
       rememberFailure(entry);
@@ -647,47 +594,24 @@ public final class ModelCache {
       CacheEntry oldest = failed.iterator().next();
       failed.remove(oldest);
       entries.remove(oldest.modelId);
-      touched.add(oldest.modelId);
+      bulletin.touch(oldest.modelId);
     }
   }
 
   // Small questions and answers.
 
   private int queued() {
-    return calls.size() + plans.size() + again;
-  }
-
-  private Memory kept() {
-    return used.minus(freeing);
-  }
-
-  private boolean idle(CacheEntry entry) {
-    boolean grace = entry.readyNs != Long.MIN_VALUE && now - entry.readyNs < config.graceMs() * MS;
-    return !grace && !usage.pinned(entry.modelId);
+    return queue.size() + again;
   }
 
   private boolean waitedTooLong(CacheEntry entry) {
     return now - entry.queuedNs >= config.queueTimeoutMs() * MS;
   }
 
-  private long lastUsedNs(CacheEntry entry) {
-    return Math.max(usage.lastUsedNs(entry.modelId), Math.max(entry.wantedNs, entry.readyNs));
-  }
-
-  private double value(CacheEntry entry) {
-    if (entry.unwanted || entry.doomed) {
-      return Double.NEGATIVE_INFINITY;
-    }
-    return policy.value(
-        new EvictionPolicy.Resident(
-            entry.modelId, entry.size, lastUsedNs(entry), entry.loadedNs, entry.loadNs),
-        now);
-  }
-
   private Action.Outcome noRoom(CacheEntry entry) {
     return new Action.Outcome.NoRoom(
         "needs %s; of %s here %s is used and what may not leave now holds the rest"
-            .formatted(entry.size, config.capacity(), used));
+            .formatted(entry.size, config.capacity(), memory.used()));
   }
 
   private void ready(CacheEntry entry, boolean live) {
@@ -704,15 +628,7 @@ public final class ModelCache {
   }
 
   private List<Action> finish() {
-    List<Action> result = new ArrayList<>();
-    for (String id : touched) {
-      CopyState state = CacheEntry.visible(entries.get(id));
-      CopyState before = state == null ? published.remove(id) : published.put(id, state);
-      if (state == null ? before != null : !state.equals(before)) {
-        result.add(new Action.Publish(id, state));
-      }
-    }
-    touched.clear();
+    List<Action> result = bulletin.news(entries);
     result.addAll(acts);
     acts = new ArrayList<>();
     return result;

@@ -130,13 +130,14 @@ final class Invariants {
               pod.id(),
               id,
               state);
+          Copy copy = view.copy(pod.id(), id);
           check(
-              view.copy(pod.id(), id) instanceof Copy copy && copy.state().equals(state),
+              copy != null && copy.state().equals(state),
               "pod %s holds %s as %s, the registry says %s",
               pod.id(),
               id,
               state,
-              view.copy(pod.id(), id));
+              String.valueOf(copy));
         });
     check(
         view.copiesIn(pod.id()).size() == states.size(),
