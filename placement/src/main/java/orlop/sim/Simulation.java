@@ -131,7 +131,11 @@ public final class Simulation {
     return faults;
   }
 
+  /** Mostly milliseconds; one call in fifty is a long stream. */
   long serviceNs() {
+    if (chance.nextInt(50) == 0) {
+      return chance.nextLong(20 * Timeline.SECOND);
+    }
     return Timeline.MS + chance.nextLong(40 * Timeline.MS);
   }
 
