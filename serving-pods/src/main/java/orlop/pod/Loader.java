@@ -91,8 +91,7 @@ final class Loader implements AutoCloseable {
             };
         throw new LoadException(permanent, message(refused), refused);
       }
-      throw new LoadException(
-          false, "runtime " + runtime.name() + " failed: " + e.getCause(), e);
+      throw new LoadException(false, "runtime " + runtime.name() + " failed: " + e.getCause(), e);
     }
   }
 

@@ -342,7 +342,9 @@ class FailureTest {
       int holder = mesh.holder("m");
       ServingPod draining = mesh.pod(holder);
       draining.drain();
-      TestMesh.await("the announcement", () -> Objects.requireNonNull(mesh.registry.view().pod(draining.id())).draining());
+      TestMesh.await(
+          "the announcement",
+          () -> Objects.requireNonNull(mesh.registry.view().pod(draining.id())).draining());
       assertEquals("m", mesh.client(draining).modelInfer(TestMesh.request("m")).getModelName());
       assertFalse(
           mesh.client(draining).serverReady(ServerReadyRequest.getDefaultInstance()).getReady());
