@@ -53,7 +53,6 @@ final class Call {
   private static final Metadata.Key<String> REFUSED = Named.ascii(Headers.REFUSED);
   private static final Metadata.Key<String> BALANCED = Named.ascii(Headers.BALANCED);
   private static final String NOT_HERE = "not-here";
-  private static final int MAX_STATUS_CHARS = 2_000;
   private static final int MAX_MISSED_PINS = 3;
 
   private final Dispatcher pod;
@@ -356,7 +355,7 @@ final class Call {
       pod.payloads.response(id, to, answer, headers);
       answer(answer);
     } catch (InferenceException e) {
-      inferenceFailed(to, id, status(e), e);
+      inferenceFailed(to, id, Statuses.of(e), e);
     } catch (RuntimeException e) {
       inferenceFailed(
           to,
@@ -373,17 +372,6 @@ final class Call {
     }
     pod.payloads.failure(id, to, status, headers);
     fail(status);
-  }
-
-  private static Status status(InferenceException e) {
-    Status base =
-        switch (e.code()) {
-          case INVALID_ARGUMENT -> Status.INVALID_ARGUMENT;
-          case RESOURCE_EXHAUSTED -> Status.RESOURCE_EXHAUSTED;
-          case CANCELLED -> Status.CANCELLED;
-          case INTERNAL -> Status.INTERNAL;
-        };
-    return base.withDescription(e.getMessage());
   }
 
   // ---- in another pod
@@ -488,14 +476,6 @@ final class Call {
     if (refused) {
       trailers.put(REFUSED, NOT_HERE);
     }
-    reply.ended(shortened(status), trailers, answer);
-  }
-
-  /** A status travels in a header block of at most 8 KiB. */
-  private static Status shortened(Status status) {
-    String text = status.getDescription();
-    return text == null || text.length() <= MAX_STATUS_CHARS
-        ? status
-        : status.withDescription(text.substring(0, MAX_STATUS_CHARS) + "…");
+    reply.ended(Statuses.shortened(status), trailers, answer);
   }
 }
