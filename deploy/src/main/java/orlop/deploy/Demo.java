@@ -12,6 +12,7 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -223,7 +224,7 @@ final class Demo {
     RandomGenerator random = DemoData.random(3);
     for (int i = 0; jobs.size() < KAFKA_RECORDS; i++) {
       DemoModel model = models.get(random.nextInt(models.size()));
-      float[][] rows = data.get(model.dataset()).heldOut().rows();
+      float[][] rows = dataset(model).heldOut().rows();
       int row = random.nextInt(rows.length);
       jobs.add(
           new DemoKafka.Job(
@@ -241,7 +242,7 @@ final class Demo {
       return;
     }
     String victim = mesh.pods().keySet().stream().sorted().toList().get(1);
-    PodProcess.Announcement killed = mesh.pods().get(victim);
+    String address = Objects.requireNonNull(mesh.pods().get(victim)).grpc();
     Set<String> lost = mesh.heldBy(victim);
     AtomicBoolean stop = new AtomicBoolean();
     long retriedBefore = client.retried();
@@ -268,7 +269,7 @@ final class Demo {
         result.failed(),
         result.wrong());
     PodProcess.Announcement fresh = mesh.addPod(capacityLike(mesh));
-    client.replace(killed.grpc(), fresh.grpc());
+    client.replace(address, fresh.grpc());
     report.say("%s takes its place", fresh.id());
   }
 
@@ -296,7 +297,7 @@ final class Demo {
     DemoModel model =
         models.stream().filter(m -> m.dataset().equals(DRIFTING_DATASET)).findFirst().orElseThrow();
     int column = model.features() / 2;
-    String feature = data.get(model.dataset()).features().get(model.columns()[column]);
+    String feature = dataset(model).features().get(model.columns()[column]);
     RandomGenerator random = DemoData.random(5);
     for (int i = 0; i < BASELINE_ROWS + STEADY_ROWS; i++) {
       var unused = client.infer(DemoClient.request(model, new float[][] {draw(model, random)}));
@@ -392,13 +393,17 @@ final class Demo {
     }
   }
 
+  private DemoData.Dataset dataset(DemoModel model) {
+    return Objects.requireNonNull(data.get(model.dataset()), model.dataset());
+  }
+
   private float[] draw(DemoModel model, RandomGenerator random) {
-    float[][] rows = data.get(model.dataset()).heldOut().rows();
+    float[][] rows = dataset(model).heldOut().rows();
     return model.inputOf(rows[random.nextInt(rows.length)]);
   }
 
   private float[][] inputs(DemoModel model) {
-    float[][] rows = data.get(model.dataset()).heldOut().rows();
+    float[][] rows = dataset(model).heldOut().rows();
     return Arrays.stream(rows).map(model::inputOf).toArray(float[][]::new);
   }
 

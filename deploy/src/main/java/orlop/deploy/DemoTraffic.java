@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -111,7 +112,7 @@ final class DemoTraffic {
   /** Whether the mesh answers as the trainer does. */
   private boolean one(RandomGenerator random) {
     DemoModel model = models.get(rank(random.nextDouble()));
-    float[][] rows = heldOut.get(model.dataset());
+    float[][] rows = Objects.requireNonNull(heldOut.get(model.dataset()));
     int row = random.nextInt(rows.length);
     int[] label = client.predict(model, new float[][] {model.inputOf(rows[row])});
     return label[0] == model.heldOutPredicted()[row];

@@ -258,7 +258,9 @@ final class ArchitectureTest {
     assertTrue(objecting.contains(law), "objecting: " + objecting);
     ArchRule rule = named(ArchitectureTest.class.getDeclaredField(law));
     AssertionError report = assertThrows(AssertionError.class, () -> rule.check(broken));
-    assertTrue(report.getMessage().contains(law.replace('_', ' ').toLowerCase(Locale.ROOT)));
+    assertTrue(
+        String.valueOf(report.getMessage())
+            .contains(law.replace('_', ' ').toLowerCase(Locale.ROOT)));
   }
 
   private static void compile(Path out, String pkg, String source) throws Exception {
