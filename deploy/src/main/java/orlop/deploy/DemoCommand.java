@@ -23,8 +23,9 @@ import picocli.CommandLine.Spec;
     name = "demo",
     mixinStandardHelpOptions = true,
     description = {
-      "Watch the whole system work on real data: 200 models trained on public datasets, a mesh",
-      "whose memory holds half of them, Kafka around it, a pod that dies and a feature that drifts.",
+      "Watch the whole system work on real data, step by step.",
+      "Over 200 models trained on public datasets, a mesh whose memory holds half of them, Kafka",
+      "around it, a pod that dies and a feature that drifts.",
       "Everything listens on 127.0.0.1 and keeps its files under .orlop/demo."
     })
 final class DemoCommand implements Callable<Integer> {
