@@ -14,16 +14,25 @@ import org.jspecify.annotations.Nullable;
  * memory over eviction; the preferred labels; spread over zones; few loads queued; if something
  * must leave, what was unused for longest.
  *
- * <p><b>Algorithm</b>: one scan; each goal is a coarse class, so that views that differ a little
- * agree and a stale view does not send everything to the one pod that looks best; the best class
- * wins and the rendezvous weight of (model, pod) decides within it, so pods with equal views choose
- * the same one.
+ * <p><b>Algorithm</b>: one scan; of the pods that may load it, those without a failure and with the
+ * preferred labels first, the 16 with the highest rendezvous weight for (model, pod) are compared;
+ * each goal is a coarse class; the best class wins and the weight decides within it. So pods with
+ * equal views choose the same one, views that differ a little mostly agree, and a stale view does
+ * not send everything to the one pod that looks best: of what is missed in a moment, a pod gets at
+ * most 16 shares of the number of pods.
  *
- * <p>Pure and thread-safe. O(pods + copies of the model).
+ * <p>Pure and thread-safe. O(pods + copies of the model). Source of the bounded comparison:
+ * Mitzenmacher, "The power of two choices in randomized load balancing", 2001.
  */
 public final class Placer {
   /** Most pods in which a model may have failed lately before it is tried nowhere else. */
   public static final int MAX_FAILED = 3;
+
+  /**
+   * Pods that are compared for one model. Fewer, and free memory elsewhere goes unused; more, and
+   * what all pods miss before they see each other's choices goes to the one pod that looks best.
+   */
+  private static final int CHOICES = 16;
 
   /** Loads queued from which on a pod is busy. */
   private static final int BACKLOG = 8;
@@ -46,23 +55,16 @@ public final class Placer {
 
   public Placement place(MeshView view, Model model, Attempt attempt) {
     int[] ruledOut = new int[Obstacle.values().length];
-    Pod best = null;
-    long bestScore = 0;
-    long bestWeight = 0;
+    Shortlist shortlist = new Shortlist(model.id(), CHOICES);
     for (Pod pod : view.pods()) {
       Obstacle obstacle = obstacle(view, model, pod, attempt.tried(), attempt.nowMs());
-      if (obstacle != null) {
+      if (obstacle == null) {
+        shortlist.offer(pod, aversion(view, model, pod));
+      } else {
         ruledOut[obstacle.ordinal()]++;
-        continue;
-      }
-      long score = score(view, model, pod, attempt.nowMs());
-      long weight = Rendezvous.weight(model.id(), pod.id());
-      if (best == null || before(score, weight, pod, bestScore, bestWeight, best)) {
-        best = pod;
-        bestScore = score;
-        bestWeight = weight;
       }
     }
+    Pod best = best(view, model, shortlist, attempt.nowMs());
     if (ruledOut[Obstacle.FAILED.ordinal()] >= MAX_FAILED
         || (best == null && ruledOut[Obstacle.FAILED.ordinal()] > 0)) {
       return loadFailed(view, model, attempt.nowMs());
@@ -126,12 +128,22 @@ public final class Placer {
         : size;
   }
 
-  private static boolean before(
-      long score, long weight, Pod pod, long bestScore, long bestWeight, Pod best) {
-    if (score != bestScore) {
-      return score < bestScore;
+  private @Nullable Pod best(MeshView view, Model model, Shortlist shortlist, long nowMs) {
+    Pod best = null;
+    long bestScore = Long.MAX_VALUE;
+    for (int i = 0; i < shortlist.size(); i++) {
+      long score = score(view, model, shortlist.pod(i), nowMs);
+      if (score < bestScore) {
+        best = shortlist.pod(i);
+        bestScore = score;
+      }
     }
-    return weight == bestWeight ? pod.id().compareTo(best.id()) < 0 : weight > bestWeight;
+    return best;
+  }
+
+  /** What keeps a pod off the shortlist while others are there. */
+  private static int aversion(MeshView view, Model model, Pod pod) {
+    return (failedBefore(view, model, pod) ? 1_000 : 0) + missingLabels(model, pod);
   }
 
   /** The goals' classes, the highest goal in the highest bits; the lowest score is the best. */

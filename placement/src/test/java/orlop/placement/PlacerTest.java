@@ -210,6 +210,21 @@ class PlacerTest {
     assertTrue(Collections.max(counts.values()) < 50, "of 1000: " + counts);
   }
 
+  /** One pod in 400 is empty: what all pods miss in the same moment is not all its own. */
+  @Test
+  void thePodThatAloneLooksBestIsSentABoundedShare() {
+    SmallMesh mesh = new SmallMesh().pods(pod("empty"));
+    for (int i = 1; i < 400; i++) {
+      mesh.pods(withOldestUse(pod("p" + i, "z", 1000, 0), 600_000));
+    }
+    MeshView view = mesh.view();
+    int share = 0;
+    for (int i = 0; i < 1000; i++) {
+      share += chosen(view, model("m" + i, 100)).equals("empty") ? 1 : 0;
+    }
+    assertTrue(share > 10 && share < 80, "of 1000 models it was sent " + share);
+  }
+
   @Test
   void aPodThatGoesMovesItsOwnShareAlone() {
     SmallMesh all = new SmallMesh();
