@@ -101,11 +101,14 @@ final class PodProcess implements AutoCloseable {
         .start(
             () -> {
               try {
-                String line = out.readLine();
-                first.complete(line == null ? "" : line);
-                while (out.readLine() != null) {
-                  // Drained, so that the pod never blocks on a full pipe.
+                // The Java machine may have something to say first; all is drained, so that the
+                // pod never blocks on a full pipe.
+                for (String line = out.readLine(); line != null; line = out.readLine()) {
+                  if (line.startsWith("{")) {
+                    first.complete(line);
+                  }
                 }
+                first.complete("");
               } catch (IOException e) {
                 first.completeExceptionally(e);
               }

@@ -127,6 +127,10 @@ public final class ModelPuller implements AutoCloseable {
       if (rest != null) {
         return rest;
       }
+      Pulled known = whileListed(source);
+      if (known != null) {
+        return known;
+      }
       Listing listing;
       try {
         int tries = cache.knows(source.id()) ? TRIES_WITH_DISK : config.attempts();
@@ -135,6 +139,7 @@ public final class ModelPuller implements AutoCloseable {
         return lastKnown(source, e);
       }
       answered(source);
+      listed(source);
       String digest = listing.digest(source.contentPlace());
       DiskCache.Entry entry = cache.pin(digest, source.id());
       if (entry != null) {
@@ -176,6 +181,37 @@ public final class ModelPuller implements AutoCloseable {
     }
     DiskCache.Entry entry = cache.pinNewest(source.id());
     return entry == null ? null : stale(entry);
+  }
+
+  /** What is on disk of a location that was listed a moment ago, or null where it is to be asked. */
+  private @Nullable Pulled whileListed(Source.Remote source) {
+    if (!listedJustNow(source)) {
+      return null;
+    }
+    DiskCache.Entry entry = cache.pinNewest(source.id());
+    if (entry == null) {
+      return null;
+    }
+    hits.increment();
+    return entry.pulled(true);
+  }
+
+  private boolean listedJustNow(Source.Remote source) {
+    Long atMs = listedMs.get(source.id());
+    return atMs != null && nowMs.getAsLong() - atMs < config.revalidateMs();
+  }
+
+  private void listed(Source.Remote source) {
+    if (config.revalidateMs() == 0) {
+      return;
+    }
+    long now = nowMs.getAsLong();
+    if (listedMs.size() >= MAX_LISTED) {
+      listedMs.values().removeIf(atMs -> now - atMs >= config.revalidateMs());
+    }
+    if (listedMs.size() < MAX_LISTED) {
+      listedMs.put(source.id(), now);
+    }
   }
 
   private boolean awayJustNow(Source.Remote source) {
@@ -227,7 +263,9 @@ public final class ModelPuller implements AutoCloseable {
   public long sizeBytes(ModelLocation location) throws PullException {
     Source source = resolver.resolve(location, storages);
     long known = source instanceof Source.Remote remote ? cache.newestBytes(remote.id()) : -1;
-    if (known >= 0 && source instanceof Source.Remote remote && awayJustNow(remote)) {
+    if (known >= 0
+        && source instanceof Source.Remote remote
+        && (awayJustNow(remote) || listedJustNow(remote))) {
       return known;
     }
     try {

@@ -18,6 +18,9 @@ import org.jspecify.annotations.Nullable;
  *     jitter
  * @param timeoutMs longest time that a caller waits for one pull
  * @param stallTimeoutMs longest silence of a store, also while connecting
+ * @param revalidateMs how long what a store listed is taken for what it holds, 0 to 3,600,000: a
+ *     model that is loaded again within that time costs the store nothing, and a change of its
+ *     files is noticed that much later
  * @param storages by name, see {@link StorageConfig}
  * @param pvcRoot directory under which claims are mounted by name, or null: {@code pvc://} is
  *     refused
@@ -33,6 +36,7 @@ public record PullerConfig(
     long backoffMs,
     long timeoutMs,
     long stallTimeoutMs,
+    long revalidateMs,
     Map<String, StorageConfig> storages,
     @Nullable Path pvcRoot,
     @Nullable Path fileRoot) {
@@ -46,10 +50,11 @@ public record PullerConfig(
     within("backoffMs", backoffMs, 1, 60_000);
     within("timeoutMs", timeoutMs, 1, 7L * 24 * 3_600_000);
     within("stallTimeoutMs", stallTimeoutMs, 1, 3_600_000);
+    within("revalidateMs", revalidateMs, 0, 3_600_000);
     storages = Map.copyOf(storages);
   }
 
-  /** 8 parts of 8 MiB, 4 pulls, 5 attempts from 200 ms, 10 minutes, 20 s of silence. */
+  /** 8 parts of 8 MiB, 4 pulls, 5 attempts from 200 ms, 10 minutes, 20 s of silence, 30 s without a listing. */
   public static PullerConfig defaults(Path cacheDirectory, long cacheCapacityBytes) {
     return new PullerConfig(
         cacheDirectory,
@@ -61,6 +66,7 @@ public record PullerConfig(
         200,
         600_000,
         20_000,
+        30_000,
         Map.of(),
         null,
         null);
@@ -78,6 +84,25 @@ public record PullerConfig(
         backoffMs,
         timeoutMs,
         stallTimeoutMs,
+        revalidateMs,
+        storages,
+        pvcRoot,
+        fileRoot);
+  }
+
+  /** The same with another time for which a listing is believed. */
+  public PullerConfig withRevalidateMs(long revalidateMs) {
+    return new PullerConfig(
+        cacheDirectory,
+        cacheCapacityBytes,
+        parallelParts,
+        partBytes,
+        maxConcurrentPulls,
+        attempts,
+        backoffMs,
+        timeoutMs,
+        stallTimeoutMs,
+        revalidateMs,
         storages,
         pvcRoot,
         fileRoot);
@@ -95,6 +120,7 @@ public record PullerConfig(
         backoffMs,
         timeoutMs,
         stallTimeoutMs,
+        revalidateMs,
         storages,
         pvcRoot,
         fileRoot);
