@@ -45,11 +45,9 @@ final class DevCommand implements Callable<Integer> {
 
   @Option(
       names = "--capacity",
-      defaultValue = "1g",
       paramLabel = "SIZE",
-      description =
-          "Memory for models in each pod, for example 64m or 2g. Default: ${DEFAULT-VALUE}.")
-  String capacity = "1g";
+      description = "Memory for models in each pod, for example 64m or 2g. Default: 1g.")
+  @Nullable String capacity;
 
   @Option(names = "--etcd", description = "Keep the registry in an etcd started for it.")
   boolean etcd;
@@ -64,11 +62,11 @@ final class DevCommand implements Callable<Integer> {
 
   @Option(
       names = "--models",
-      paramLabel = "DIR|s3://",
+      paramLabel = "DIR",
       description = "Register each .onnx file and each folder below it under its name.")
   @Nullable String models;
 
-  @Option(names = "--config", paramLabel = "FILE", description = "YAML, laid under the options.")
+  @Option(names = "--config", paramLabel = "FILE", description = "YAML; the options lie over it.")
   @Nullable Path file;
 
   @Option(names = "--set", paramLabel = "KEY=VALUE", description = "Overrides one key. Repeatable.")
@@ -91,6 +89,7 @@ final class DevCommand implements Callable<Integer> {
       throw new CommandException("--pods is " + pods, "give a number from 1 to 16");
     }
     PrintWriter out = spec.commandLine().getOut();
+    Map<String, String> found = models == null ? Map.of() : find(models);
     Files.createDirectories(dir);
     try (Teardown teardown = new Teardown()) {
       Settings settings = settings(teardown, out);
@@ -106,7 +105,7 @@ final class DevCommand implements Callable<Integer> {
             "payloads on topic %s, drift verdicts on topic %s"
                 .formatted(settings.text("payload.topic"), settings.text("drift.verdictTopic")));
       }
-      register(registry, out);
+      register(found, registry, out);
       out.println("running; Ctrl-C ends it. ./orlop help lists what to try next");
       out.flush();
       new CountDownLatch(1).await();
@@ -116,7 +115,9 @@ final class DevCommand implements Callable<Integer> {
 
   private Settings settings(Teardown teardown, PrintWriter out) throws IOException {
     List<String> all = new ArrayList<>();
-    all.add("pod.capacity.ramBytes=" + bytes(capacity));
+    if (capacity != null) {
+      all.add("pod.capacity.ramBytes=" + bytes(capacity));
+    }
     all.add("drift.stateDirectory='" + dir.resolve("drift") + "'");
     if (etcd) {
       EtcdProcess process =
@@ -150,17 +151,16 @@ final class DevCommand implements Callable<Integer> {
     return settings.with(own);
   }
 
-  private void register(Registry registry, PrintWriter out) throws IOException, RegistryException {
-    if (models == null) {
-      return;
-    }
-    Map<String, String> found = find(models);
+  private void register(Map<String, String> found, Registry registry, PrintWriter out)
+      throws RegistryException {
     for (Map.Entry<String, String> model : found.entrySet()) {
       var unused =
           registry.createModel(
               Model.of(model.getKey(), "onnx", model.getValue(), "", System.currentTimeMillis()));
     }
-    out.println("registered %d models from %s".formatted(found.size(), models));
+    if (models != null) {
+      out.println("registered %d models from %s".formatted(found.size(), models));
+    }
   }
 
   /** Model id to location. */
@@ -168,7 +168,10 @@ final class DevCommand implements Callable<Integer> {
     Map<String, String> found = new TreeMap<>();
     if (!Files.isDirectory(Path.of(models))) {
       throw new CommandException(
-          "--models " + models + " is not a folder", "name a folder that holds models");
+          "--models " + models + " is not a folder",
+          models.startsWith("s3:")
+              ? "models in S3 are made known one by one with ./orlop register"
+              : "name a folder that holds models");
     }
     try (Stream<Path> entries = Files.list(Path.of(models).toAbsolutePath().normalize())) {
       for (Path entry : entries.toList()) {

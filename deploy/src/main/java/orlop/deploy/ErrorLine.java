@@ -21,7 +21,7 @@ final class ErrorLine {
     Set<Throwable> seen = Collections.newSetFromMap(new IdentityHashMap<>());
     for (Throwable at = error; at != null && seen.add(at); at = at.getCause()) {
       String says = says(at);
-      if (line.indexOf(says) < 0 && !isWrapping(at)) {
+      if (!isWrapping(at) && (at.getMessage() == null || line.indexOf(flat(at.getMessage())) < 0)) {
         line.append(line.isEmpty() ? "" : ": ").append(says);
       }
       if (at instanceof CommandException) {
@@ -52,7 +52,7 @@ final class ErrorLine {
     boolean speaks =
         error instanceof IllegalArgumentException
             || error instanceof IllegalStateException
-            || error instanceof CommandException;
+            || error.getClass().getName().startsWith("orlop.");
     String type = error.getClass().getSimpleName();
     if (message.isEmpty()) {
       return type;

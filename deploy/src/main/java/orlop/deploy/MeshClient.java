@@ -83,12 +83,14 @@ final class MeshClient implements AutoCloseable {
   CommandException explain(StatusRuntimeException e) {
     Status status = e.getStatus();
     String said = status.getDescription() == null ? "" : ": " + status.getDescription();
+    // What a pod itself says comes without a cause.
+    if (status.getCode() == Status.Code.UNAVAILABLE && status.getCause() != null) {
+      return new CommandException(
+          "no mesh answers at " + address + ": " + root(status.getCause()),
+          "start one with ./orlop dev, or name a pod with --mesh HOST:PORT",
+          e);
+    }
     return switch (status.getCode()) {
-      case UNAVAILABLE ->
-          new CommandException(
-              "no mesh answers at " + address + said,
-              "start one with ./orlop dev, or name a pod with --mesh HOST:PORT",
-              e);
       case DEADLINE_EXCEEDED ->
           new CommandException(
               "%s did not answer within %d s".formatted(address, timeoutSeconds),
@@ -98,6 +100,14 @@ final class MeshClient implements AutoCloseable {
           new CommandException(
               status.getCode() + said, "./orlop status NAME shows what the mesh knows", e);
     };
+  }
+
+  private static String root(Throwable error) {
+    Throwable root = error;
+    while (root.getCause() != null && root.getCause() != root) {
+      root = root.getCause();
+    }
+    return ErrorLine.flat(root.getMessage());
   }
 
   @Override

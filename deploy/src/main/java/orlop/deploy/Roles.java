@@ -9,7 +9,13 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AdminClientConfig;
+import org.apache.kafka.common.KafkaException;
 import orlop.bridge.BridgeConfig;
 import orlop.bridge.BridgeServer;
 import orlop.bridge.StreamConfig;
@@ -43,6 +49,11 @@ import orlop.runtime.RuntimeConfig;
  * place where rooms meet.
  */
 final class Roles {
+  private static final int KAFKA_ANSWER_MS = 15_000;
+
+  /** What Kafka clients may take to commit, to write state and to leave their group. */
+  private static final int KAFKA_CLOSE_MS = 20_000;
+
   private Roles() {}
 
   /** {@code registry.kind}: {@code etcd}, or {@code local} for a mesh inside this process. */
@@ -76,16 +87,23 @@ final class Roles {
                 registry,
                 new Router(new Placer()),
                 System::currentTimeMillis));
-    ServingPod pod =
-        teardown.add(
-            config.id(),
-            ServingPod.start(
-                config,
-                registry,
-                ModelStore.of(puller),
-                List.of(runtime),
-                payloads,
-                List.of(management)));
+    ServingPod pod;
+    try {
+      pod =
+          ServingPod.start(
+              config,
+              registry,
+              ModelStore.of(puller),
+              List.of(runtime),
+              payloads,
+              List.of(management));
+    } catch (IOException e) {
+      throw new CommandException(
+          String.valueOf(e.getMessage()),
+          "free that port or set the key to another; 0 takes any",
+          e);
+    }
+    teardown.add(config.id(), pod, config.drainTimeoutMs());
     String host = config.host().equals("0.0.0.0") ? "127.0.0.1" : config.host();
     return new PodProcess.Announcement(
         pod.id(), pod.address(), host + ":" + pod.restPort(), host + ":" + pod.metricsPort());
@@ -112,12 +130,16 @@ final class Roles {
     }
     requireKafka(settings, "bridge");
     BridgeConfig config = settings.section("bridge", BridgeConfig.class);
+    requireAnswer(config);
     orlop.bridge.MeshClient mesh =
         teardown.add("mesh client", orlop.bridge.MeshClient.connect(config.meshAddresses()));
     List<BridgeServer> servers = new ArrayList<>();
     for (StreamConfig stream : streams) {
       servers.add(
-          teardown.add("stream " + stream.name(), BridgeServer.start(config, stream, mesh)));
+          teardown.add(
+              "stream " + stream.name(),
+              BridgeServer.start(config, stream, mesh),
+              config.drainTimeoutMs() + KAFKA_CLOSE_MS));
     }
     return servers;
   }
@@ -126,12 +148,17 @@ final class Roles {
     Settings settings = filledIn(given);
     requireKafka(settings, "drift");
     DriftServer drift =
-        teardown.add("drift", new DriftServer(settings.section("drift", DriftConfig.class)));
+        teardown.add(
+            "drift", new DriftServer(settings.section("drift", DriftConfig.class)), KAFKA_CLOSE_MS);
     try {
       drift.start();
     } catch (IllegalStateException e) {
       throw new CommandException(
-          String.valueOf(e.getMessage()), "check kafka.bootstrapServers and the broker", e);
+          "no Kafka broker answers on %s within %s ms"
+              .formatted(
+                  settings.text("drift.bootstrapServers"), settings.text("drift.startTimeoutMs")),
+          "check kafka.bootstrapServers and the broker",
+          e);
     }
     return drift;
   }
@@ -140,6 +167,26 @@ final class Roles {
     if (settings.text(section + ".bootstrapServers").isEmpty()) {
       throw new CommandException(
           "no Kafka broker is named", "set kafka.bootstrapServers to host:port");
+    }
+  }
+
+  /** A bridge waits for a broker that went away; one that was never there is a wrong address. */
+  private static void requireAnswer(BridgeConfig config) {
+    Map<String, Object> properties = new HashMap<>(config.kafkaProperties());
+    properties.put(AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, config.bootstrapServers());
+    properties.put(AdminClientConfig.REQUEST_TIMEOUT_MS_CONFIG, KAFKA_ANSWER_MS);
+    properties.put(AdminClientConfig.DEFAULT_API_TIMEOUT_MS_CONFIG, KAFKA_ANSWER_MS);
+    try (Admin admin = Admin.create(properties)) {
+      var unused = admin.describeCluster().nodes().get(2L * KAFKA_ANSWER_MS, TimeUnit.MILLISECONDS);
+    } catch (KafkaException | ExecutionException | TimeoutException e) {
+      throw new CommandException(
+          "no Kafka broker answers on %s within %d ms"
+              .formatted(config.bootstrapServers(), KAFKA_ANSWER_MS),
+          "check kafka.bootstrapServers, bridge.kafkaProperties and the broker",
+          e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new CommandException("interrupted while waiting for a Kafka broker", "try again", e);
     }
   }
 
@@ -164,7 +211,7 @@ final class Roles {
   }
 
   /** What an empty or zero value stands for, now that the machine is known. */
-  private static Settings filledIn(Settings settings) {
+  static Settings filledIn(Settings settings) {
     List<String> filled = new ArrayList<>();
     String kafka = settings.text("kafka.bootstrapServers");
     for (String section : List.of("payload", "drift", "bridge")) {

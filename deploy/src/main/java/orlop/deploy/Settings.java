@@ -1,18 +1,22 @@
 package orlop.deploy;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationContext;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.MapperFeature;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.deser.std.FromStringDeserializer;
 import com.fasterxml.jackson.databind.module.SimpleModule;
+import com.fasterxml.jackson.databind.node.NullNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import java.io.IOException;
 import java.io.InputStream;
+import java.lang.reflect.ParameterizedType;
+import java.lang.reflect.RecordComponent;
+import java.lang.reflect.Type;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -22,23 +26,29 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.StringJoiner;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The configuration of one process: the defaults of {@code defaults.yaml}, a YAML file and {@code
  * key=value} overrides, laid over one another. Every key must stand in the defaults, except below a
- * key of {@link #FREE}, whose entries the user names. Immutable; each section becomes the config
- * record of its server when that server is started.
+ * key of {@link #FREE}, whose entries the user names. An empty value takes the default. Immutable;
+ * each section becomes the config record of its server when that server is started.
  */
 final class Settings {
-  /** Keys whose children are the user's own: maps by name, and lists. */
+  /** Maps whose keys are the user's own. */
   private static final Set<String> FREE = Set.of("puller.storages", "bridge.kafkaProperties");
 
-  private static final ObjectMapper MAPPER =
+  /** A free map whose keys have dots of their own. */
+  private static final String DOTTED = "bridge.kafkaProperties.";
+
+  private static final YAMLMapper MAPPER =
       YAMLMapper.builder()
           .enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
+          .enable(DeserializationFeature.ACCEPT_SINGLE_VALUE_AS_ARRAY)
+          .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
           .enable(MapperFeature.ACCEPT_CASE_INSENSITIVE_ENUMS)
+          // A section written twice would otherwise lose its first half without a word.
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
           .addModule(
               new SimpleModule()
                   .addDeserializer(
@@ -52,20 +62,26 @@ final class Settings {
           .build();
 
   private final ObjectNode tree;
-  private final String source;
 
-  private Settings(ObjectNode tree, String source) {
+  /** Dotted key, of a value and not of a section, to what set it last, in that order. */
+  private final Map<String, String> origins;
+
+  private Settings(ObjectNode tree, Map<String, String> origins) {
     this.tree = tree;
-    this.source = source;
+    this.origins = origins;
   }
 
   /** The defaults alone. */
   static Settings defaults() {
+    return new Settings(defaultTree(), Map.of());
+  }
+
+  private static ObjectNode defaultTree() {
     try (InputStream in = Settings.class.getResourceAsStream("defaults.yaml")) {
       if (in == null) {
         throw new IllegalStateException("defaults.yaml is not on the class path");
       }
-      return new Settings((ObjectNode) MAPPER.readTree(in), "defaults");
+      return (ObjectNode) MAPPER.readTree(in);
     } catch (IOException e) {
       throw new IllegalStateException("defaults.yaml cannot be read", e);
     }
@@ -78,19 +94,23 @@ final class Settings {
    */
   static Settings read(@Nullable Path file, List<String> overrides) {
     Settings settings = defaults();
-    if (file != null) {
-      merge(settings.tree, parse(file), "", file.toString());
-    }
-    return new Settings(settings.tree, file == null ? "defaults" : file.toString()).with(overrides);
+    return (file == null ? settings : settings.over(parse(file), file.toString())).with(overrides);
   }
 
   /** These settings with {@code key=value} laid over them. */
   Settings with(List<String> overrides) {
-    ObjectNode copy = tree.deepCopy();
+    Settings settings = this;
     for (String override : overrides) {
-      merge(copy, override(override), "", "--set " + override);
+      settings = settings.over(override(override), "--set");
     }
-    return new Settings(copy, source);
+    return settings;
+  }
+
+  private Settings over(ObjectNode layer, String source) {
+    ObjectNode copy = tree.deepCopy();
+    Map<String, String> known = new LinkedHashMap<>(origins);
+    new Layer(source, known).merge(copy, layer, defaultTree(), "");
+    return new Settings(copy, known);
   }
 
   /** These settings less one key, which is ours and not the server's. */
@@ -99,7 +119,7 @@ final class Settings {
     if (copy.get(section) instanceof ObjectNode object) {
       object.remove(key);
     }
-    return new Settings(copy, source);
+    return new Settings(copy, origins);
   }
 
   /** The section as its server's config record. */
@@ -184,10 +204,10 @@ final class Settings {
     }
     try {
       JsonNode value = MAPPER.readTree(override.substring(eq + 1));
-      String[] keys = override.substring(0, eq).split("\\.", -1);
-      for (int i = keys.length - 1; i >= 0; i--) {
+      List<String> keys = segments(override.substring(0, eq));
+      for (String key : keys.reversed()) {
         ObjectNode outer = MAPPER.createObjectNode();
-        outer.set(keys[i], value);
+        outer.set(key, value == null || value.isMissingNode() ? NullNode.instance : value);
         value = outer;
       }
       return (ObjectNode) value;
@@ -197,60 +217,135 @@ final class Settings {
     }
   }
 
-  private static void merge(ObjectNode base, ObjectNode over, String prefix, String source) {
-    for (Map.Entry<String, JsonNode> field : over.properties()) {
-      String key = prefix.isEmpty() ? field.getKey() : prefix + "." + field.getKey();
-      JsonNode old = base.get(field.getKey());
-      if (old == null && !FREE.contains(prefix)) {
-        throw new CommandException(unknown(source, key, base), "remove or correct it");
+  private static List<String> segments(String key) {
+    return key.startsWith(DOTTED)
+        ? List.of("bridge", "kafkaProperties", key.substring(DOTTED.length()))
+        : List.of(key.split("\\.", -1));
+  }
+
+  /** A file or an option on its way onto what stands. */
+  private record Layer(String source, Map<String, String> origins) {
+    void merge(ObjectNode base, ObjectNode over, JsonNode byDefault, String prefix) {
+      boolean free = FREE.stream().anyMatch(f -> prefix.equals(f) || prefix.startsWith(f + "."));
+      for (Map.Entry<String, JsonNode> field : over.properties()) {
+        String name = field.getKey();
+        String key = prefix.isEmpty() ? name : prefix + "." + name;
+        JsonNode old = base.get(name);
+        if (old == null && !free) {
+          throw new CommandException(unknown(source, key, names(base)), "remove or correct it");
+        }
+        put(base, name, key, field.getValue(), byDefault.path(name));
       }
-      if (old instanceof ObjectNode object && !FREE.contains(key)) {
-        if (!(field.getValue() instanceof ObjectNode inner)) {
+    }
+
+    private void put(ObjectNode base, String name, String key, JsonNode value, JsonNode byDefault) {
+      if (!(base.get(name) instanceof ObjectNode)) {
+        origins.remove(key); // set last, stands last
+        origins.put(key, source);
+      }
+      if (value.isNull()) {
+        if (byDefault.isMissingNode()) {
+          base.remove(name);
+        } else {
+          base.set(name, byDefault);
+        }
+      } else if (base.get(name) instanceof ObjectNode section) {
+        if (!(value instanceof ObjectNode inner)) {
           throw new CommandException(
               "%s: key '%s' is a section, found the value '%s'"
-                  .formatted(source, key, field.getValue().asText()),
+                  .formatted(source, key, value.asText()),
               "indent its keys below it");
         }
-        merge(object, inner, key, source);
+        merge(section, inner, byDefault, key);
       } else {
-        base.set(field.getKey(), field.getValue());
+        base.set(name, value);
       }
     }
   }
 
-  private static String unknown(String source, String key, ObjectNode siblings) {
+  private static List<String> names(ObjectNode object) {
+    List<String> names = new ArrayList<>();
+    object.fieldNames().forEachRemaining(names::add);
+    return names;
+  }
+
+  private static String unknown(String source, String key, List<String> known) {
     String name = key.substring(key.lastIndexOf('.') + 1);
-    List<String> known = new ArrayList<>();
-    siblings.fieldNames().forEachRemaining(known::add);
     String nearest = known.stream().min(Comparator.comparingInt(k -> distance(k, name))).orElse("");
-    StringJoiner all = new StringJoiner(", ");
-    known.forEach(all::add);
     String hint = distance(nearest, name) <= 3 ? "; did you mean '" + nearest + "'?" : "";
-    return "%s: unknown key '%s'%s (known here: %s)".formatted(source, key, hint, all);
+    return "%s: unknown key '%s'%s (known here: %s)"
+        .formatted(source, key, hint, String.join(", ", known));
   }
 
   private <T> T bind(JsonNode node, String name, Class<T> type) {
     try {
+      checkNames(node, name, type);
       return MAPPER.treeToValue(node, type);
     } catch (JsonProcessingException e) {
-      String key = e instanceof JsonMappingException m ? path(name, m) : name;
-      Throwable cause = e.getCause() == null ? e : e.getCause();
-      String what =
-          cause instanceof IllegalArgumentException
-              ? ErrorLine.flat(cause.getMessage())
-              : firstLine(e);
+      List<JsonMappingException.Reference> path =
+          e instanceof JsonMappingException m ? m.getPath() : List.of();
+      String key = path(name, path);
+      String what = BindingError.of(e, node, path);
+      String origin = origin(key, what);
       throw new CommandException(
-          "%s: key '%s': %s".formatted(source, key, what),
+          "%s: key '%s': %s"
+              .formatted(
+                  origins.getOrDefault(origin, "defaults"),
+                  origin.startsWith(key) ? origin : key,
+                  what),
           "docs/configuration.md lists every key with its bounds",
           e);
     }
   }
 
-  private static String path(String section, JsonMappingException e) {
-    StringJoiner path = new StringJoiner(".").add(section);
-    e.getPath()
-        .forEach(
-            r -> path.add(r.getFieldName() == null ? "[" + r.getIndex() + "]" : r.getFieldName()));
+  /** Refuses what no component of the record is called; what is missing is the record's affair. */
+  private void checkNames(JsonNode node, String name, Type type) {
+    if (!(node instanceof ObjectNode object)) {
+      return;
+    }
+    if (type instanceof ParameterizedType map && map.getRawType() == Map.class) {
+      Type value = map.getActualTypeArguments()[1];
+      object.properties().forEach(e -> checkNames(e.getValue(), name + "." + e.getKey(), value));
+    } else if (type instanceof Class<?> record && record.isRecord()) {
+      Map<String, Type> components = new LinkedHashMap<>();
+      for (RecordComponent component : record.getRecordComponents()) {
+        components.put(component.getName(), component.getGenericType());
+      }
+      for (Map.Entry<String, JsonNode> field : object.properties()) {
+        String key = name + "." + field.getKey();
+        Type inner = components.get(field.getKey());
+        if (inner == null) {
+          throw new CommandException(
+              unknown(
+                  origins.getOrDefault(origin(key, ""), "defaults"),
+                  key,
+                  List.copyOf(components.keySet())),
+              "remove or correct it");
+        }
+        checkNames(field.getValue(), key, inner);
+      }
+    }
+  }
+
+  /** The key that was set and that an error about {@code key} is most likely about. */
+  private String origin(String key, String error) {
+    String found = key;
+    for (String set : origins.keySet()) {
+      boolean above = key.equals(set) || key.startsWith(set + ".") || key.startsWith(set + "[");
+      boolean below = set.startsWith(key + ".");
+      boolean named = error.contains(set.substring(set.lastIndexOf('.') + 1));
+      if (above || (below && named)) {
+        found = set;
+      }
+    }
+    return found;
+  }
+
+  private static String path(String section, List<JsonMappingException.Reference> references) {
+    StringBuilder path = new StringBuilder(section);
+    for (JsonMappingException.Reference r : references) {
+      path.append(r.getFieldName() == null ? "[" + r.getIndex() + "]" : "." + r.getFieldName());
+    }
     return path.toString();
   }
 

@@ -2,6 +2,7 @@ package orlop.deploy;
 
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.concurrent.CountDownLatch;
@@ -11,15 +12,16 @@ import java.util.concurrent.TimeUnit;
  * What a command opened, closed once and last first: by {@link #close}, or by a shutdown hook when
  * the process ends without it (Ctrl-C, SIGTERM, System.exit).
  *
- * <p>Each thing gets {@value #STEP_TIMEOUT_MS} ms to close; then the next one is closed beside it,
- * so one that hangs cannot keep the others open. Something added while closing has begun is closed
- * at once. Thread-safe; no lock is held while something is closed.
+ * <p>Each thing gets {@value #STEP_TIMEOUT_MS} ms to close, or as long as it was added with; then
+ * the next one is closed beside it, so one that hangs cannot keep the others open. Something added
+ * while closing has begun is closed at once. Thread-safe; no lock is held while something is
+ * closed.
  */
 final class Teardown implements AutoCloseable {
   private static final Logger LOG = System.getLogger(Teardown.class.getName());
   static final int STEP_TIMEOUT_MS = 10_000;
 
-  private record Step(String name, AutoCloseable closeable) {}
+  private record Step(String name, AutoCloseable closeable, long timeoutMs) {}
 
   private final Object lock = new Object();
   private final Deque<Step> steps = new ArrayDeque<>();
@@ -27,6 +29,7 @@ final class Teardown implements AutoCloseable {
   private final Thread hook = new Thread(this::closeAll, "orlop-teardown");
   private final int stepTimeoutMs;
   private boolean closing;
+  private long boundMs;
 
   Teardown() {
     this(STEP_TIMEOUT_MS);
@@ -39,15 +42,25 @@ final class Teardown implements AutoCloseable {
 
   /** Takes over closing {@code closeable}; the name is for the log line if that fails. */
   <T extends AutoCloseable> T add(String name, T closeable) {
+    return add(name, closeable, 0);
+  }
+
+  /**
+   * @param drainMs how long the thing itself may wait for its work before it closes; its bound is
+   *     longer by so much
+   */
+  <T extends AutoCloseable> T add(String name, T closeable, long drainMs) {
+    Step step = new Step(name, closeable, stepTimeoutMs + drainMs);
     boolean late;
     synchronized (lock) {
       late = closing;
       if (!late) {
-        steps.push(new Step(name, closeable));
+        steps.push(step);
+        boundMs += step.timeoutMs;
       }
     }
     if (late) {
-      closeOne(new Step(name, closeable));
+      closeOne(step);
       throw new IllegalStateException(name + " was started while the mesh was closing");
     }
     return closeable;
@@ -104,8 +117,8 @@ final class Teardown implements AutoCloseable {
                   }
                 });
     try {
-      if (!thread.join(java.time.Duration.ofMillis(stepTimeoutMs))) {
-        LOG.log(Level.WARNING, "{0} did not close within {1} ms", step.name(), stepTimeoutMs);
+      if (!thread.join(Duration.ofMillis(step.timeoutMs))) {
+        LOG.log(Level.WARNING, "{0} did not close within {1} ms", step.name(), step.timeoutMs);
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
@@ -113,10 +126,13 @@ final class Teardown implements AutoCloseable {
   }
 
   private void awaitDone() {
+    long mostMs;
+    synchronized (lock) {
+      mostMs = boundMs + stepTimeoutMs;
+    }
     try {
-      long boundMs = (long) stepTimeoutMs * 32;
-      if (!done.await(boundMs, TimeUnit.MILLISECONDS)) {
-        LOG.log(Level.WARNING, "closing did not end within {0} ms", boundMs);
+      if (!done.await(mostMs, TimeUnit.MILLISECONDS)) {
+        LOG.log(Level.WARNING, "closing did not end within {0} ms", mostMs);
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

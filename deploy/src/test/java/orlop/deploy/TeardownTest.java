@@ -47,6 +47,21 @@ class TeardownTest {
   }
 
   @Test
+  void whatDrainsIsGivenItsTimeBeforeTheNextIsClosed() {
+    var teardown = new Teardown(50);
+    teardown.add("engine", () -> closed.add("engine"));
+    teardown.add(
+        "pod",
+        () -> {
+          TimeUnit.MILLISECONDS.sleep(300); // calls in flight
+          closed.add("pod");
+        },
+        30_000);
+    teardown.close();
+    assertEquals(List.of("pod", "engine"), closed);
+  }
+
+  @Test
   void whatIsAddedTooLateIsClosedAtOnce() {
     var teardown = new Teardown();
     teardown.close();
