@@ -13,6 +13,9 @@ import java.util.concurrent.CountDownLatch;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Model;
+import orlop.puller.ModelLocation;
+import orlop.puller.ModelPuller;
+import orlop.puller.PullException;
 import orlop.registry.EtcdProcess;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
@@ -62,7 +65,7 @@ final class DevCommand implements Callable<Integer> {
 
   @Option(
       names = "--models",
-      paramLabel = "DIR",
+      paramLabel = "DIR|s3://",
       description = "Register each .onnx file and each folder below it under its name.")
   @Nullable String models;
 
@@ -89,10 +92,10 @@ final class DevCommand implements Callable<Integer> {
       throw new CommandException("--pods is " + pods, "give a number from 1 to 16");
     }
     PrintWriter out = spec.commandLine().getOut();
-    Map<String, String> found = models == null ? Map.of() : find(models);
     Files.createDirectories(dir);
     try (Teardown teardown = new Teardown()) {
       Settings settings = settings(teardown, out);
+      Map<String, String> found = find(settings);
       Registry registry = teardown.add("registry", Roles.registry(settings));
       Roles.controller(settings, registry, teardown);
       for (int i = 0; i < pods; i++) {
@@ -164,30 +167,53 @@ final class DevCommand implements Callable<Integer> {
   }
 
   /** Model id to location. */
-  private static Map<String, String> find(String models) throws IOException {
-    Map<String, String> found = new TreeMap<>();
-    if (!Files.isDirectory(Path.of(models))) {
-      throw new CommandException(
-          "--models " + models + " is not a folder",
-          models.startsWith("s3:")
-              ? "models in S3 are made known one by one with ./orlop register"
-              : "name a folder that holds models");
+  private Map<String, String> find(Settings settings) throws IOException, InterruptedException {
+    if (models == null) {
+      return Map.of();
     }
-    try (Stream<Path> entries = Files.list(Path.of(models).toAbsolutePath().normalize())) {
-      for (Path entry : entries.toList()) {
-        String name = String.valueOf(entry.getFileName());
-        if (Files.isDirectory(entry)) {
-          found.put(name, "file:" + entry);
-        } else if (name.endsWith(".onnx")) {
-          found.put(name.substring(0, name.length() - ".onnx".length()), "file:" + entry);
-        }
-      }
+    Map<String, String> found = new TreeMap<>();
+    boolean remote = models.startsWith("s3://");
+    for (String name : remote ? namesInStore(settings, models) : namesInFolder(models)) {
+      String id =
+          name.endsWith(".onnx") ? name.substring(0, name.length() - ".onnx".length()) : name;
+      String root =
+          remote
+              ? models.replaceAll("/+$", "")
+              : "file:" + Path.of(models).toAbsolutePath().normalize();
+      found.put(id, root + "/" + name);
     }
     if (found.isEmpty()) {
       throw new CommandException(
           "--models " + models + " holds no .onnx file and no folder", "name a folder of models");
     }
     return found;
+  }
+
+  private static List<String> namesInFolder(String models) throws IOException {
+    if (!Files.isDirectory(Path.of(models))) {
+      throw new CommandException(
+          "--models " + models + " is not a folder",
+          "name a folder that holds models, or s3://bucket/prefix");
+    }
+    try (Stream<Path> entries = Files.list(Path.of(models))) {
+      return entries
+          .filter(entry -> Files.isDirectory(entry) || entry.toString().endsWith(".onnx"))
+          .map(entry -> String.valueOf(entry.getFileName()))
+          .toList();
+    }
+  }
+
+  private List<String> namesInStore(Settings settings, String models)
+      throws IOException, InterruptedException {
+    Settings own = settings.with(List.of("puller.cacheDirectory='" + dir.resolve("cache-0") + "'"));
+    try (ModelPuller puller = new ModelPuller(Roles.puller(own))) {
+      return puller.children(ModelLocation.parse(models, ""));
+    } catch (PullException e) {
+      throw new CommandException(
+          "--models " + models + ": " + e.getMessage(),
+          "check the location and puller.storages",
+          e);
+    }
   }
 
   /** {@code 64m} and the like, in bytes. */

@@ -190,7 +190,7 @@ final class Roles {
     }
   }
 
-  private static PullerConfig puller(Settings settings) throws IOException {
+  static PullerConfig puller(Settings settings) throws IOException {
     PullerConfig config =
         settings.without("puller", "storageDirectory").section("puller", PullerConfig.class);
     String directory = settings.text("puller.storageDirectory");

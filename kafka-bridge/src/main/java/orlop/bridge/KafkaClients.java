@@ -63,6 +63,9 @@ final class KafkaClients {
     properties.put("request.timeout.ms", 5_000);
     properties.put("max.block.ms", CALL_TIMEOUT_MS);
     properties.put("enable.idempotence", "true");
+    // With more, the broker refuses the later ones of a transaction's first batches whenever the
+    // first is retried; they would come again in order, but each refusal is an ERROR in its log.
+    properties.put("max.in.flight.requests.per.connection", 1);
     properties.put("acks", "all");
     return new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer());
   }

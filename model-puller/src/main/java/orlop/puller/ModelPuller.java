@@ -2,8 +2,10 @@ package orlop.puller;
 
 import java.io.IOException;
 import java.time.InstantSource;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -21,6 +23,7 @@ import orlop.puller.PullException.Kind;
  * version is served from there; when the store is away, what was there last is.
  */
 public final class ModelPuller implements AutoCloseable {
+  private static final int MAX_LISTED = 100_000;
   private static final System.Logger LOG = System.getLogger(ModelPuller.class.getName());
 
   /** A store that did not answer is not asked again so soon where disk can serve instead. */
@@ -56,6 +59,9 @@ public final class ModelPuller implements AutoCloseable {
 
   /** Stores that did not answer when last asked, and when that was. */
   private final Map<String, Long> awaySinceMs = new ConcurrentHashMap<>();
+
+  /** When a location was last listed; at most {@link #MAX_LISTED}, older ones go first. */
+  private final Map<String, Long> listedMs = new ConcurrentHashMap<>();
 
   /**
    * Takes the cache directory over.
@@ -183,7 +189,9 @@ public final class ModelPuller implements AutoCloseable {
     return entry == null ? null : stale(entry);
   }
 
-  /** What is on disk of a location that was listed a moment ago, or null where it is to be asked. */
+  /**
+   * What is on disk of a location that was listed a moment ago, or null where it is to be asked.
+   */
   private @Nullable Pulled whileListed(Source.Remote source) {
     if (!listedJustNow(source)) {
       return null;
@@ -282,19 +290,38 @@ public final class ModelPuller implements AutoCloseable {
   }
 
   /**
+   * Names of the files and folders directly below a location, sorted.
+   *
+   * @throws PullException see {@link Kind}
+   */
+  public List<String> children(ModelLocation location) throws PullException, InterruptedException {
+    Source source = resolver.resolve(location, storages);
+    Listing listing = backoff.retry(config.attempts(), source::list);
+    TreeSet<String> names = new TreeSet<>();
+    for (Listing.Item item : listing.items()) {
+      int slash = item.name().indexOf('/');
+      names.add(slash < 0 ? item.name() : item.name().substring(0, slash));
+    }
+    return List.copyOf(names);
+  }
+
+  /**
    * Deletes what the disk cache holds of a location, as far as it is not pinned.
    *
    * @return bytes freed
    * @throws PullException {@code BAD_LOCATION}
    */
   public long purge(ModelLocation location) throws PullException {
-    return resolver.resolve(location, storages) instanceof Source.Remote remote
-        ? cache.purge(remote.id())
-        : 0;
+    if (!(resolver.resolve(location, storages) instanceof Source.Remote remote)) {
+      return 0;
+    }
+    listedMs.remove(remote.id());
+    return cache.purge(remote.id());
   }
 
   /** Deletes everything in the disk cache that is not pinned; returns the bytes freed. */
   public long purgeAll() {
+    listedMs.clear();
     return cache.purge(null);
   }
 

@@ -54,7 +54,10 @@ public record PullerConfig(
     storages = Map.copyOf(storages);
   }
 
-  /** 8 parts of 8 MiB, 4 pulls, 5 attempts from 200 ms, 10 minutes, 20 s of silence, 30 s without a listing. */
+  /**
+   * 8 parts of 8 MiB, 4 pulls, 5 attempts from 200 ms, 10 minutes, 20 s of silence, 30 s without a
+   * listing.
+   */
   public static PullerConfig defaults(Path cacheDirectory, long cacheCapacityBytes) {
     return new PullerConfig(
         cacheDirectory,

@@ -20,7 +20,7 @@ final class Fixtures {
   /** Small parts and short waits, so that small files are pulled in many parts. */
   static PullerConfig config(Path cache, long capacityBytes, Map<String, StorageConfig> storages) {
     return new PullerConfig(
-        cache, capacityBytes, 4, 64 << 10, 2, 4, 1, 60_000, 30_000, storages, null, null);
+        cache, capacityBytes, 4, 64 << 10, 2, 4, 1, 60_000, 30_000, 0, storages, null, null);
   }
 
   static byte[] bytes(long seed, int length) {

@@ -149,7 +149,7 @@ final class ModelLocationTest {
     IllegalArgumentException e =
         assertThrows(
             IllegalArgumentException.class,
-            () -> new PullerConfig(temp, 1, 65, 1 << 20, 1, 1, 1, 1, 1, Map.of(), null, null));
+            () -> new PullerConfig(temp, 1, 65, 1 << 20, 1, 1, 1, 1, 1, 0, Map.of(), null, null));
     assertEquals("puller.parallelParts is 65; expected 1 to 64", e.getMessage());
   }
 }

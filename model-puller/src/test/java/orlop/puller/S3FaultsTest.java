@@ -100,6 +100,30 @@ final class S3FaultsTest {
   }
 
   @Test
+  void believesAListingForAsLongAsItIsTold() throws Exception {
+    PullerConfig config =
+        Fixtures.config(temp.resolve("other"), 10 << 20, Map.of("default", store.storage()))
+            .withRevalidateMs(1_000);
+    try (ModelPuller patient = new ModelPuller(config, nowMs::get)) {
+      ModelLocation location = Fixtures.at("s3://b/m");
+      patient.pull(location).close();
+      nowMs.addAndGet(999);
+      try (Pulled again = patient.pull(location)) {
+        assertTrue(again.fromDisk());
+      }
+      assertEquals(MODEL.length + 2, patient.sizeBytes(location));
+      assertEquals(1, store.lists.get());
+      nowMs.addAndGet(1);
+      patient.pull(location).close();
+      assertEquals(2, store.lists.get());
+      patient.purge(location);
+      try (Pulled fresh = patient.pull(location)) {
+        assertFalse(fresh.fromDisk());
+      }
+    }
+  }
+
+  @Test
   void saysThatAccessIsDeniedWithoutTryingAgain() throws Exception {
     AtomicInteger asked = new AtomicInteger();
     store.fault =

@@ -61,6 +61,7 @@ final class SharingTest {
             1,
             timeoutMs,
             30_000,
+            0,
             Map.of("default", store.storage()),
             null,
             null));

@@ -25,6 +25,14 @@ abstract class SourceContract {
   abstract ModelLocation location(String name);
 
   @Test
+  void namesWhatLiesDirectlyBelowALocation() throws Exception {
+    put("shelf/a/model.onnx", Fixtures.bytes(1, 10));
+    put("shelf/a/deep/weights.bin", Fixtures.bytes(2, 10));
+    put("shelf/b.onnx", Fixtures.bytes(3, 10));
+    assertEquals(List.of("a", "b.onnx"), puller().children(location("shelf")));
+  }
+
+  @Test
   void bringsEveryFileOfADirectoryByteForByte() throws Exception {
     byte[] large = Fixtures.bytes(1, 300_001);
     put("net/1/model.onnx", large);
