@@ -69,6 +69,8 @@ final class PodProcess implements AutoCloseable {
             "--enable-native-access=ALL-UNNAMED",
             "--sun-misc-unsafe-memory-access=allow",
             "-XX:+UseSerialGC",
+            // For a life of minutes: the optimising compiler would take half of a small machine.
+            "-XX:TieredStopAtLevel=1",
             "-Xmx256m",
             Main.class.getName(),
             "pod",

@@ -141,7 +141,13 @@ final class S3Clients implements AutoCloseable {
     try {
       built = build(place, access, pool(place, access.certificate()));
     } catch (SdkClientException e) {
-      throw place.failure(Kind.BAD_LOCATION, "no S3 client can be made: " + S3Failures.line(e), e);
+      boolean noRegion = String.valueOf(e.getMessage()).contains("Unable to load region");
+      throw place.failure(
+          Kind.BAD_LOCATION,
+          noRegion
+              ? "no region is known; set 'region' in the storage, or AWS_REGION"
+              : "no S3 client can be made: " + S3Failures.line(e),
+          e);
     }
     lock.lock();
     try {
