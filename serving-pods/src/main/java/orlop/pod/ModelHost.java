@@ -30,6 +30,11 @@ final class ModelHost implements AutoCloseable {
   /** Told once how the load it waits for ended, on a virtual thread. */
   interface Waiter {
     void ended(Action.Outcome outcome);
+
+    /** Whether nobody waits any more; it may then be forgotten untold. */
+    default boolean gone() {
+      return false;
+    }
   }
 
   /** What the host thread is told. */
@@ -56,6 +61,7 @@ final class ModelHost implements AutoCloseable {
   private volatile boolean stopped;
   private volatile boolean draining;
   private volatile long usedBytes;
+  private volatile int waiting;
   private @Nullable Thread thread;
   private Registry.@Nullable Subscription subscription;
 
@@ -134,6 +140,11 @@ final class ModelHost implements AutoCloseable {
     return usedBytes;
   }
 
+  /** Calls kept until a load has ended, some of which may have given up; a moment old. */
+  int waiting() {
+    return waiting;
+  }
+
   /**
    * Ends the host thread, answers everybody who waits, and closes the models whose calls end within
    * the time. A model that is still in use stays open: the process is about to end.
@@ -187,6 +198,10 @@ final class ModelHost implements AutoCloseable {
 
   void used(long ramBytes) {
     usedBytes = ramBytes;
+  }
+
+  void waiting(int calls) {
+    waiting = calls;
   }
 
   /** Whether the registry had news since this was last asked. */
