@@ -212,7 +212,8 @@ final class Call {
       pod.metrics.missed();
       timeOut(to);
     }
-    if (!pod.host.want(to.model(), ModelHost.NOW, new LoadWait(to))) {
+    ModelHost.Waiter waiter = ModelHost.Waiter.until(done::get, o -> loadEnded(to, o));
+    if (!pod.host.want(to.model(), ModelHost.NOW, waiter)) {
       overloaded("too many calls wait for models to be loaded");
     }
   }
@@ -232,24 +233,6 @@ final class Call {
               TimeUnit.NANOSECONDS);
     } catch (RejectedExecutionException e) {
       fail(Status.UNAVAILABLE.withDescription("pod '" + pod.config.id() + "' is shutting down"));
-    }
-  }
-
-  private final class LoadWait implements ModelHost.Waiter {
-    private final Named to;
-
-    LoadWait(Named to) {
-      this.to = to;
-    }
-
-    @Override
-    public void ended(Action.Outcome outcome) {
-      loadEnded(to, outcome);
-    }
-
-    @Override
-    public boolean gone() {
-      return done.get();
     }
   }
 

@@ -8,6 +8,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BiConsumer;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
 import orlop.placement.Event;
@@ -34,6 +35,21 @@ final class ModelHost implements AutoCloseable {
     /** Whether nobody waits any more; it may then be forgotten untold. */
     default boolean gone() {
       return false;
+    }
+
+    /** One that waits until it is gone. */
+    static Waiter until(BooleanSupplier gone, Waiter waiter) {
+      return new Waiter() {
+        @Override
+        public void ended(Action.Outcome outcome) {
+          waiter.ended(outcome);
+        }
+
+        @Override
+        public boolean gone() {
+          return gone.getAsBoolean();
+        }
+      };
     }
   }
 
