@@ -127,6 +127,7 @@ final class Demands implements AutoCloseable {
     return new Demand(uses);
   }
 
+  /** Ends all streams; {@link #follow} opens them anew. */
   @Override
   public void close() {
     streams.values().forEach(context -> context.cancel(null));

@@ -195,6 +195,8 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
 
   private void load(String modelId, boolean wait, long lastUsedMs) {
     long nowMs = clockMs.getAsLong();
+    // Pods come and go under new addresses; nobody else closes what was opened to the old ones.
+    pods.retain(registry.view());
     loads.ensure(modelId, wait, lastUsedMs == 0 ? nowMs - NEWCOMER_AGE_MS : lastUsedMs, nowMs);
     if (wait) {
       seen(view -> view.copies(modelId).stream().anyMatch(copy -> copy.isLoaded()));
@@ -217,7 +219,12 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
     } else if (registry.view().model(target) == null) {
       throw notFound("target model", target);
     }
-    Alias next = next(request, old);
+    Alias next;
+    try {
+      next = next(request, old);
+    } catch (IllegalArgumentException e) {
+      throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
+    }
     if (!next.equals(old) && !registry.compareAndSetAlias(name, old, next)) {
       throw changedMeanwhile(name);
     }
@@ -354,6 +361,10 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
                         .asRuntimeException());
               }
             });
+  }
+
+  int connections() {
+    return pods.connections();
   }
 
   @Override

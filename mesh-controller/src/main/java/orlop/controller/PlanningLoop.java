@@ -80,6 +80,8 @@ final class PlanningLoop implements AutoCloseable {
       MeshView view = registry.view();
       pods.retain(view);
       if (!leading) {
+        // Only the leader listens; a pod that closes must not wait for those who were.
+        demands.close();
         return;
       }
       demands.follow(view);

@@ -61,6 +61,10 @@ final class PodCalls implements AutoCloseable {
     }
   }
 
+  int connections() {
+    return channels.size();
+  }
+
   @Override
   public void close() {
     channels.values().forEach(ManagedChannel::shutdownNow);

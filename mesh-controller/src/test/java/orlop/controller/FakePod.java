@@ -3,6 +3,7 @@ package orlop.controller;
 import io.grpc.Server;
 import io.grpc.Status;
 import io.grpc.netty.NettyServerBuilder;
+import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -86,6 +87,8 @@ final class FakePod extends PodControlGrpc.PodControlImplBase implements AutoClo
 
   @Override
   public void watchDemand(WatchDemandRequest request, StreamObserver<DemandReport> response) {
+    ((ServerCallStreamObserver<DemandReport>) response)
+        .setOnCancelHandler(() -> watchers.remove(response));
     watchers.add(response);
     response.onNext(DemandReport.newBuilder().setPodId(id).build());
   }

@@ -13,6 +13,7 @@ import io.grpc.StatusRuntimeException;
 import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.NettyServerBuilder;
 import java.net.InetSocketAddress;
+import java.util.List;
 import mmesh.DeleteVModelRequest;
 import mmesh.EnsureLoadedRequest;
 import mmesh.GetStatusRequest;
@@ -98,6 +99,35 @@ final class ManagementServiceTest {
     assertEquals(ModelStatusInfo.ModelStatus.LOADED, status.getStatus());
     assertEquals("pod-1", status.getModelCopyInfos(0).getLocation());
     assertEquals(ModelStatusInfo.ModelStatus.LOADED, status.getModelCopyInfos(0).getCopyStatus());
+  }
+
+  @Test
+  void anAliasNameThatIsTooLongIsTheCallersMistake() {
+    register("m", "s3://b/m");
+    StatusRuntimeException e =
+        refused(
+            () ->
+                mesh.setVModel(
+                    SetVModelRequest.newBuilder()
+                        .setVModelId("a".repeat(513))
+                        .setTargetModelId("m")
+                        .build()));
+    assertEquals(Status.Code.INVALID_ARGUMENT, e.getStatus().getCode(), text(e));
+    assertTrue(text(e).contains("512"), text(e));
+  }
+
+  @Test
+  void connectionsToPodsThatAreGoneAreClosed() throws Exception {
+    pod.close();
+    for (int i = 0; i < 3; i++) {
+      try (FakePod passing = new FakePod("passing-" + i, registry)) {
+        register("m" + i, "s3://b/m");
+        mesh.ensureLoaded(
+            EnsureLoadedRequest.newBuilder().setModelId("m" + i).setSync(true).build());
+        assertEquals(List.of("m" + i), passing.loads);
+      }
+    }
+    assertEquals(1, service.connections());
   }
 
   @Test

@@ -4,7 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.lang.reflect.Proxy;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import orlop.api.DemandReport;
@@ -13,6 +16,7 @@ import orlop.placement.Model;
 import orlop.placement.Placer;
 import orlop.placement.Planner;
 import orlop.registry.LocalRegistry;
+import orlop.registry.Registry;
 
 /** What the leader does with plans and with demand, over real sockets. */
 final class PlanningLoopTest {
@@ -46,6 +50,33 @@ final class PlanningLoopTest {
       assertFalse(first.leading() && second.leading());
       first.close();
       Await.until("the other took over", second::leading);
+    }
+  }
+
+  @Test
+  void whoNoLongerLeadsNoLongerListens() throws Exception {
+    AtomicReference<Consumer<Boolean>> election = new AtomicReference<>();
+    Registry elected =
+        (Registry)
+            Proxy.newProxyInstance(
+                Registry.class.getClassLoader(),
+                new Class<?>[] {Registry.class},
+                (proxy, method, args) -> {
+                  if (method.getName().equals("campaign")) {
+                    @SuppressWarnings("unchecked")
+                    Consumer<Boolean> listener = (Consumer<Boolean>) args[1];
+                    election.set(listener);
+                    return (Registry.Subscription) () -> {};
+                  }
+                  return method.invoke(registry, args);
+                });
+    try (FakePod pod = new FakePod("pod-1", registry);
+        Controller controller = start("a", elected)) {
+      election.get().accept(true);
+      Await.until("the leader listens", pod::watched);
+      election.get().accept(false);
+      Await.until("nobody listens", () -> !pod.watched());
+      assertFalse(controller.leading());
     }
   }
 
@@ -96,6 +127,10 @@ final class PlanningLoopTest {
   }
 
   private Controller start(String id) {
+    return start(id, registry);
+  }
+
+  private static Controller start(String id, Registry registry) {
     return Controller.start(
         new ControllerConfig(id, 100, 100, 5_000, 5_000),
         registry,

@@ -42,6 +42,7 @@ final class EtcdStore implements AutoCloseable {
    * cancels for real, so that calls do not pile up behind a dead connection. Automatic retries are
    * off: whoever calls knows whether a write may be repeated.
    */
+  private static final int MAX_REASON_CHARS = 500;
   private static final int MAX_INBOUND_BYTES = 256 << 20;
   private static final String KEEP_ALIVE = "etcdserverpb.Lease/LeaseKeepAlive";
 
@@ -288,7 +289,12 @@ final class EtcdStore implements AutoCloseable {
       return "the client is closed";
     }
     String message = error.getMessage();
-    return message == null || message.isBlank() ? error.getClass().getSimpleName() : message;
+    if (message == null || message.isBlank()) {
+      return error.getClass().getSimpleName();
+    }
+    // The transport writes whole stack traces into its messages.
+    String first = message.strip().lines().findFirst().orElse("").stripTrailing();
+    return first.length() <= MAX_REASON_CHARS ? first : first.substring(0, MAX_REASON_CHARS) + "…";
   }
 
   @Override

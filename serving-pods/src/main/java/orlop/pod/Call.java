@@ -212,7 +212,8 @@ final class Call {
       pod.metrics.missed();
       timeOut(to);
     }
-    if (!pod.host.want(to.model(), ModelHost.NOW, outcome -> loadEnded(to, outcome))) {
+    ModelHost.Waiter waiter = ModelHost.Waiter.until(done::get, o -> loadEnded(to, o));
+    if (!pod.host.want(to.model(), ModelHost.NOW, waiter)) {
       overloaded("too many calls wait for models to be loaded");
     }
   }
@@ -307,6 +308,13 @@ final class Call {
             }
             try {
               infer(to, slot.held());
+            } catch (RuntimeException | Error e) {
+              // Whatever it is, the caller must hear of it and its place be free again.
+              fail(
+                  Status.INTERNAL.withDescription(
+                      "model '%s' failed in pod '%s': %s"
+                          .formatted(to.model().id(), pod.config.id(), e)));
+              throw e;
             } finally {
               slot.unpin();
             }
@@ -429,7 +437,10 @@ final class Call {
 
   private void reject(Named to, Route.Cause cause, String detail) {
     Status last = lastRefusal;
-    if (last != null && !forwarded) {
+    boolean forGood =
+        cause == Route.Cause.LOAD_FAILED
+            && Readiness.failedForGood(pod.registry.view(), to.model().id());
+    if (last != null && !forwarded && !forGood) {
       // What the last pod said tells more than that there is no further one.
       fail(last.augmentDescription("(" + tried.size() + " pods tried; " + detail + ")"));
       return;
@@ -441,10 +452,7 @@ final class Call {
       case NO_ROOM -> refuseOrFail(Status.RESOURCE_EXHAUSTED.withDescription(text));
       case LOAD_FAILED ->
           refuseOrFail(
-              (Readiness.failedForGood(pod.registry.view(), to.model().id())
-                      ? Status.FAILED_PRECONDITION
-                      : Status.UNAVAILABLE)
-                  .withDescription(text));
+              (forGood ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE).withDescription(text));
     }
   }
 
@@ -476,6 +484,6 @@ final class Call {
     if (refused) {
       trailers.put(REFUSED, NOT_HERE);
     }
-    reply.ended(Statuses.shortened(status), trailers, answer);
+    reply.ended(status, trailers, answer);
   }
 }

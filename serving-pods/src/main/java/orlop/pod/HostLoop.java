@@ -44,6 +44,7 @@ final class HostLoop implements Runnable {
    */
   private static final System.Logger LOG = System.getLogger(HostLoop.class.getName());
   private static final int BATCH = 256;
+  private static final int FEW_WAITERS = 256;
   private static final int REMEMBERED_SIZES = 10_000;
   private static final long POLL_MS = 50;
   private static final long TICK_NS = 200_000_000;
@@ -159,7 +160,7 @@ final class HostLoop implements Runnable {
     String id = model.id();
     Waiter waiter = want.waiter();
     if (waiter != null) {
-      waiters.computeIfAbsent(id, k -> new ArrayList<>()).add(waiter);
+      await(id, waiter);
     }
     models.putIfAbsent(id, model);
     Memory size = expectedSize(model);
@@ -172,6 +173,18 @@ final class HostLoop implements Runnable {
     if (asked == null) {
       Thread.startVirtualThread(() -> askSize(model));
     }
+  }
+
+  /**
+   * Callers that give up and come again while a load takes long would fill the memory, so at each
+   * doubling those that are gone are let go.
+   */
+  private void await(String id, Waiter waiter) {
+    List<Waiter> list = waiters.computeIfAbsent(id, k -> new ArrayList<>());
+    if (list.size() >= FEW_WAITERS && Integer.bitCount(list.size()) == 1) {
+      list.removeIf(Waiter::gone);
+    }
+    list.add(waiter);
   }
 
   /** A call is a use now, also when it has waited in a queue since. */
@@ -334,6 +347,7 @@ final class HostLoop implements Runnable {
   private void everyNowAndThen(long nowNs) {
     if (nowNs - lastTickNs >= TICK_NS) {
       lastTickNs = nowNs;
+      host.waiting(waiters.values().stream().mapToInt(List::size).sum());
       step(new Event.Tick());
     }
     if (nowNs - lastCheckNs >= CHECK_NS && host.viewMoved()) {

@@ -8,6 +8,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BiConsumer;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
 import orlop.placement.Event;
@@ -30,6 +31,26 @@ final class ModelHost implements AutoCloseable {
   /** Told once how the load it waits for ended, on a virtual thread. */
   interface Waiter {
     void ended(Action.Outcome outcome);
+
+    /** Whether nobody waits any more; it may then be forgotten untold. */
+    default boolean gone() {
+      return false;
+    }
+
+    /** One that waits until it is gone. */
+    static Waiter until(BooleanSupplier gone, Waiter waiter) {
+      return new Waiter() {
+        @Override
+        public void ended(Action.Outcome outcome) {
+          waiter.ended(outcome);
+        }
+
+        @Override
+        public boolean gone() {
+          return gone.getAsBoolean();
+        }
+      };
+    }
   }
 
   /** What the host thread is told. */
@@ -56,6 +77,7 @@ final class ModelHost implements AutoCloseable {
   private volatile boolean stopped;
   private volatile boolean draining;
   private volatile long usedBytes;
+  private volatile int waiting;
   private @Nullable Thread thread;
   private Registry.@Nullable Subscription subscription;
 
@@ -134,6 +156,11 @@ final class ModelHost implements AutoCloseable {
     return usedBytes;
   }
 
+  /** Calls kept until a load has ended, some of which may have given up; a moment old. */
+  int waiting() {
+    return waiting;
+  }
+
   /**
    * Ends the host thread, answers everybody who waits, and closes the models whose calls end within
    * the time. A model that is still in use stays open: the process is about to end.
@@ -187,6 +214,10 @@ final class ModelHost implements AutoCloseable {
 
   void used(long ramBytes) {
     usedBytes = ramBytes;
+  }
+
+  void waiting(int calls) {
+    waiting = calls;
   }
 
   /** Whether the registry had news since this was last asked. */

@@ -2,6 +2,7 @@ package orlop.pod;
 
 import inference.GRPCInferenceServiceGrpc;
 import io.grpc.Drainable;
+import io.grpc.KnownLength;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import java.io.ByteArrayInputStream;
@@ -44,6 +45,10 @@ enum Op {
     @Override
     public byte[] parse(InputStream stream) {
       try {
+        if (!(stream instanceof KnownLength)) {
+          // Compressed: the length shows at the end, and the library watches the limit.
+          return stream.readAllBytes();
+        }
         // The transport knows the length, so this reads into an array of just that size.
         byte[] message = new byte[stream.available()];
         int read = stream.readNBytes(message, 0, message.length);

@@ -97,6 +97,15 @@ public record PodConfig(
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     labels = Set.copyOf(labels);
     payloadHeaders = Set.copyOf(payloadHeaders);
+    for (String name : payloadHeaders) {
+      if (!name.matches("[0-9a-z_.-]+") || name.endsWith("-bin")) {
+        throw new IllegalArgumentException(
+            "pod payloadHeaders holds '"
+                + name
+                + "', allowed are names of text headers in lower case: letters, digits, '-', '_',"
+                + " '.', not ending in -bin");
+      }
+    }
   }
 
   /** Starts from the defaults; memory has none. */

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -33,13 +34,14 @@ final class RestTensors {
 
   static final ObjectMapper JSON =
       new ObjectMapper(
-          JsonFactory.builder()
-              .streamReadConstraints(
-                  StreamReadConstraints.builder()
-                      .maxNestingDepth(MAX_NESTING)
-                      .maxStringLength(Integer.MAX_VALUE)
-                      .build())
-              .build());
+              JsonFactory.builder()
+                  .streamReadConstraints(
+                      StreamReadConstraints.builder()
+                          .maxNestingDepth(MAX_NESTING)
+                          .maxStringLength(Integer.MAX_VALUE)
+                          .build())
+                  .build())
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
   private RestTensors() {}
 
@@ -164,8 +166,8 @@ final class RestTensors {
       case "UINT16" -> contents.addUintContents((int) integer(data, where, 0, 65_535));
       case "UINT32" -> contents.addUintContents((int) integer(data, where, 0, 0xFFFF_FFFFL));
       case "UINT64" -> contents.addUint64Contents(unsigned(data, where));
-      case "FP32" -> contents.addFp32Contents((float) number(data, where));
-      case "FP64" -> contents.addFp64Contents(number(data, where));
+      case "FP32" -> contents.addFp32Contents((float) number(data, where, Float.MAX_VALUE));
+      case "FP64" -> contents.addFp64Contents(number(data, where, Double.MAX_VALUE));
       case "BYTES" -> {
         if (!data.isTextual()) {
           throw wrong(where, data, "a string");
@@ -209,9 +211,10 @@ final class RestTensors {
     return value.bigIntegerValue().longValue();
   }
 
-  private static double number(JsonNode value, String where) throws BadRequest {
-    if (!value.isNumber()) {
-      throw wrong(where, value, "a number");
+  /** What would become infinite is refused: the caller did not write infinity. */
+  private static double number(JsonNode value, String where, double most) throws BadRequest {
+    if (!value.isNumber() || !(Math.abs(value.doubleValue()) <= most)) {
+      throw wrong(where, value, "a number from " + -most + " to " + most);
     }
     return value.doubleValue();
   }

@@ -38,6 +38,7 @@ import orlop.runtime.ModelRuntime;
  */
 public final class ServingPod implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(ServingPod.class.getName());
+  private static final long LAST_WORDS_NS = 1_000_000_000;
   private static final String INFERENCE = GRPCInferenceServiceGrpc.SERVICE_NAME;
 
   private final PodConfig config;
@@ -137,6 +138,7 @@ public final class ServingPod implements AutoCloseable {
             .maxInboundMessageSize(config.maxMessageBytes())
             .permitKeepAliveTime(5, TimeUnit.SECONDS)
             .permitKeepAliveWithoutCalls(true)
+            .intercept(Statuses.SHORT)
             .addService(front.service())
             .addService(new ControlService(dispatcher, this::drain))
             .addService(health.getHealthService())
@@ -239,6 +241,11 @@ public final class ServingPod implements AutoCloseable {
     return dispatcher.inFlight();
   }
 
+  /** Calls kept until a load has ended. */
+  int waiting() {
+    return host.waiting();
+  }
+
   /** Inferences that wait for a compute thread. */
   int queuedInferences() {
     return dispatcher.compute.getQueue().size();
@@ -272,7 +279,7 @@ public final class ServingPod implements AutoCloseable {
       session.close();
       server.shutdown();
       rest.stop(leftMs(deadlineNs));
-      if (!server.awaitTermination(leftMs(deadlineNs), TimeUnit.MILLISECONDS)) {
+      if (!awaitCalls(deadlineNs)) {
         LOG.log(
             Level.WARNING,
             "pod ''{0}'' ends with {1} calls in flight after {2} ms",
@@ -285,6 +292,25 @@ public final class ServingPod implements AutoCloseable {
     } finally {
       stop(leftMs(deadlineNs));
     }
+  }
+
+  /**
+   * Waits for the calls in flight. Streams that only watch never end by themselves: once nobody
+   * waits for an inference, what is still open gets one more second.
+   */
+  private boolean awaitCalls(long deadlineNs) throws InterruptedException {
+    long untilNs = deadlineNs;
+    boolean idle = false;
+    while (leftMs(untilNs) > 0) {
+      if (server.awaitTermination(Math.min(20, leftMs(untilNs)), TimeUnit.MILLISECONDS)) {
+        return true;
+      }
+      if (!idle && dispatcher.inFlight() == 0) {
+        idle = true;
+        untilNs = Math.min(deadlineNs, System.nanoTime() + LAST_WORDS_NS);
+      }
+    }
+    return dispatcher.inFlight() == 0;
   }
 
   /** Ends without a word to anybody, as a crash would: the registry still believes in it. */

@@ -8,6 +8,7 @@ import com.google.common.util.concurrent.ListenableFuture;
 import inference.GRPCInferenceServiceGrpc;
 import inference.ModelInferRequest;
 import inference.ModelInferResponse;
+import inference.ModelReadyRequest;
 import inference.ServerReadyRequest;
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
@@ -24,6 +25,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import orlop.api.LoadRequest;
+import orlop.api.PodControlGrpc;
 import orlop.runtime.InferenceException;
 import orlop.runtime.ModelLoadException;
 
@@ -410,6 +413,48 @@ class FailureTest {
       assertEquals(0, mesh.inferences());
     } catch (ExecutionException e) {
       throw new AssertionError(e);
+    }
+  }
+
+  @Test
+  void aLongNameThatIsNotAsciiStillGetsItsAnswer() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      String name = "\u4e2d\ud83d\ude80".repeat(1_500);
+      Status infer =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request(name)));
+      assertEquals(Status.Code.NOT_FOUND, infer.getCode(), text(infer));
+      assertTrue(text(infer).contains("\u4e2d\ud83d\ude80\u4e2d"), text(infer));
+      ModelReadyRequest ready = ModelReadyRequest.newBuilder().setName(name).build();
+      Status asked = TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelReady(ready));
+      assertEquals(Status.Code.NOT_FOUND, asked.getCode(), text(asked));
+      LoadRequest load = LoadRequest.newBuilder().setModelId(name).build();
+      Status controlled =
+          TestMesh.failure(
+              () -> PodControlGrpc.newBlockingStub(mesh.channel(mesh.pod(0))).load(load));
+      assertEquals(Status.Code.NOT_FOUND, controlled.getCode(), text(controlled));
+    }
+  }
+
+  @Test
+  void aModelThatFailedForGoodSomewhereIsNotCalledUnavailable() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      mesh.register("m");
+      mesh.runtimes
+          .get(0)
+          .loadFailures
+          .put("m", new ModelLoadException(ModelLoadException.Reason.INTERNAL, "for now", null));
+      mesh.runtimes
+          .get(1)
+          .loadFailures
+          .put("m", new ModelLoadException(ModelLoadException.Reason.BAD_MODEL, "for good", null));
+      LoadRequest load = LoadRequest.newBuilder().setModelId("m").setWait(true).build();
+      TestMesh.failure(() -> PodControlGrpc.newBlockingStub(mesh.channel(mesh.pod(1))).load(load));
+      TestMesh.await("the news", () -> !mesh.registry.view().copies("m").isEmpty());
+      for (int i = 0; i < 2; i++) {
+        Status status =
+            TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+        assertEquals(Status.Code.FAILED_PRECONDITION, status.getCode(), text(status));
+      }
     }
   }
 }

@@ -32,6 +32,7 @@ final class FakeRuntime implements ModelRuntime {
   final Map<String, Long> sizes = new ConcurrentHashMap<>();
   final Map<String, ModelLoadException> loadFailures = new ConcurrentHashMap<>();
   final Map<String, InferenceException> inferenceFailures = new ConcurrentHashMap<>();
+  final Map<String, Error> inferenceErrors = new ConcurrentHashMap<>();
   volatile long defaultBytes = 1_000;
   volatile @Nullable CountDownLatch loadGate;
   volatile @Nullable CountDownLatch inferGate;
@@ -113,6 +114,10 @@ final class FakeRuntime implements ModelRuntime {
         InferenceException failure = inferenceFailures.get(modelId);
         if (failure != null) {
           throw failure;
+        }
+        Error error = inferenceErrors.get(modelId);
+        if (error != null) {
+          throw error;
         }
         if (closed) {
           usedAfterClose.incrementAndGet();

@@ -11,6 +11,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import orlop.payload.PayloadLog;
 import orlop.placement.Memory;
@@ -109,6 +110,13 @@ class PagesTest {
     assertThrows(
         IllegalArgumentException.class, () -> PodConfig.builder("a/b", Memory.ram(1_000)).build());
     assertThrows(IllegalArgumentException.class, () -> PodConfig.builder("p", Memory.NONE).build());
+    for (String name : List.of("x-trace-bin", "X-Trace", "two words", "")) {
+      PodConfig.Builder headers =
+          PodConfig.builder("p", Memory.ram(1_000)).payloadHeaders(Set.of(name));
+      String refusal =
+          String.valueOf(assertThrows(IllegalArgumentException.class, headers::build).getMessage());
+      assertTrue(refusal.contains("payloadHeaders holds '" + name + "'"), refusal);
+    }
     PodConfig config = PodConfig.builder("p", Memory.ram(1_000)).build();
     assertEquals(config, config.toBuilder().build());
   }

@@ -139,6 +139,9 @@ class RestTest {
       quoteCharacter = '`',
       value = {
         "not json|the body is not JSON",
+        "{\"inputs\":[]} {}|the body is not JSON",
+        "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[1],\"data\":[1e39]}]}|3.4028234",
+        "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP64\",\"shape\":[1],\"data\":[-1e400]}]}|1.797693",
         "[]|must be a JSON object",
         "{}|'inputs' must be an array",
         "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"data\":[1]}]}|'datatype' must be a string",

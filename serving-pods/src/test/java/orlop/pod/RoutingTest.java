@@ -270,4 +270,16 @@ class RoutingTest {
       assertEquals(16 << 20, answer.getRawOutputContents(0).size());
     }
   }
+
+  @Test
+  void aCompressedRequestIsServedHereAndOverAHop() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      mesh.register("m");
+      for (ServingPod pod : mesh.pods) {
+        ModelInferResponse answer =
+            mesh.client(pod).withCompression("gzip").modelInfer(TestMesh.request("m"));
+        assertEquals("m", answer.getModelName());
+      }
+    }
+  }
 }

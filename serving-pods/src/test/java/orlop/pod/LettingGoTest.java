@@ -1,0 +1,102 @@
+package orlop.pod;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.common.util.concurrent.ListenableFuture;
+import inference.GRPCInferenceServiceGrpc;
+import inference.ModelInferResponse;
+import io.grpc.Status;
+import io.grpc.health.v1.HealthCheckRequest;
+import io.grpc.health.v1.HealthCheckResponse;
+import io.grpc.health.v1.HealthGrpc;
+import io.grpc.stub.StreamObserver;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+
+/** Calls that end badly, early or never leave nothing behind in the pod. */
+class LettingGoTest {
+
+  @Test
+  void whatThrowsAnErrorIsAnsweredAndLeavesNothingInFlight() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      mesh.runtimes.getFirst().inferenceErrors.put("m", new LinkageError("no such symbol"));
+      Status status =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      assertEquals(Status.Code.INTERNAL, status.getCode(), String.valueOf(status.getDescription()));
+      assertTrue(
+          String.valueOf(status.getDescription()).contains("no such symbol"),
+          String.valueOf(status.getDescription()));
+      TestMesh.await("nothing in flight", () -> mesh.pod(0).inFlight() == 0);
+    }
+  }
+
+  @Test
+  void callersThatGaveUpAreNotKeptUntilTheLoadEnds() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      mesh.runtimes.getFirst().loadGate = new CountDownLatch(1);
+      for (int i = 0; i < 2_000; i += 100) {
+        List<ListenableFuture<ModelInferResponse>> calls = new ArrayList<>();
+        for (int k = 0; k < 100; k++) {
+          calls.add(
+              GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(0)))
+                  .modelInfer(TestMesh.request("m")));
+        }
+        TestMesh.await("calls in flight", () -> mesh.pod(0).inFlight() == 100);
+        calls.forEach(call -> call.cancel(true));
+        TestMesh.await("nothing in flight", () -> mesh.pod(0).inFlight() == 0);
+      }
+      TestMesh.await("waiting calls seen", () -> mesh.pod(0).waiting() > 0);
+      // Two ticks later the figure is today's.
+      int[] seen = new int[3];
+      for (int i = 0; i < seen.length; i++) {
+        TestMesh.failure(
+            () ->
+                mesh.client(mesh.pod(0))
+                    .withDeadlineAfter(300, TimeUnit.MILLISECONDS)
+                    .modelInfer(TestMesh.request("m")));
+        seen[i] = mesh.pod(0).waiting();
+      }
+      assertTrue(seen[2] <= 512, () -> seen[2] + " calls are kept");
+      assertEquals(1, mesh.loads());
+    }
+  }
+
+  @Test
+  void closingDoesNotWaitForThoseWhoOnlyWatch() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, builder -> builder.drainTimeoutMs(40_000))) {
+      CountDownLatch watched = new CountDownLatch(1);
+      CountDownLatch ended = new CountDownLatch(1);
+      HealthGrpc.newStub(mesh.channel(mesh.pod(0)))
+          .watch(
+              HealthCheckRequest.getDefaultInstance(),
+              new StreamObserver<HealthCheckResponse>() {
+                @Override
+                public void onNext(HealthCheckResponse response) {
+                  watched.countDown();
+                }
+
+                @Override
+                public void onError(Throwable t) {
+                  ended.countDown();
+                }
+
+                @Override
+                public void onCompleted() {
+                  ended.countDown();
+                }
+              });
+      assertTrue(watched.await(60, TimeUnit.SECONDS));
+      long startNs = System.nanoTime();
+      mesh.pod(0).close();
+      long tookMs = (System.nanoTime() - startNs) / 1_000_000;
+      assertTrue(tookMs < 30_000, () -> "closing took " + tookMs + " ms");
+      assertTrue(ended.await(60, TimeUnit.SECONDS));
+    }
+  }
+}
