@@ -25,8 +25,8 @@ class ModelCacheTest {
   private long now = EPOCH;
   private ModelCache cache = cache(config(100, 2, 10, 1000));
 
-  private static ModelCache.Config config(long bytes, int loads, int queued, int residents) {
-    return new ModelCache.Config(
+  private static CacheConfig config(long bytes, int loads, int queued, int residents) {
+    return new CacheConfig(
         Memory.ram(bytes),
         Memory.ram(5),
         residents,
@@ -42,7 +42,7 @@ class ModelCacheTest {
         8_000);
   }
 
-  private ModelCache cache(ModelCache.Config config) {
+  private ModelCache cache(CacheConfig config) {
     return new ModelCache(
         config,
         EvictionPolicy.LRU,
@@ -546,7 +546,7 @@ class ModelCacheTest {
   void bothKindsOfMemoryMustFit() {
     cache =
         cache(
-            new ModelCache.Config(
+            new CacheConfig(
                 new Memory(100, 100), Memory.NONE, 100, 4, 10, 10, 60_000, 0, 2_000, 1, 1, 1, 1));
     step(new Event.Wanted("ram", new Memory(90, 0), now));
     step(new Event.LoadDone("ram", new Memory(90, 0)));
