@@ -1,7 +1,8 @@
 package orlop.placement;
 
 /**
- * What bounds one pod's {@link ModelCache}.
+ * What bounds one pod's {@link ModelCache}. No time is longer than ten years, so that all can be
+ * counted in nanoseconds.
  *
  * @param capacity memory that models may take
  * @param unknownSize assumed for a model whose size nobody knows
@@ -32,18 +33,20 @@ public record CacheConfig(
     long unloadRetryFirstMs,
     long unloadRetryMaxMs) {
 
+  private static final long LONGEST_MS = 10L * 365 * 24 * 3_600_000;
+
   public CacheConfig {
     atLeast("maxResidents", maxResidents, 1);
     atLeast("maxConcurrentLoads", maxConcurrentLoads, 1);
     atLeast("maxQueued", maxQueued, 1);
     atLeast("maxFailed", maxFailed, 1);
-    atLeast("queueTimeoutMs", queueTimeoutMs, 1);
-    atLeast("graceMs", graceMs, 0);
-    atLeast("liveWindowMs", liveWindowMs, 0);
-    atLeast("retryFirstMs", retryFirstMs, 1);
-    atLeast("retryMaxMs", retryMaxMs, retryFirstMs);
-    atLeast("unloadRetryFirstMs", unloadRetryFirstMs, 1);
-    atLeast("unloadRetryMaxMs", unloadRetryMaxMs, unloadRetryFirstMs);
+    time("queueTimeoutMs", queueTimeoutMs, 1);
+    time("graceMs", graceMs, 0);
+    time("liveWindowMs", liveWindowMs, 0);
+    time("retryFirstMs", retryFirstMs, 1);
+    time("retryMaxMs", retryMaxMs, retryFirstMs);
+    time("unloadRetryFirstMs", unloadRetryFirstMs, 1);
+    time("unloadRetryMaxMs", unloadRetryMaxMs, unloadRetryFirstMs);
   }
 
   /** For a pod of this capacity: 4 loads at a time, retries from 10 s to 15 min. */
@@ -69,6 +72,14 @@ public record CacheConfig(
     if (value < least) {
       throw new IllegalArgumentException(
           "model cache: " + key + " is " + value + ", must be at least " + least);
+    }
+  }
+
+  private static void time(String key, long valueMs, long leastMs) {
+    atLeast(key, valueMs, leastMs);
+    if (valueMs > LONGEST_MS) {
+      throw new IllegalArgumentException(
+          "model cache: " + key + " is " + valueMs + ", must be at most " + LONGEST_MS);
     }
   }
 }

@@ -37,10 +37,7 @@ public final class ModelCache {
     this.config = config;
     this.residents =
         new Residents(
-            config,
-            new Leavers(policy, usage, config.graceMs() * Step.MS),
-            entries.values(),
-            step);
+            config, new Leavers(policy, usage, config.graceMs() * Step.MS), entries.values(), step);
     this.failures = new Failures(config);
   }
 
@@ -189,9 +186,9 @@ public final class ModelCache {
   private void join(CacheEntry entry, Event.Wanted want, boolean live) {
     step.changed(entry);
     entry.waiting = true;
+    entry.unwanted = false;
     entry.wantedNs = Math.max(entry.wantedNs, Math.min(want.lastUsedNs(), step.nowNs()));
     if (live) {
-      entry.unwanted = false;
       queue.promote(entry);
       entry.live = true;
     }
@@ -306,7 +303,12 @@ public final class ModelCache {
         entry.unwanted = true;
         residents.unloadIfIdle(entry);
       }
-      case UNLOADING, FAILED -> {}
+      case UNLOADING -> {
+        if (entry.again && !entry.live) {
+          endWait(entry, new Action.Outcome.NoRoom("no longer wanted here"));
+        }
+      }
+      case FAILED -> {}
     }
   }
 

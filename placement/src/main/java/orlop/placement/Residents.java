@@ -9,6 +9,9 @@ import orlop.placement.CacheEntry.Phase;
  * and how room is made among them. Owned by the {@link ModelCache}, which says when.
  */
 final class Residents {
+  /** More than any pod has, and little enough to be added up. */
+  private static final Memory ABSURD = new Memory(1L << 52, 1L << 52);
+
   private final CacheConfig config;
   private final Leavers leavers;
   private final CacheMemory memory;
@@ -19,8 +22,7 @@ final class Residents {
   /**
    * @param entries all that the cache knows, whatever their phase; follows the cache
    */
-  Residents(
-      CacheConfig config, Leavers leavers, Collection<CacheEntry> entries, Step step) {
+  Residents(CacheConfig config, Leavers leavers, Collection<CacheEntry> entries, Step step) {
     this.config = config;
     this.leavers = leavers;
     this.memory = new CacheMemory(config.capacity(), config.maxResidents());
@@ -45,8 +47,10 @@ final class Residents {
     step.load(entry);
   }
 
-  void loaded(CacheEntry entry, Memory measured) {
+  /** A size beyond {@link #ABSURD} counts as that, lest sums lose what others take. */
+  void loaded(CacheEntry entry, Memory said) {
     loading--;
+    Memory measured = said.fitsIn(ABSURD) ? said : ABSURD;
     memory.correct(entry.size, measured);
     entry.size = measured;
     entry.phase = Phase.LOADED;

@@ -564,4 +564,69 @@ class ModelCacheTest {
         String.valueOf(thrown.getMessage())
             .contains("maxConcurrentLoads is 0, must be at least 1"));
   }
+
+  @Test
+  void aMeasuredSizeBeyondAllBoundsUpsetsNobodysAccount() {
+    loaded("a", 40);
+    want("m", 10);
+    want("n", 10);
+    only(Action.Outcome.Failed.class, done("m", Long.MAX_VALUE), "m");
+    only(Action.Outcome.Failed.class, done("n", Long.MAX_VALUE), "n");
+    step(new Event.UnloadDone("m"));
+    step(new Event.UnloadDone("n"));
+    assertEquals(Memory.ram(40), cache.used());
+  }
+
+  @Test
+  void aPlannedLoadThatIsPlannedAgainAfterItWasUnwantedStays() {
+    plan("m", 10, now - 60 * SECOND);
+    step(new Event.Unwanted("m"));
+    plan("m", 10, now - 60 * SECOND);
+    only(Action.Outcome.Ready.class, done("m", 10), "m");
+    assertEquals(List.of(), unloads(tick(1_000)));
+  }
+
+  @Test
+  void aPlannedReturnThatIsNoLongerWantedIsCancelled() {
+    loaded("a", 50);
+    step(new Event.Unwanted("a"));
+    plan("a", 50, now - 60 * SECOND);
+    only(Action.Outcome.NoRoom.class, step(new Event.Unwanted("a")), "a");
+    assertEquals(List.of(), loads(step(new Event.UnloadDone("a"))));
+    assertEquals(0, cache.loadsQueued());
+  }
+
+  @Test
+  void aCallThatWaitsForAReturnIsNotCancelledByTheTrim() {
+    loaded("a", 50);
+    step(new Event.Unwanted("a"));
+    want("a", 50);
+    assertEquals(List.of(), answers(step(new Event.Unwanted("a")), "a"));
+    assertEquals(List.of("a"), loads(step(new Event.UnloadDone("a"))));
+  }
+
+  @Test
+  void refusesATimeTooLongToCountInNanoseconds() {
+    CacheConfig d = CacheConfig.defaults(Memory.ram(100));
+    IllegalArgumentException thrown =
+        assertThrows(
+            IllegalArgumentException.class,
+            () ->
+                new CacheConfig(
+                    d.capacity(),
+                    d.unknownSize(),
+                    d.maxResidents(),
+                    d.maxConcurrentLoads(),
+                    d.maxQueued(),
+                    d.maxFailed(),
+                    Long.MAX_VALUE,
+                    d.graceMs(),
+                    d.liveWindowMs(),
+                    d.retryFirstMs(),
+                    d.retryMaxMs(),
+                    d.unloadRetryFirstMs(),
+                    d.unloadRetryMaxMs()));
+    assertTrue(
+        String.valueOf(thrown.getMessage()).contains("queueTimeoutMs is 9223372036854775807"));
+  }
 }
