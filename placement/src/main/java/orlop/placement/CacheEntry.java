@@ -64,10 +64,6 @@ final class CacheEntry {
     this.size = size;
   }
 
-  boolean takesMemory() {
-    return phase == Phase.LOADING || phase == Phase.LOADED || phase == Phase.UNLOADING;
-  }
-
   /** What the mesh is told. A queued model is announced as loading, so that calls join the load. */
   CopyState visible() {
     return switch (phase) {

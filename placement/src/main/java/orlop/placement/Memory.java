@@ -18,8 +18,18 @@ public record Memory(long ramBytes, long vramBytes) {
     return new Memory(bytes, 0);
   }
 
+  /** The sum; what no long can count is {@link Long#MAX_VALUE}. */
   public Memory plus(Memory other) {
-    return new Memory(ramBytes + other.ramBytes, vramBytes + other.vramBytes);
+    return new Memory(sum(ramBytes, other.ramBytes), sum(vramBytes, other.vramBytes));
+  }
+
+  private static long sum(long a, long b) {
+    return a > Long.MAX_VALUE - b ? Long.MAX_VALUE : a + b;
+  }
+
+  /** The larger of each part. */
+  Memory max(Memory other) {
+    return new Memory(Math.max(ramBytes, other.ramBytes), Math.max(vramBytes, other.vramBytes));
   }
 
   /** The difference, each part at least 0. */

@@ -115,7 +115,8 @@ public final class MeshView {
   }
 
   public @Nullable Copy copy(String podId, String modelId) {
-    return copiesByPod.getOrDefault(podId, Map.of()).get(modelId);
+    Map<String, Copy> inPod = copiesByPod.get(podId);
+    return inPod == null ? null : inPod.get(modelId);
   }
 
   /** The model that a name stands for: an alias's active model, else the model of that id. */
@@ -134,7 +135,10 @@ public final class MeshView {
     return false;
   }
 
-  /** The view after the changes, in order. O(changes + shards they touch). */
+  /**
+   * The view after the changes, in order. O(changes + shards they touch), and all pods, aliases or
+   * copies of a pod or a model when one of them changes.
+   */
   public MeshView with(Iterable<Delta> changes, long newRevision) {
     return new Builder(this).apply(changes).build(newRevision);
   }

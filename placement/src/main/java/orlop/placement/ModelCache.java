@@ -1,11 +1,8 @@
 package orlop.placement;
 
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.CacheEntry.Phase;
 
@@ -28,98 +25,20 @@ public final class ModelCache {
    * UnloadFailed; the shell bounds their time. A report that nothing here waits for is ignored.
    */
 
-  private static final long MS = 1_000_000;
-
-  /**
-   * @param capacity memory that models may take
-   * @param unknownSize assumed for a model whose size nobody knows
-   * @param maxResidents most models loading, loaded or unloading
-   * @param maxConcurrentLoads most loads at a time
-   * @param maxQueued most models waiting to be loaded
-   * @param maxFailed most failures remembered; the oldest is forgotten first
-   * @param queueTimeoutMs longest wait for memory and a turn
-   * @param graceMs how long a model stays after a call was told that it is ready
-   * @param liveWindowMs a want whose use is at most this old is a call, an older one a plan
-   * @param retryFirstMs pause after the first failed load; doubles with each
-   * @param retryMaxMs longest pause after a failed load
-   * @param unloadRetryFirstMs pause after the first failed unload; doubles with each
-   * @param unloadRetryMaxMs longest pause after a failed unload
-   */
-  public record Config(
-      Memory capacity,
-      Memory unknownSize,
-      int maxResidents,
-      int maxConcurrentLoads,
-      int maxQueued,
-      int maxFailed,
-      long queueTimeoutMs,
-      long graceMs,
-      long liveWindowMs,
-      long retryFirstMs,
-      long retryMaxMs,
-      long unloadRetryFirstMs,
-      long unloadRetryMaxMs) {
-
-    public Config {
-      atLeast("maxResidents", maxResidents, 1);
-      atLeast("maxConcurrentLoads", maxConcurrentLoads, 1);
-      atLeast("maxQueued", maxQueued, 1);
-      atLeast("maxFailed", maxFailed, 1);
-      atLeast("queueTimeoutMs", queueTimeoutMs, 1);
-      atLeast("graceMs", graceMs, 0);
-      atLeast("liveWindowMs", liveWindowMs, 0);
-      atLeast("retryFirstMs", retryFirstMs, 1);
-      atLeast("retryMaxMs", retryMaxMs, retryFirstMs);
-      atLeast("unloadRetryFirstMs", unloadRetryFirstMs, 1);
-      atLeast("unloadRetryMaxMs", unloadRetryMaxMs, unloadRetryFirstMs);
-    }
-
-    /** For a pod of this capacity: 4 loads at a time, retries from 10 s to 15 min. */
-    public static Config defaults(Memory capacity) {
-      Memory unknownSize = new Memory(capacity.ramBytes() / 64, capacity.vramBytes() / 64);
-      return new Config(
-          capacity,
-          unknownSize,
-          10_000,
-          4,
-          1_000,
-          1_000,
-          60_000,
-          1_000,
-          2_000,
-          10_000,
-          900_000,
-          1_000,
-          60_000);
-    }
-
-    private static void atLeast(String key, long value, long least) {
-      if (value < least) {
-        throw new IllegalArgumentException(
-            "model cache: " + key + " is " + value + ", must be at least " + least);
-      }
-    }
-  }
-
-  private final Config config;
-  private final Leavers leavers;
-  private final CacheMemory memory;
+  private final CacheConfig config;
   private final Map<String, CacheEntry> entries = new LinkedHashMap<>();
   private final LoadQueue queue = new LoadQueue();
-  private final Set<CacheEntry> failed = new LinkedHashSet<>();
-  private final Bulletin bulletin = new Bulletin();
-  private int loading;
-  private int again;
+  private final Step step = new Step();
+  private final Residents residents;
+  private final Failures failures;
   private boolean draining;
 
-  // The step under way.
-  private long now;
-  private List<Action> acts = new ArrayList<>();
-
-  public ModelCache(Config config, EvictionPolicy policy, Usage usage) {
+  public ModelCache(CacheConfig config, EvictionPolicy policy, Usage usage) {
     this.config = config;
-    this.memory = new CacheMemory(config.capacity(), config.maxResidents());
-    this.leavers = new Leavers(policy, usage, config.graceMs() * MS);
+    this.residents =
+        new Residents(
+            config, new Leavers(policy, usage, config.graceMs() * Step.MS), entries.values(), step);
+    this.failures = new Failures(config);
   }
 
   /**
@@ -127,7 +46,7 @@ public final class ModelCache {
    * announced as leaving before it leaves.
    */
   public List<Action> step(Event event, long nowNs) {
-    now = Math.max(now, nowNs);
+    step.begin(nowNs);
     switch (event) {
       case Event.Wanted want -> wanted(want);
       case Event.LoadDone(String id, Memory size) -> loadDone(entries.get(id), size);
@@ -140,17 +59,17 @@ public final class ModelCache {
       case Event.Tick() -> tick();
     }
     pump();
-    return finish();
+    return step.end(entries);
   }
 
   /** What the mesh was last told of the model; null when nothing is here. */
   public @Nullable CopyState state(String modelId) {
-    return bulletin.told(modelId);
+    return step.told(modelId);
   }
 
   /** What the mesh was last told of all models here; unmodifiable, changes with each step. */
   public Map<String, CopyState> states() {
-    return bulletin.all();
+    return step.allTold();
   }
 
   /** What the model takes here, or will take when its load starts. */
@@ -161,26 +80,26 @@ public final class ModelCache {
 
   /** Memory of what is loading, loaded or unloading. */
   public Memory used() {
-    return memory.used();
+    return residents.memory().used();
   }
 
   public Memory free() {
-    return config.capacity().minus(memory.used());
+    return config.capacity().minus(residents.memory().used());
   }
 
   /** Loads started or waiting. */
   public int loadsQueued() {
-    return loading + queued();
+    return residents.loading() + queue.size();
   }
 
   /** Models that are loading, loaded or unloading. */
   public int residents() {
-    return memory.residents();
+    return residents.memory().residents();
   }
 
   /** Models whose last unload failed and whose memory is therefore still taken. */
   public int unloadsFailing() {
-    return (int) entries.values().stream().filter(e -> e.stuck).count();
+    return residents.stuck();
   }
 
   public boolean draining() {
@@ -192,14 +111,13 @@ public final class ModelCache {
    * epoch. O(residents).
    */
   public long oldestUseNs() {
-    CacheEntry first = leavers.first(entries.values(), now);
-    return first == null ? 0 : leavers.lastUsedNs(first);
+    return residents.oldestUseNs();
   }
 
   // Events.
 
   private void wanted(Event.Wanted want) {
-    boolean live = want.lastUsedNs() >= now - config.liveWindowMs() * MS;
+    boolean live = want.lastUsedNs() >= step.nowNs() - config.liveWindowMs() * Step.MS;
     CacheEntry entry = entries.get(want.modelId());
     if (entry == null) {
       admit(new CacheEntry(want.modelId(), config.unknownSize()), want, live);
@@ -215,15 +133,15 @@ public final class ModelCache {
         }
       }
       case LOADED -> {
-        entry.wantedNs = Math.max(entry.wantedNs, Math.min(want.lastUsedNs(), now));
+        entry.wantedNs = Math.max(entry.wantedNs, Math.min(want.lastUsedNs(), step.nowNs()));
         entry.unwanted = false;
         entry.doomed = false;
         ready(entry, live);
       }
       case UNLOADING -> wantAgain(entry, want, live);
       case FAILED -> {
-        if (now / MS < entry.retryAtMs) {
-          answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
+        if (step.nowMs() < entry.retryAtMs) {
+          step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
         } else {
           admit(entry, want, live);
         }
@@ -238,13 +156,13 @@ public final class ModelCache {
     }
     Action.Outcome refusal = refusal(entry.size);
     if (refusal != null) {
-      acts.add(new Action.Answer(entry.modelId, refusal));
+      step.answer(entry, refusal);
       return;
     }
     entries.put(entry.modelId, entry);
-    failed.remove(entry);
+    failures.forget(entry);
     entry.phase = Phase.QUEUED;
-    entry.queuedNs = now;
+    entry.queuedNs = step.nowNs();
     entry.live = live;
     join(entry, want, live);
     queue.add(entry);
@@ -257,20 +175,20 @@ public final class ModelCache {
     if (!size.fitsIn(config.capacity())) {
       return new Action.Outcome.NoRoom("needs " + size + ", the pod has " + config.capacity());
     }
-    if (queued() >= config.maxQueued()) {
+    if (queue.size() >= config.maxQueued()) {
       return new Action.Outcome.NoRoom(
           "%d models wait to be loaded here, at most %d may"
-              .formatted(queued(), config.maxQueued()));
+              .formatted(queue.size(), config.maxQueued()));
     }
     return null;
   }
 
   private void join(CacheEntry entry, Event.Wanted want, boolean live) {
-    bulletin.touch(entry.modelId);
+    step.changed(entry);
     entry.waiting = true;
-    entry.wantedNs = Math.max(entry.wantedNs, Math.min(want.lastUsedNs(), now));
+    entry.unwanted = false;
+    entry.wantedNs = Math.max(entry.wantedNs, Math.min(want.lastUsedNs(), step.nowNs()));
     if (live) {
-      entry.unwanted = false;
       queue.promote(entry);
       entry.live = true;
     }
@@ -278,18 +196,16 @@ public final class ModelCache {
 
   private void wantAgain(CacheEntry entry, Event.Wanted want, boolean live) {
     if (!entry.reason.isEmpty() && entry.retryAtMs == Long.MAX_VALUE) {
-      answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
+      step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
       return;
     }
     if (!entry.again) {
       Action.Outcome refusal = refusal(entry.size);
       if (refusal != null) {
-        answer(entry, refusal);
+        step.answer(entry, refusal);
         return;
       }
-      entry.again = true;
-      again++;
-      entry.queuedNs = now;
+      queue.comeBack(entry, step.nowNs());
       entry.live = false;
     }
     join(entry, want, live);
@@ -299,24 +215,18 @@ public final class ModelCache {
     if (entry == null || entry.phase != Phase.LOADING) {
       return;
     }
-    loading--;
-    memory.correct(entry.size, measured);
-    entry.size = measured;
-    entry.phase = Phase.LOADED;
-    entry.loadedNs = now;
-    entry.loadNs = now - entry.startedNs;
+    residents.loaded(entry, measured);
     entry.failures = 0;
     entry.reason = "";
-    bulletin.touch(entry.modelId);
     if (entry.doomed) {
-      unload(entry);
+      residents.unload(entry);
     } else if (!measured.fitsIn(config.capacity())) {
       entry.failures = 1;
       entry.reason = "takes " + measured + " when loaded, the pod has " + config.capacity();
       entry.retryAtMs = Long.MAX_VALUE;
-      answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
-      unload(entry);
-    } else if (makeRoom(entry, memory.missing(Memory.NONE), 0)) {
+      step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
+      residents.unload(entry);
+    } else if (residents.makeRoom(entry, residents.memory().missing(Memory.NONE), 0)) {
       ready(entry, entry.live);
     } else {
       giveWay(entry);
@@ -326,15 +236,13 @@ public final class ModelCache {
   /** It came out larger than expected and nothing else can leave: it does, and waits its turn. */
   private void giveWay(CacheEntry entry) {
     if (draining) {
-      answer(entry, new Action.Outcome.Draining());
+      step.answer(entry, new Action.Outcome.Draining());
     } else if (entry.live) {
-      entry.again = true;
-      again++;
-      entry.queuedNs = now;
+      queue.comeBack(entry, step.nowNs());
     } else {
-      answer(entry, noRoom(entry));
+      step.answer(entry, noRoom(entry));
     }
-    unload(entry);
+    residents.unload(entry);
   }
 
   private void loadFailed(Event.LoadFailed failure) {
@@ -342,22 +250,13 @@ public final class ModelCache {
     if (entry == null || entry.phase != Phase.LOADING) {
       return;
     }
-    loading--;
-    memory.giveBack(entry.size);
-    bulletin.touch(entry.modelId);
+    residents.notLoaded(entry);
     if (entry.doomed) {
       comeBackOrGo(entry);
       return;
     }
-    entry.failures++;
-    entry.reason = failure.reason().isEmpty() ? "load failed" : failure.reason();
-    entry.retryAtMs =
-        failure.permanent()
-            ? Long.MAX_VALUE
-            : now / MS
-                + Backoff.delayMs(
-                    config.retryFirstMs(), config.retryMaxMs(), entry.failures, entry.modelId);
-    answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
+    failures.note(entry, failure.reason(), failure.permanent(), step.nowMs());
+    step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
     rememberFailure(entry);
   }
 
@@ -365,14 +264,7 @@ public final class ModelCache {
     if (entry == null || entry.phase != Phase.UNLOADING) {
       return;
     }
-    bulletin.touch(entry.modelId);
-    memory.giveBack(entry.size);
-    if (!entry.stuck) {
-      memory.freeingEnded(entry.size);
-    }
-    entry.stuck = false;
-    entry.unloadInFlight = false;
-    entry.unloadFailures = 0;
+    residents.unloaded(entry);
     comeBackOrGo(entry);
   }
 
@@ -380,9 +272,7 @@ public final class ModelCache {
   private void comeBackOrGo(CacheEntry entry) {
     entry.doomed = false;
     entry.unwanted = false;
-    if (entry.again) {
-      entry.again = false;
-      again--;
+    if (queue.endReturn(entry)) {
       entry.phase = Phase.QUEUED;
       queue.add(entry);
     } else if (entry.failures > 0) {
@@ -393,23 +283,9 @@ public final class ModelCache {
   }
 
   private void unloadFailed(@Nullable CacheEntry entry) {
-    if (entry == null || entry.phase != Phase.UNLOADING || !entry.unloadInFlight) {
-      return;
+    if (entry != null && entry.phase == Phase.UNLOADING && entry.unloadInFlight) {
+      residents.unloadFailed(entry);
     }
-    if (!entry.stuck) {
-      entry.stuck = true;
-      memory.freeingEnded(entry.size);
-    }
-    entry.unloadInFlight = false;
-    entry.unloadFailures++;
-    entry.unloadRetryNs =
-        now
-            + MS
-                * Backoff.delayMs(
-                    config.unloadRetryFirstMs(),
-                    config.unloadRetryMaxMs(),
-                    entry.unloadFailures,
-                    entry.modelId);
   }
 
   private void unwanted(@Nullable CacheEntry entry) {
@@ -425,9 +301,14 @@ public final class ModelCache {
       case LOADING -> entry.unwanted = !entry.live;
       case LOADED -> {
         entry.unwanted = true;
-        unloadIfIdle(entry);
+        residents.unloadIfIdle(entry);
       }
-      case UNLOADING, FAILED -> {}
+      case UNLOADING -> {
+        if (entry.again && !entry.live) {
+          endWait(entry, new Action.Outcome.NoRoom("no longer wanted here"));
+        }
+      }
+      case FAILED -> {}
     }
   }
 
@@ -435,7 +316,7 @@ public final class ModelCache {
     if (entry == null) {
       return;
     }
-    bulletin.touch(entry.modelId);
+    step.changed(entry);
     Action.Outcome gone = new Action.Outcome.Failed("the model was unregistered", Long.MAX_VALUE);
     entry.failures = 0;
     entry.reason = "";
@@ -448,11 +329,11 @@ public final class ModelCache {
       }
       case LOADED -> {
         entry.doomed = true;
-        unloadIfIdle(entry);
+        residents.unloadIfIdle(entry);
       }
       case UNLOADING -> endWait(entry, gone);
       case FAILED -> {
-        failed.remove(entry);
+        failures.forget(entry);
         entries.remove(entry.modelId);
       }
     }
@@ -478,19 +359,15 @@ public final class ModelCache {
           }
         }
         case LOADING -> {}
-        case LOADED -> unloadIfIdle(entry);
+        case LOADED -> residents.unloadIfIdle(entry);
         case UNLOADING -> {
           if (entry.again && waitedTooLong(entry)) {
             endWait(entry, noRoom(entry));
           }
-          if (entry.stuck && !entry.unloadInFlight && now >= entry.unloadRetryNs) {
-            entry.unloadInFlight = true;
-            acts.add(new Action.Unload(entry.modelId));
-          }
+          residents.retryUnload(entry);
         }
         case FAILED -> {
-          if (entry.retryAtMs != Long.MAX_VALUE
-              && now / MS >= entry.retryAtMs + config.retryMaxMs()) {
+          if (failures.stale(entry, step.nowMs())) {
             forgotten(entry);
           }
         }
@@ -502,21 +379,23 @@ public final class ModelCache {
 
   /** Starts what may start, and makes room for what comes next. */
   private void pump() {
+    CacheMemory memory = residents.memory();
     Memory claimed = Memory.NONE;
     int claims = 0;
     for (CacheEntry entry : queue.inOrder()) {
-      if (loading + claims >= config.maxConcurrentLoads()) {
+      if (residents.loading() + claims >= config.maxConcurrentLoads()) {
         return;
       }
       Memory missing = memory.missing(claimed.plus(entry.size));
       int missingSlots = memory.missingSlots(claims + 1);
-      if (!makeRoom(entry, missing, missingSlots) && !entry.live) {
+      if (!residents.makeRoom(entry, missing, missingSlots) && !entry.live) {
         leaveQueue(entry, noRoom(entry));
         continue;
       }
       boolean nothingMissing = missing.equals(Memory.NONE) && missingSlots == 0;
       if (nothingMissing && memory.free(entry.size)) {
-        startLoad(entry);
+        queue.remove(entry);
+        residents.startLoad(entry);
       } else {
         claims++;
         claimed = claimed.plus(entry.size);
@@ -524,51 +403,10 @@ public final class ModelCache {
     }
   }
 
-  private void startLoad(CacheEntry entry) {
-    queue.remove(entry);
-    bulletin.touch(entry.modelId);
-    entry.phase = Phase.LOADING;
-    entry.startedNs = now;
-    memory.take(entry.size);
-    loading++;
-    acts.add(new Action.Load(entry.modelId));
-  }
-
-  /**
-   * Makes models leave until {@code missing} is on its way out, for the sake of {@code entry}.
-   *
-   * @return false, and nothing leaves, when what may leave does not suffice
-   */
-  private boolean makeRoom(CacheEntry entry, Memory missing, int missingSlots) {
-    if (missing.equals(Memory.NONE) && missingSlots == 0) {
-      return true;
-    }
-    List<CacheEntry> victims = leavers.choose(entries.values(), entry, missing, missingSlots, now);
-    if (victims == null) {
-      return false;
-    }
-    victims.forEach(this::unload);
-    return true;
-  }
-
-  private void unload(CacheEntry entry) {
-    bulletin.touch(entry.modelId);
-    entry.phase = Phase.UNLOADING;
-    entry.unloadInFlight = true;
-    memory.freeing(entry.size);
-    acts.add(new Action.Unload(entry.modelId));
-  }
-
-  private void unloadIfIdle(CacheEntry entry) {
-    if ((entry.unwanted || entry.doomed) && leavers.idle(entry, now)) {
-      unload(entry);
-    }
-  }
-
   private void leaveQueue(CacheEntry entry, Action.Outcome outcome) {
     queue.remove(entry);
-    bulletin.touch(entry.modelId);
-    answer(entry, outcome);
+    step.changed(entry);
+    step.answer(entry, outcome);
     if (entry.failures > 0) {
       rememberFailure(entry);
     } else {
@@ -578,59 +416,36 @@ public final class ModelCache {
 
   /** Answers those who wait while the entry itself goes on as it was. */
   private void endWait(CacheEntry entry, Action.Outcome outcome) {
-    if (entry.again) {
-      entry.again = false;
-      again--;
-    }
+    queue.endReturn(entry);
     if (entry.waiting) {
-      answer(entry, outcome);
+      step.answer(entry, outcome);
     }
   }
 
   private void rememberFailure(CacheEntry entry) {
-    entry.phase = Phase.FAILED;
-    failed.add(entry);
-    if (failed.size() > config.maxFailed()) {
-      CacheEntry oldest = failed.iterator().next();
-      failed.remove(oldest);
+    CacheEntry oldest = failures.remember(entry);
+    if (oldest != null) {
       entries.remove(oldest.modelId);
-      bulletin.touch(oldest.modelId);
+      step.changed(oldest);
     }
   }
 
   // Small questions and answers.
 
-  private int queued() {
-    return queue.size() + again;
-  }
-
   private boolean waitedTooLong(CacheEntry entry) {
-    return now - entry.queuedNs >= config.queueTimeoutMs() * MS;
+    return step.nowNs() - entry.queuedNs >= config.queueTimeoutMs() * Step.MS;
   }
 
   private Action.Outcome noRoom(CacheEntry entry) {
     return new Action.Outcome.NoRoom(
         "needs %s; of %s here %s is used and what may not leave now holds the rest"
-            .formatted(entry.size, config.capacity(), memory.used()));
+            .formatted(entry.size, config.capacity(), residents.memory().used()));
   }
 
   private void ready(CacheEntry entry, boolean live) {
     if (live) {
-      entry.readyNs = now;
+      entry.readyNs = step.nowNs();
     }
-    answer(entry, new Action.Outcome.Ready());
-  }
-
-  private void answer(CacheEntry entry, Action.Outcome outcome) {
-    entry.waiting = false;
-    entry.live = false;
-    acts.add(new Action.Answer(entry.modelId, outcome));
-  }
-
-  private List<Action> finish() {
-    List<Action> result = bulletin.news(entries);
-    result.addAll(acts);
-    acts = new ArrayList<>();
-    return result;
+    step.answer(entry, new Action.Outcome.Ready());
   }
 }

@@ -54,50 +54,48 @@ public final class Placer {
   }
 
   public Placement place(MeshView view, Model model, Attempt attempt) {
+    long nowMs = attempt.nowMs();
+    if (failedLately(view, model, nowMs) >= MAX_FAILED) {
+      return loadFailed(view, model, nowMs);
+    }
+    ExpectedSize size = ExpectedSize.of(view, model);
     int[] ruledOut = new int[Obstacle.values().length];
     Shortlist shortlist = new Shortlist(model.id(), CHOICES);
     for (Pod pod : view.pods()) {
-      Obstacle obstacle = obstacle(view, model, pod, attempt.tried(), attempt.nowMs());
+      Obstacle obstacle = obstacle(view, model, size, pod, attempt.tried(), nowMs);
       if (obstacle == null) {
         shortlist.offer(pod, aversion(view, model, pod));
       } else {
         ruledOut[obstacle.ordinal()]++;
       }
     }
-    Pod best = best(view, model, shortlist, attempt.nowMs());
-    if (ruledOut[Obstacle.FAILED.ordinal()] >= MAX_FAILED
-        || (best == null && ruledOut[Obstacle.FAILED.ordinal()] > 0)) {
-      return loadFailed(view, model, attempt.nowMs());
+    Pod best = best(view, model, size, shortlist, nowMs);
+    if (best != null) {
+      return new Placement.Chosen(best, whyChosen(view, model, size, best, nowMs));
     }
-    return best == null
-        ? new Placement.NoRoom(Route.Cause.NO_ROOM, whyNone(view, model, ruledOut))
-        : new Placement.Chosen(best, whyChosen(view, model, best, attempt.nowMs()));
+    return ruledOut[Obstacle.FAILED.ordinal()] > 0
+        ? loadFailed(view, model, nowMs)
+        : new Placement.NoRoom(Route.Cause.NO_ROOM, whyNone(view, model, ruledOut));
   }
 
   /**
-   * Memory that the model is expected to take in the pod: what it takes where it is loaded in a pod
-   * of the same kind, else the hint, counted as VRAM where there is an accelerator; {@link
-   * Memory#NONE} when nobody knows.
+   * Memory that the model is expected to take in the pod: the most that it takes where it is loaded
+   * in a pod of the same kind, else the hint, counted as VRAM where there is an accelerator; {@link
+   * Memory#NONE} when nobody knows. O(copies of the model).
    */
   public static Memory expectedSize(MeshView view, Model model, Pod pod) {
-    boolean accelerated = pod.capacity().vramBytes() > 0;
-    for (Copy copy : view.copies(model.id())) {
-      if (copy.state() instanceof CopyState.Loaded(Memory size, long _)) {
-        Pod other = view.pod(copy.podId());
-        if (other != null && other.capacity().vramBytes() > 0 == accelerated) {
-          return size;
-        }
-      }
-    }
-    return accelerated ? new Memory(0, model.sizeHintBytes()) : Memory.ram(model.sizeHintBytes());
+    return ExpectedSize.of(view, model).in(pod);
   }
 
   /** What keeps the pod from loading the model now; null when nothing does. */
   @Nullable Obstacle obstacle(MeshView view, Model model, Pod pod, Set<String> tried, long nowMs) {
-    Copy copy = view.copy(pod.id(), model.id());
-    if (copy != null
-        && copy.state() instanceof CopyState.FailedToLoad(String _, long retryAtMs)
-        && nowMs < retryAtMs) {
+    return obstacle(view, model, ExpectedSize.of(view, model), pod, tried, nowMs);
+  }
+
+  private static @Nullable Obstacle obstacle(
+      MeshView view, Model model, ExpectedSize size, Pod pod, Set<String> tried, long nowMs) {
+    Copy copy = copy(view, model, pod);
+    if (copy != null && failedLately(copy, nowMs)) {
       return Obstacle.FAILED;
     }
     if (tried.contains(pod.id())) {
@@ -109,30 +107,18 @@ public final class Placer {
     if (!pod.labels().containsAll(model.requiredLabels())) {
       return Obstacle.LABELS;
     }
-    if (!expectedSize(view, model, pod).fitsIn(pod.capacity())) {
+    if (!size.in(pod).fitsIn(pod.capacity())) {
       return Obstacle.TOO_SMALL;
     }
     return copy != null && (copy.isLoaded() || copy.isLoading()) ? Obstacle.HOLDS : null;
   }
 
-  /** Whether the pod has memory for the model without letting another one go. */
-  boolean hasRoom(MeshView view, Model model, Pod pod) {
-    return assumedSize(view, model, pod).fitsIn(pod.free());
-  }
-
-  /** As expected; a model of unknown size is assumed to take a 64th of the pod. */
-  Memory assumedSize(MeshView view, Model model, Pod pod) {
-    Memory size = expectedSize(view, model, pod);
-    return size.equals(Memory.NONE)
-        ? new Memory(pod.capacity().ramBytes() / 64, pod.capacity().vramBytes() / 64)
-        : size;
-  }
-
-  private @Nullable Pod best(MeshView view, Model model, Shortlist shortlist, long nowMs) {
+  private static @Nullable Pod best(
+      MeshView view, Model model, ExpectedSize size, Shortlist shortlist, long nowMs) {
     Pod best = null;
     long bestScore = Long.MAX_VALUE;
     for (int i = 0; i < shortlist.size(); i++) {
-      long score = score(view, model, shortlist.pod(i), nowMs);
+      long score = score(view, model, size, shortlist.pod(i), nowMs);
       if (score < bestScore) {
         best = shortlist.pod(i);
         bestScore = score;
@@ -147,9 +133,9 @@ public final class Placer {
   }
 
   /** The goals' classes, the highest goal in the highest bits; the lowest score is the best. */
-  private long score(MeshView view, Model model, Pod pod, long nowMs) {
+  private static long score(MeshView view, Model model, ExpectedSize size, Pod pod, long nowMs) {
     long score = failedBefore(view, model, pod) ? 1 : 0;
-    long room = roomClass(view, model, pod);
+    long room = roomClass(view, model, size.assumedIn(pod), pod);
     score = score << 6 | backlogClass(pod);
     score = score << 2 | room;
     score = score << 8 | Math.min(255, missingLabels(model, pod));
@@ -158,8 +144,13 @@ public final class Placer {
     return score << 6 | (room < 2 ? 0 : youthClass(pod, nowMs));
   }
 
+  /** Most models that are to be placed have no copy anywhere. */
+  private static @Nullable Copy copy(MeshView view, Model model, Pod pod) {
+    return view.copies(model.id()).isEmpty() ? null : view.copy(pod.id(), model.id());
+  }
+
   private static boolean failedBefore(MeshView view, Model model, Pod pod) {
-    Copy copy = view.copy(pod.id(), model.id());
+    Copy copy = copy(view, model, pod);
     return copy != null && copy.state() instanceof CopyState.FailedToLoad;
   }
 
@@ -167,12 +158,11 @@ public final class Placer {
    * 0: a quarter of the pod stays free; 1: it just fits; 2: something must leave; 3: the last copy
    * must leave first.
    */
-  private int roomClass(MeshView view, Model model, Pod pod) {
-    Copy copy = view.copy(pod.id(), model.id());
+  private static int roomClass(MeshView view, Model model, Memory size, Pod pod) {
+    Copy copy = copy(view, model, pod);
     if (copy != null && copy.state() instanceof CopyState.Unloading) {
       return 3;
     }
-    Memory size = assumedSize(view, model, pod);
     Memory capacity = pod.capacity();
     Memory reserve = new Memory(capacity.ramBytes() / 4, capacity.vramBytes() / 4);
     if (size.plus(reserve).fitsIn(pod.free())) {
@@ -226,15 +216,29 @@ public final class Placer {
     return 63 - (64 - Long.numberOfLeadingZeros(ageS));
   }
 
+  private static boolean failedLately(Copy copy, long nowMs) {
+    return copy.state() instanceof CopyState.FailedToLoad(String _, long retryAtMs)
+        && nowMs < retryAtMs;
+  }
+
+  /** Pods that may not try again yet. */
+  private static int failedLately(MeshView view, Model model, long nowMs) {
+    int count = 0;
+    for (Copy copy : view.copies(model.id())) {
+      if (failedLately(copy, nowMs) && view.pod(copy.podId()) != null) {
+        count++;
+      }
+    }
+    return count;
+  }
+
   private static Placement loadFailed(MeshView view, Model model, long nowMs) {
     String reason = "";
     String podId = "";
-    int count = 0;
     for (Copy copy : view.copies(model.id())) {
       if (copy.state() instanceof CopyState.FailedToLoad(String why, long retryAtMs)
           && nowMs < retryAtMs
           && view.pod(copy.podId()) != null) {
-        count++;
         if (podId.isEmpty() || copy.podId().compareTo(podId) < 0) {
           podId = copy.podId();
           reason = why;
@@ -243,7 +247,8 @@ public final class Placer {
     }
     return new Placement.NoRoom(
         Route.Cause.LOAD_FAILED,
-        "loading failed in %d pod(s), in %s: %s".formatted(count, podId, reason));
+        "loading failed in %d pod(s), in %s: %s"
+            .formatted(failedLately(view, model, nowMs), podId, reason));
   }
 
   private static String whyNone(MeshView view, Model model, int[] ruledOut) {
@@ -260,10 +265,11 @@ public final class Placer {
     return why.toString();
   }
 
-  private String whyChosen(MeshView view, Model model, Pod pod, long nowMs) {
+  private static String whyChosen(
+      MeshView view, Model model, ExpectedSize size, Pod pod, long nowMs) {
     return "needs %s, free %s of %s; zone '%s' holds %d; %d loads queued; oldest use %d s ago"
         .formatted(
-            words(assumedSize(view, model, pod)),
+            words(size.assumedIn(pod)),
             words(pod.free()),
             words(pod.capacity()),
             pod.zone(),

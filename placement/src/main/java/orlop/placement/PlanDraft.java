@@ -17,7 +17,11 @@ final class PlanDraft {
     ANY
   }
 
-  /** Fruitless placements per permitted change, after which the mesh counts as full. */
+  /**
+   * Fruitless placements per permitted change, after which the mesh counts as full for the goal at
+   * hand. Models that have no pod to go to at all, and those that failed, cost no look at the pods
+   * and do not count.
+   */
   private static final int PATIENCE = 4;
 
   private final Placer placer;
@@ -25,6 +29,7 @@ final class PlanDraft {
   private final long nowMs;
   private final List<Change> changes = new ArrayList<>();
   private MeshView view;
+  private final Reach reach;
   private int fruitless;
 
   PlanDraft(MeshView view, Placer placer, Planner.Config config, long nowMs) {
@@ -32,6 +37,7 @@ final class PlanDraft {
     this.placer = placer;
     this.config = config;
     this.nowMs = nowMs;
+    this.reach = new Reach(view);
   }
 
   long nowMs() {
@@ -42,9 +48,15 @@ final class PlanDraft {
     return List.copyOf(changes);
   }
 
+  /** What one goal found no room for says nothing of the next. */
+  void nextGoal() {
+    fruitless = 0;
+  }
+
   /** Whether more changes may be added. */
   boolean open() {
-    return changes.size() < config.maxChanges() && fruitless < config.maxChanges() * PATIENCE;
+    return changes.size() < config.maxChanges()
+        && fruitless < (long) config.maxChanges() * PATIENCE;
   }
 
   CopyCount count(String modelId) {
@@ -58,6 +70,10 @@ final class PlanDraft {
    * @return what the placer said; a pod whose memory may not be taken is no room
    */
   Placement load(Model model, Room room, long lastUsedMs, String why) {
+    String hopeless = reach.whyHopeless(model, count(model.id()));
+    if (hopeless != null) {
+      return new Placement.NoRoom(Route.Cause.NO_ROOM, hopeless);
+    }
     Attempt attempt = new Attempt(model.id(), "", false, Set.of(), false, 0, nowMs);
     Placement placement = placer.place(view, model, attempt);
     if (placement instanceof Placement.Chosen(Pod pod, String where)) {
@@ -68,19 +84,27 @@ final class PlanDraft {
       }
       placement = new Placement.NoRoom(Route.Cause.NO_ROOM, where);
     }
-    fruitless++;
+    if (placement instanceof Placement.NoRoom(Route.Cause cause, String _)
+        && cause == Route.Cause.NO_ROOM) {
+      fruitless++;
+    }
     return placement;
   }
 
   private boolean allowed(Model model, Pod pod, Room room) {
     return switch (room) {
       case ANY -> true;
-      case COLD -> placer.hasRoom(view, model, pod) || pod.oldestUseMs() < nowMs - config.hotMs();
+      case COLD ->
+          assumed(model, pod).fitsIn(pod.free()) || pod.oldestUseMs() < nowMs - config.hotMs();
       case FREE -> {
         Memory reserve = percent(pod.capacity(), config.keepFreePercent());
-        yield placer.assumedSize(view, model, pod).plus(reserve).fitsIn(pod.free());
+        yield assumed(model, pod).plus(reserve).fitsIn(pod.free());
       }
     };
+  }
+
+  private Memory assumed(Model model, Pod pod) {
+    return ExpectedSize.of(view, model).assumedIn(pod);
   }
 
   private static Memory percent(Memory memory, int percent) {
@@ -88,7 +112,7 @@ final class PlanDraft {
   }
 
   private void draw(Model model, Pod pod) {
-    Memory used = pod.used().plus(placer.assumedSize(view, model, pod));
+    Memory used = pod.used().plus(assumed(model, pod));
     Pod loading =
         new Pod(
             pod.id(),
@@ -136,7 +160,8 @@ final class PlanDraft {
       return crowd > otherCrowd;
     }
     long weight = Rendezvous.weight(model.id(), pod.id());
-    return weight < Rendezvous.weight(model.id(), than.id());
+    long otherWeight = Rendezvous.weight(model.id(), than.id());
+    return weight == otherWeight ? pod.id().compareTo(than.id()) > 0 : weight < otherWeight;
   }
 
   void promote(Alias alias, String why) {

@@ -15,8 +15,9 @@ import org.jspecify.annotations.Nullable;
  * have a second copy, and more as the calls grow; copies that nobody needs go.
  *
  * <p><b>Constraints</b>: at most {@link Config#maxChanges} changes a step; further copies take free
- * memory alone, a lost model displaces only what has gone cold; a trim never leaves fewer loaded
- * copies than should be; a draining pod's copies do not count, and are left alone.
+ * memory alone, a lost model displaces only what has gone cold, and so do minimum copies where the
+ * mesh has no memory for all of them; a trim never leaves fewer loaded copies than should be; a
+ * draining pod's copies do not count, and are left alone.
  *
  * <p><b>Algorithm</b>: one scan sorts the models by need; then each need in turn is placed on a
  * draft of the view in which the earlier placements already stand. The same view, demand and time
@@ -54,7 +55,11 @@ public final class Planner {
         throw new IllegalArgumentException(
             "planner: steadyMs is " + steadyMs + ", must be at least 60000");
       }
-      if (hotMs < 0 || hotCallsPerMinute < 0 || callsPerCopyPerMinute <= 0 || trimAfterMs < 0) {
+      // Negated, so that what is not a number is refused too.
+      if (hotMs < 0
+          || !(hotCallsPerMinute >= 0)
+          || !(callsPerCopyPerMinute > 0)
+          || trimAfterMs < 0) {
         throw new IllegalArgumentException(
             ("planner: hotMs %d, hotCallsPerMinute %s and trimAfterMs %d must not be negative,"
                     + " callsPerCopyPerMinute %s must be positive")
@@ -66,9 +71,9 @@ public final class Planner {
       }
     }
 
-    /** A second copy after 2 minutes of steady use, another for each 2000 calls per minute. */
+    /** A second copy after a minute of steady use, another for each 2000 calls per minute. */
     public static Config defaults() {
-      return new Config(64, 120_000, 300_000, 1, 2_000, 600_000, 10);
+      return new Config(64, 60_000, 300_000, 1, 2_000, 600_000, 10);
     }
   }
 
@@ -80,6 +85,18 @@ public final class Planner {
             .thenComparing(need -> need.model.id());
   }
 
+  /**
+   * The models of aliases under way.
+   *
+   * @param from what they serve: kept as it should be, but never trimmed, because as many copies of
+   *     the target are awaited
+   * @param to what they move to: left to the move alone
+   */
+  private record Moving(Set<String> from, Set<String> to) {}
+
+  /** Share of the mesh's memory that minimum copies may claim from other models. */
+  private static final double MINIMA_SHARE = 0.75;
+
   private final Config config;
   private final Placer placer;
 
@@ -90,7 +107,7 @@ public final class Planner {
 
   public List<Change> plan(MeshView view, Demand demand, long nowMs) {
     PlanDraft draft = new PlanDraft(view, placer, config, nowMs);
-    Set<String> moved = moveAliases(view, draft);
+    Moving moving = moveAliases(view, draft);
     List<Need> minimum = new ArrayList<>();
     List<Need> lost = new ArrayList<>();
     List<Need> busy = new ArrayList<>();
@@ -99,7 +116,8 @@ public final class Planner {
         model -> {
           Demand.Use use = demand.uses().get(model.id());
           boolean copies = !view.copies(model.id()).isEmpty();
-          if (moved.contains(model.id()) || (use == null && model.minCopies() == 0 && !copies)) {
+          if (moving.to.contains(model.id())
+              || (use == null && model.minCopies() == 0 && !copies)) {
             return;
           }
           CopyCount count = CopyCount.of(view, model.id());
@@ -112,13 +130,19 @@ public final class Planner {
             minimum.add(need);
           } else if (count.live() < wanted) {
             (count.live() == 0 ? lost : busy).add(need);
-          } else if (count.loaded() > 1 && count.loading() == 0) {
+          } else if (count.loaded() > 1
+              && count.loading() == 0
+              && !moving.from.contains(model.id())) {
             surplus.add(need);
           }
         });
-    keepMinimum(draft, minimum);
+    draft.nextGoal();
+    keepMinimum(draft, minimum, minimaFit(view));
+    draft.nextGoal();
     bringBack(draft, lost);
+    draft.nextGoal();
     addCopies(draft, busy);
+    draft.nextGoal();
     trim(draft, surplus, nowMs);
     return draft.changes();
   }
@@ -149,14 +173,38 @@ public final class Planner {
     return model.maxCopies() > 0 ? Math.min(wanted, model.maxCopies()) : wanted;
   }
 
-  private void keepMinimum(PlanDraft draft, List<Need> needs) {
+  /** Whether the mesh has memory for all minima at once, and some to spare. */
+  private static boolean minimaFit(MeshView view) {
+    double room = 0;
+    for (Pod pod : view.pods()) {
+      room += bytes(pod.capacity(), pod.accelerated());
+    }
+    double[] promised = {0};
+    view.eachModel(
+        model -> {
+          if (model.minCopies() > 0) {
+            ExpectedSize size = ExpectedSize.of(view, model);
+            double most = Math.max(bytes(size.plain(), false), bytes(size.accelerated(), true));
+            promised[0] += model.minCopies() * most;
+          }
+        });
+    return promised[0] <= room * MINIMA_SHARE;
+  }
+
+  private static double bytes(Memory memory, boolean accelerated) {
+    return accelerated ? memory.vramBytes() : memory.ramBytes();
+  }
+
+  private void keepMinimum(PlanDraft draft, List<Need> needs, boolean fit) {
+    // More than fits would displace one another with every plan.
+    PlanDraft.Room room = fit ? PlanDraft.Room.ANY : PlanDraft.Room.COLD;
     needs.sort(Need.BUSIEST_FIRST);
     for (Need need : needs) {
       int missing = floor(need.model) - need.count.live();
       for (int i = 0; i < missing && draft.open(); i++) {
         draft.load(
             need.model,
-            PlanDraft.Room.ANY,
+            room,
             draft.nowMs(),
             "%d of at least %d copies".formatted(need.count.live() + i, need.model.minCopies()));
       }
@@ -222,10 +270,7 @@ public final class Planner {
 
   // Aliases.
 
-  /**
-   * @return the models that aliases move from and to; their copies are not for others to change
-   */
-  private Set<String> moveAliases(MeshView view, PlanDraft draft) {
+  private Moving moveAliases(MeshView view, PlanDraft draft) {
     List<Alias> moving = new ArrayList<>();
     for (Alias alias : view.aliases()) {
       if (alias.moving()) {
@@ -233,15 +278,17 @@ public final class Planner {
       }
     }
     moving.sort(Comparator.comparing(Alias::name));
-    Set<String> moved = new HashSet<>();
+    Moving models = new Moving(new HashSet<>(), new HashSet<>());
     for (Alias alias : moving) {
-      moved.add(alias.activeModelId());
-      moved.add(alias.targetModelId());
+      if (alias.failure().isEmpty()) {
+        models.from.add(alias.activeModelId());
+      }
+      models.to.add(alias.targetModelId());
       if (draft.open()) {
         move(view, alias, draft);
       }
     }
-    return moved;
+    return models;
   }
 
   private void move(MeshView view, Alias alias, PlanDraft draft) {

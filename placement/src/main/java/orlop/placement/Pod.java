@@ -35,6 +35,10 @@ public record Pod(
     labels = Set.copyOf(labels);
   }
 
+  boolean accelerated() {
+    return capacity.vramBytes() > 0;
+  }
+
   public Memory free() {
     return capacity.minus(used);
   }

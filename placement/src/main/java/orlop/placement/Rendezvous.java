@@ -10,14 +10,21 @@ final class Rendezvous {
 
   /** Weight of a pod for a model; uniform over all longs. */
   static long weight(String modelId, String podId) {
-    long h = 0xcbf29ce484222325L;
-    h = fnv(h, modelId);
-    return mix(fnv(h ^ 0x9e3779b97f4a7c15L, podId));
+    return weight(hash(modelId), podId);
+  }
+
+  /** The model's part of the weight, for whoever weighs many pods. */
+  static long hash(String modelId) {
+    return fnv(0xcbf29ce484222325L, modelId) ^ 0x9e3779b97f4a7c15L;
+  }
+
+  static long weight(long modelHash, String podId) {
+    return mix(fnv(modelHash, podId));
   }
 
   /** Weight of a pod for one call of a model; independent from call to call. */
-  static long weight(String modelId, String podId, long salt) {
-    return mix(weight(modelId, podId) ^ mix(salt + 0x9e3779b97f4a7c15L));
+  static long weight(long modelHash, String podId, long salt) {
+    return mix(weight(modelHash, podId) ^ mix(salt + 0x9e3779b97f4a7c15L));
   }
 
   // Finaliser of MurmurHash3: FNV alone leaves the high bits of short strings alike.

@@ -81,12 +81,13 @@ public final class Router {
   private static @Nullable Pod spread(MeshView view, Attempt attempt) {
     Pod best = null;
     long bestWeight = 0;
+    long modelHash = Rendezvous.hash(attempt.modelId());
     for (Copy copy : view.copies(attempt.modelId())) {
       Pod pod = copy.isLoaded() ? target(view, attempt, copy) : null;
       if (pod == null) {
         continue;
       }
-      long weight = Rendezvous.weight(attempt.modelId(), pod.id(), attempt.salt());
+      long weight = Rendezvous.weight(modelHash, pod.id(), attempt.salt());
       boolean better =
           best == null
               || (pod.draining() == best.draining() ? weight > bestWeight : best.draining());

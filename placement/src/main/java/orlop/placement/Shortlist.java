@@ -6,21 +6,21 @@ package orlop.placement;
  * O(size).
  */
 final class Shortlist {
-  private final String modelId;
+  private final long modelHash;
   private final Pod[] pods;
   private final int[] classes;
   private final long[] weights;
   private int size;
 
   Shortlist(String modelId, int most) {
-    this.modelId = modelId;
+    modelHash = Rendezvous.hash(modelId);
     pods = new Pod[most];
     classes = new int[most];
     weights = new long[most];
   }
 
   void offer(Pod pod, int podClass) {
-    long weight = Rendezvous.weight(modelId, pod.id());
+    long weight = Rendezvous.weight(modelHash, pod.id());
     int place = size;
     while (place > 0 && before(podClass, weight, pod, place - 1)) {
       place--;

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
+import orlop.placement.CacheConfig;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.Event;
@@ -66,8 +67,8 @@ final class SimPod implements Usage {
     this.lagNs = lagNs;
     this.said = first;
     Memory capacity = first.capacity();
-    ModelCache.Config config =
-        new ModelCache.Config(
+    CacheConfig config =
+        new CacheConfig(
             capacity,
             new Memory(capacity.ramBytes() / 64, capacity.vramBytes() / 64),
             1_000,

@@ -25,8 +25,8 @@ class ModelCachePropertyTest {
   private static final int STEPS = 100_000;
   private static final int MODELS = 40;
   private static final Memory CAPACITY = new Memory(1_000, 600);
-  private static final ModelCache.Config CONFIG =
-      new ModelCache.Config(
+  private static final CacheConfig CONFIG =
+      new CacheConfig(
           CAPACITY,
           new Memory(20, 10),
           15,

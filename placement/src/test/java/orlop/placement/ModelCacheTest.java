@@ -25,8 +25,8 @@ class ModelCacheTest {
   private long now = EPOCH;
   private ModelCache cache = cache(config(100, 2, 10, 1000));
 
-  private static ModelCache.Config config(long bytes, int loads, int queued, int residents) {
-    return new ModelCache.Config(
+  private static CacheConfig config(long bytes, int loads, int queued, int residents) {
+    return new CacheConfig(
         Memory.ram(bytes),
         Memory.ram(5),
         residents,
@@ -42,7 +42,7 @@ class ModelCacheTest {
         8_000);
   }
 
-  private ModelCache cache(ModelCache.Config config) {
+  private ModelCache cache(CacheConfig config) {
     return new ModelCache(
         config,
         EvictionPolicy.LRU,
@@ -546,7 +546,7 @@ class ModelCacheTest {
   void bothKindsOfMemoryMustFit() {
     cache =
         cache(
-            new ModelCache.Config(
+            new CacheConfig(
                 new Memory(100, 100), Memory.NONE, 100, 4, 10, 10, 60_000, 0, 2_000, 1, 1, 1, 1));
     step(new Event.Wanted("ram", new Memory(90, 0), now));
     step(new Event.LoadDone("ram", new Memory(90, 0)));
@@ -563,5 +563,70 @@ class ModelCacheTest {
     assertTrue(
         String.valueOf(thrown.getMessage())
             .contains("maxConcurrentLoads is 0, must be at least 1"));
+  }
+
+  @Test
+  void aMeasuredSizeBeyondAllBoundsUpsetsNobodysAccount() {
+    loaded("a", 40);
+    want("m", 10);
+    want("n", 10);
+    only(Action.Outcome.Failed.class, done("m", Long.MAX_VALUE), "m");
+    only(Action.Outcome.Failed.class, done("n", Long.MAX_VALUE), "n");
+    step(new Event.UnloadDone("m"));
+    step(new Event.UnloadDone("n"));
+    assertEquals(Memory.ram(40), cache.used());
+  }
+
+  @Test
+  void aPlannedLoadThatIsPlannedAgainAfterItWasUnwantedStays() {
+    plan("m", 10, now - 60 * SECOND);
+    step(new Event.Unwanted("m"));
+    plan("m", 10, now - 60 * SECOND);
+    only(Action.Outcome.Ready.class, done("m", 10), "m");
+    assertEquals(List.of(), unloads(tick(1_000)));
+  }
+
+  @Test
+  void aPlannedReturnThatIsNoLongerWantedIsCancelled() {
+    loaded("a", 50);
+    step(new Event.Unwanted("a"));
+    plan("a", 50, now - 60 * SECOND);
+    only(Action.Outcome.NoRoom.class, step(new Event.Unwanted("a")), "a");
+    assertEquals(List.of(), loads(step(new Event.UnloadDone("a"))));
+    assertEquals(0, cache.loadsQueued());
+  }
+
+  @Test
+  void aCallThatWaitsForAReturnIsNotCancelledByTheTrim() {
+    loaded("a", 50);
+    step(new Event.Unwanted("a"));
+    want("a", 50);
+    assertEquals(List.of(), answers(step(new Event.Unwanted("a")), "a"));
+    assertEquals(List.of("a"), loads(step(new Event.UnloadDone("a"))));
+  }
+
+  @Test
+  void refusesATimeTooLongToCountInNanoseconds() {
+    CacheConfig d = CacheConfig.defaults(Memory.ram(100));
+    IllegalArgumentException thrown =
+        assertThrows(
+            IllegalArgumentException.class,
+            () ->
+                new CacheConfig(
+                    d.capacity(),
+                    d.unknownSize(),
+                    d.maxResidents(),
+                    d.maxConcurrentLoads(),
+                    d.maxQueued(),
+                    d.maxFailed(),
+                    Long.MAX_VALUE,
+                    d.graceMs(),
+                    d.liveWindowMs(),
+                    d.retryFirstMs(),
+                    d.retryMaxMs(),
+                    d.unloadRetryFirstMs(),
+                    d.unloadRetryMaxMs()));
+    assertTrue(
+        String.valueOf(thrown.getMessage()).contains("queueTimeoutMs is 9223372036854775807"));
   }
 }

@@ -240,4 +240,37 @@ class PlacerTest {
       }
     }
   }
+
+  @Test
+  void expectsTheLargestMeasuredSizeInWhateverOrderTheCopiesAreKnown() {
+    Model model = model("m", 100);
+    CopyState small = new CopyState.Loaded(Memory.ram(10), 1);
+    CopyState large = new CopyState.Loaded(Memory.ram(30), 1);
+    Pod c = pod("c");
+    MeshView one =
+        with(model, pod("a"), pod("b"), c).copy("m", "a", small).copy("m", "b", large).view();
+    MeshView other =
+        with(model, pod("a"), pod("b"), c).copy("m", "b", large).copy("m", "a", small).view();
+    assertEquals(Memory.ram(30), Placer.expectedSize(one, model, c));
+    assertEquals(Memory.ram(30), Placer.expectedSize(other, model, c));
+  }
+
+  @Test
+  void aPodThatClaimsAllTheMemoryThereCanBeIsPlacedLikeAnyOther() {
+    Model model = model("m", Long.MAX_VALUE - 10);
+    Pod endless =
+        new Pod(
+            "a",
+            "a:1",
+            "z",
+            Set.of(),
+            Memory.ram(Long.MAX_VALUE),
+            Memory.NONE,
+            0,
+            0,
+            false,
+            0,
+            "1");
+    assertEquals("a", chosen(with(model, endless).view(), model));
+  }
 }

@@ -59,7 +59,11 @@ class PlannerTest {
   }
 
   private static Model bounded(String id, int min, int max) {
-    return new Model(id, "onnx", "p", "", 100, min, max, Set.of(), Set.of(), 0);
+    return bounded(id, min, max, 100);
+  }
+
+  private static Model bounded(String id, int min, int max, long sizeBytes) {
+    return new Model(id, "onnx", "p", "", sizeBytes, min, max, Set.of(), Set.of(), 0);
   }
 
   @Test
@@ -331,5 +335,113 @@ class PlannerTest {
         IllegalArgumentException.class, () -> new Planner.Config(1, 59_999, 0, 0, 1, 0, 0));
     assertThrows(
         IllegalArgumentException.class, () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 101));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Planner.Config(1, 60_000, 0, Double.NaN, 1, 0, 0));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Planner.Config(1, 60_000, 0, 0, Double.NaN, 0, 0));
+  }
+
+  @Test
+  void aSecondCopyIsPlannedAMinuteAfterTheFirstCallOfASteadyModel() {
+    SmallMesh mesh = mesh(model("m", 100)).copy("m", "a", loaded());
+    Demand almost = new Demand(Map.of("m", new Demand.Use(30, NOW_MS - MINUTE + 1, NOW_MS - 1000)));
+    assertEquals(List.of(), plan(mesh, almost));
+    Demand steady = new Demand(Map.of("m", new Demand.Use(30, NOW_MS - MINUTE, NOW_MS - 1000)));
+    assertEquals(List.of("load m in b"), plan(mesh, steady));
+  }
+
+  @Test
+  void minimaThatNoPodCanKeepStarveNobody() {
+    SmallMesh mesh = mesh(model("lost", 100)).models(model("many", 100), bounded("small", 1, 0));
+    for (int i = 0; i < 400; i++) {
+      mesh.models(
+          new Model("gpu" + i, "onnx", "p", "", 100, 1, 0, Set.of("gpu"), Set.of(), 0),
+          bounded("huge" + i, 1, 0, 5_000));
+    }
+    mesh.copy("many", "a", loaded()).copy("many", "b", loaded());
+    List<String> changes = plan(mesh, steady("lost", 30));
+    assertEquals(3, changes.size(), changes::toString);
+    assertTrue(changes.get(0).startsWith("load small in "), changes::toString);
+    assertTrue(changes.get(1).startsWith("load lost in "), changes::toString);
+    assertTrue(changes.get(2).startsWith("unload many in "), changes::toString);
+  }
+
+  @Test
+  void minimaBeyondTheMemoryOfTheMeshDoNotDisplaceOneAnotherAllTheTime() {
+    SmallMesh mesh =
+        new SmallMesh()
+            .models(bounded("x", 1, 0, 400), bounded("y", 1, 0, 400), bounded("z", 1, 0, 400))
+            .copy("x", "a", new CopyState.Loaded(Memory.ram(400), 1))
+            .copy("y", "a", new CopyState.Loaded(Memory.ram(400), 1));
+    mesh.pods(withOldestUse(pod("a", "z", 800, 0), MINUTE));
+    assertEquals(List.of(), plan(mesh, Demand.NONE));
+    mesh.pods(withOldestUse(pod("a", "z", 800, 0), 6 * MINUTE));
+    assertEquals(List.of("load z in a"), plan(mesh, Demand.NONE));
+  }
+
+  @Test
+  void aMinimumDisplacesWhatIsInUse() {
+    SmallMesh mesh =
+        new SmallMesh()
+            .models(bounded("min", 1, 0))
+            .pods(withOldestUse(pod("a", "z", 1000, 0), 1000));
+    assertEquals(List.of("load min in a"), plan(mesh, Demand.NONE));
+  }
+
+  @Test
+  void aModelWhoseAliasCannotMoveOnIsCaredForAllTheSame() {
+    SmallMesh mesh =
+        new SmallMesh()
+            .models(bounded("old", 2, 0), model("new", 100))
+            .pods(pod("a"), pod("b"))
+            .copy("old", "a", loaded())
+            .copy("new", "a", failedForGood("bad format"))
+            .copy("new", "b", failedForGood("bad format"))
+            .alias("x", "old", "new", "bad format");
+    assertEquals(List.of("load old in b"), plan(mesh, Demand.NONE));
+    SmallMesh lost =
+        new SmallMesh()
+            .models(model("old", 100))
+            .pods(pod("a"))
+            .alias("x", "old", "ghost", "not registered");
+    assertEquals(List.of("load old in a"), plan(lost, steady("old", 30)));
+  }
+
+  @Test
+  void neverTrimsWhatAnAliasServesWhileItMoves() {
+    SmallMesh mesh =
+        mesh(bounded("old", 0, 1))
+            .models(model("new", 100))
+            .copy("old", "a", loaded())
+            .copy("old", "b", loaded())
+            .copy("new", "c", loading())
+            .alias("x", "old", "new", "");
+    assertTrue(plan(mesh, Demand.NONE).stream().noneMatch(c -> c.startsWith("unload")));
+  }
+
+  @Test
+  void aVeryLargeBoundOfChangesIsABound() {
+    Planner bold =
+        new Planner(
+            new Planner.Config(1 << 30, 60_000, 300_000, 1, 2_000, 600_000, 10), new Placer());
+    assertEquals(1, bold.plan(mesh(bounded("m", 1, 0)).view(), Demand.NONE, NOW_MS).size());
+  }
+
+  @Test
+  void aFullMeshIsStillTrimmed() {
+    SmallMesh mesh = new SmallMesh().models(model("many", 100));
+    Map<String, Demand.Use> uses = new HashMap<>();
+    for (int i = 0; i < 300; i++) {
+      mesh.models(model("lost" + i, 100));
+      uses.put("lost" + i, new Demand.Use(30, 0, NOW_MS - 1000));
+    }
+    for (String id : List.of("a", "b")) {
+      mesh.pods(withOldestUse(pod(id, "z", 1000, 0), 1000)).copy("many", id, loaded());
+    }
+    List<String> changes = plan(mesh, new Demand(uses));
+    assertEquals(1, changes.size(), changes::toString);
+    assertTrue(changes.getFirst().startsWith("unload many in "), changes::toString);
   }
 }

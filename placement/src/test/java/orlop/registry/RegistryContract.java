@@ -142,6 +142,8 @@ abstract class RegistryContract {
     Registry a = open();
     Registry b = open();
     assertTrue(a.compareAndSetAlias("counter", null, Samples.alias("counter", "0", "")));
+    // A write is at once in the view of its writer alone.
+    await("the counter is seen by both", () -> b.view().alias("counter") != null);
     List<Callable<Integer>> workers = new ArrayList<>();
     for (int t = 0; t < threads; t++) {
       Registry through = t % 2 == 0 ? a : b;

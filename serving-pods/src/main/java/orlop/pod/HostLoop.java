@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
+import orlop.placement.CacheConfig;
 import orlop.placement.CopyState;
 import orlop.placement.Event;
 import orlop.placement.EvictionPolicy;
@@ -97,9 +98,9 @@ final class HostLoop implements Runnable {
     this.cache = new ModelCache(cacheConfig(config), policy, host.usage());
   }
 
-  private static ModelCache.Config cacheConfig(PodConfig config) {
-    ModelCache.Config d = ModelCache.Config.defaults(config.capacity().minus(config.headroom()));
-    return new ModelCache.Config(
+  private static CacheConfig cacheConfig(PodConfig config) {
+    CacheConfig d = CacheConfig.defaults(config.capacity().minus(config.headroom()));
+    return new CacheConfig(
         d.capacity(),
         d.unknownSize(),
         d.maxResidents(),
