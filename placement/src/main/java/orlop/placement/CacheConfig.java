@@ -11,7 +11,8 @@ package orlop.placement;
  * @param maxQueued most models waiting to be loaded
  * @param maxFailed most failures remembered; the oldest is forgotten first
  * @param queueTimeoutMs longest wait for memory and a turn
- * @param graceMs how long a model stays after a call was told that it is ready
+ * @param graceMs how long a model stays, unless it is used before, after a call was told that it is
+ *     ready
  * @param liveWindowMs a want whose use is at most this old is a call, an older one a plan
  * @param retryFirstMs pause after the first failed load; doubles with each
  * @param retryMaxMs longest pause after a failed load

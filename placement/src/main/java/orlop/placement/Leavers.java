@@ -8,8 +8,8 @@ import orlop.placement.CacheEntry.Phase;
 
 /**
  * What may leave a pod, and in which order. For a call: any loaded model that nobody holds and that
- * is not in the grace period in which those who waited for it come to use it. For a plan: of these,
- * only one used before what is wanted.
+ * is not in the grace period in which the first of those who waited for it comes to use it. For a
+ * plan: of these, only one used before what is wanted.
  */
 final class Leavers {
   private final EvictionPolicy policy;
@@ -58,7 +58,10 @@ final class Leavers {
   }
 
   boolean idle(CacheEntry entry, long nowNs) {
-    boolean grace = entry.readyNs != Long.MIN_VALUE && nowNs - entry.readyNs < graceNs;
+    boolean grace =
+        entry.readyNs != Long.MIN_VALUE
+            && nowNs - entry.readyNs < graceNs
+            && usage.lastUsedNs(entry.modelId) < entry.readyNs;
     return !grace && !usage.pinned(entry.modelId);
   }
 

@@ -25,6 +25,8 @@ import java.util.concurrent.TimeUnit;
  */
 public final class EtcdProcess implements AutoCloseable {
   private static final long HEALTHY_TIMEOUT_MS = 60_000;
+  private static final long ORDERLY_END_MS = 15_000;
+  private static final Path SETSID = Path.of("/usr/bin/setsid");
   private static final long EXIT_TIMEOUT_MS = 10_000;
   private static final List<Path> USUAL_PLACES =
       List.of(Path.of("/usr/bin/etcd"), Path.of("/usr/local/bin/etcd"));
@@ -34,7 +36,9 @@ public final class EtcdProcess implements AutoCloseable {
   private final Path log;
   private final int clientPort;
   private final int peerPort;
-  private final Thread hook = new Thread(this::kill, "orlop-etcd-shutdown");
+  private final Thread hook = new Thread(this::endWithThisProcess, "orlop-etcd-shutdown");
+  // Whether start returned it to somebody, who then closes it in turn.
+  private volatile boolean handedOver;
   // Guarded by this.
   private Process process;
 
@@ -45,7 +49,31 @@ public final class EtcdProcess implements AutoCloseable {
     this.peerPort = peerPort;
     log = dataDir.resolve("etcd.log");
     process = launch();
-    Runtime.getRuntime().addShutdownHook(hook);
+    try {
+      Runtime.getRuntime().addShutdownHook(hook);
+    } catch (IllegalStateException e) {
+      process.destroyForcibly();
+      throw new IOException("etcd is not started: this process is ending", e);
+    }
+  }
+
+  /**
+   * Leaves its owner a while to close it after all that uses it, since closing a session against a
+   * dead etcd takes its timeout; one that nobody owns yet ends at once.
+   */
+  private void endWithThisProcess() {
+    try {
+      if (handedOver && process().waitFor(ORDERLY_END_MS, TimeUnit.MILLISECONDS)) {
+        return;
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    process().destroyForcibly();
+  }
+
+  private synchronized Process process() {
+    return process;
   }
 
   /** The etcd on the PATH, else in one of the usual places. */
@@ -80,6 +108,7 @@ public final class EtcdProcess implements AutoCloseable {
       EtcdProcess etcd = new EtcdProcess(binary, dataDir, ports[0], ports[1]);
       try {
         etcd.awaitHealthy();
+        etcd.handedOver = true;
         return etcd;
       } catch (IOException e) {
         etcd.close();
@@ -99,8 +128,13 @@ public final class EtcdProcess implements AutoCloseable {
   private Process launch() throws IOException {
     String client = endpoint();
     String peer = "http://127.0.0.1:" + peerPort;
-    ProcessBuilder builder =
-        new ProcessBuilder(
+    List<String> command = new ArrayList<>();
+    if (Files.isExecutable(SETSID)) {
+      // Ctrl-C in a terminal must not end it before those who use it.
+      command.add(SETSID.toString());
+    }
+    command.addAll(
+        List.of(
             binary.toString(),
             "--name=orlop",
             "--data-dir=" + dataDir.resolve("data"),
@@ -110,7 +144,8 @@ public final class EtcdProcess implements AutoCloseable {
             "--initial-advertise-peer-urls=" + peer,
             "--initial-cluster=orlop=" + peer,
             "--log-level=warn",
-            "--logger=zap");
+            "--logger=zap"));
+    ProcessBuilder builder = new ProcessBuilder(command);
     builder.environment().keySet().removeIf(name -> name.startsWith("ETCD_"));
     // Debian's package needs this on processors that etcd's authors do not test.
     String arch = System.getProperty("os.arch", "");
