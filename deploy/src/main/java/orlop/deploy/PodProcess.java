@@ -69,6 +69,7 @@ final class PodProcess implements AutoCloseable {
             "--enable-native-access=ALL-UNNAMED",
             "--sun-misc-unsafe-memory-access=allow",
             "-XX:+UseSerialGC",
+            "-XX:+ExitOnOutOfMemoryError",
             // For a life of minutes: the optimising compiler would take half of a small machine.
             "-XX:TieredStopAtLevel=1",
             "-Xmx256m",

@@ -132,7 +132,7 @@ final class HostLoop implements Runnable {
         everyNowAndThen(clock.nowNs());
       } catch (InterruptedException e) {
         break;
-      } catch (RuntimeException e) {
+      } catch (RuntimeException | Error e) {
         // One bad step must not take the pod's memory out of everybody's hands.
         LOG.log(Level.ERROR, "host step failed in pod " + config.id(), e);
       } finally {
@@ -291,7 +291,7 @@ final class HostLoop implements Runnable {
       slot = leaving.get(id);
     } else {
       leaving.put(id, slot);
-      metrics.leaving(!askedToGo.remove(id), clock.nowNs() - slot.lastUsedNs());
+      metrics.leaving(!askedToGo.remove(id), slot.lastUsedNs(), clock.nowNs());
     }
     Slot<Held> last = slot;
     if (last != null) {

@@ -1,9 +1,10 @@
 package orlop.pod;
 
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.stream.Collectors;
 import orlop.placement.Model;
 import orlop.runtime.LoadedModel;
@@ -14,19 +15,19 @@ import orlop.runtime.ModelRuntime;
  * Brings one model from its store into memory. Thread-safe; {@link #load} blocks and is meant for
  * virtual threads.
  */
-final class Loader implements AutoCloseable {
+final class Loader {
   private final ModelStore store;
   private final List<ModelRuntime> runtimes;
 
-  /** Loading is native work that would hold the carriers of virtual threads. */
-  private final ExecutorService threads;
+  private final long timeoutMs;
 
-  Loader(ModelStore store, List<ModelRuntime> runtimes, int concurrency) {
+  /**
+   * @param timeoutMs longest that a runtime may take
+   */
+  Loader(ModelStore store, List<ModelRuntime> runtimes, long timeoutMs) {
     this.store = store;
     this.runtimes = List.copyOf(runtimes);
-    this.threads =
-        Executors.newFixedThreadPool(
-            concurrency, Thread.ofPlatform().daemon().name("orlop-load-", 0).factory());
+    this.timeoutMs = timeoutMs;
   }
 
   /** Why a model did not load, in one line, and whether only a change of the model can help. */
@@ -78,10 +79,26 @@ final class Loader implements AutoCloseable {
     }
   }
 
+  /**
+   * Loads on a platform thread of its own, since native work would hold the carrier of a virtual
+   * one; their number is bounded by whoever calls. One that takes too long is left to itself.
+   */
   private LoadedModel load(ModelRuntime runtime, Model model, ModelStore.Files files)
       throws LoadException, InterruptedException {
+    CompletableFuture<LoadedModel> result = new CompletableFuture<>();
+    Thread.ofPlatform()
+        .daemon()
+        .name("orlop-load-" + model.id())
+        .start(() -> load(runtime, model, files, result));
     try {
-      return threads.submit(() -> runtime.load(model.id(), model.type(), files.path())).get();
+      return result.get(timeoutMs, TimeUnit.MILLISECONDS);
+    } catch (TimeoutException e) {
+      String why = "runtime " + runtime.name() + " did not load it within " + timeoutMs + " ms";
+      LoadException late = new LoadException(false, why, e);
+      if (result.completeExceptionally(late)) {
+        throw late;
+      }
+      return result.join();
     } catch (ExecutionException e) {
       if (e.getCause() instanceof ModelLoadException refused) {
         boolean permanent =
@@ -92,6 +109,21 @@ final class Loader implements AutoCloseable {
         throw new LoadException(permanent, message(refused), refused);
       }
       throw new LoadException(false, "runtime " + runtime.name() + " failed: " + e.getCause(), e);
+    }
+  }
+
+  private static void load(
+      ModelRuntime runtime,
+      Model model,
+      ModelStore.Files files,
+      CompletableFuture<LoadedModel> result) {
+    try {
+      LoadedModel loaded = runtime.load(model.id(), model.type(), files.path());
+      if (!result.complete(loaded)) {
+        loaded.close();
+      }
+    } catch (ModelLoadException | RuntimeException | Error e) {
+      result.completeExceptionally(e);
     }
   }
 
@@ -110,10 +142,5 @@ final class Loader implements AutoCloseable {
   private static String message(Exception e) {
     String message = e.getMessage();
     return message == null ? e.toString() : message;
-  }
-
-  @Override
-  public void close() {
-    threads.shutdown();
   }
 }

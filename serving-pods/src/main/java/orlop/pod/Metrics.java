@@ -157,10 +157,13 @@ final class Metrics {
   }
 
   /** A model is told to go. */
-  void leaving(boolean evicted, long unusedNs) {
-    if (evicted) {
-      evictions.inc();
-      evictedAge.observe(unusedNs / 1e6);
+  void leaving(boolean evicted, long lastUsedNs, long nowNs) {
+    if (!evicted) {
+      return;
+    }
+    evictions.inc();
+    if (lastUsedNs > 0) {
+      evictedAge.observe((nowNs - lastUsedNs) / 1e6);
     }
   }
 

@@ -20,6 +20,9 @@ import orlop.placement.Memory;
  * @param capacity memory that models may occupy
  * @param headroom part of the capacity that is kept free for running inferences
  * @param loadingConcurrency models loaded at the same time, 1 to 256; default 2
+ * @param loadTimeoutMs longest that one load into memory may take once its files are on the disk, 1
+ *     to 86,400,000; default 600,000. Past it the load counts as failed, its place is free again,
+ *     and what it still brings is thrown away.
  * @param computeThreads platform threads that run inferences, 1 to 1,024; default one per core
  * @param computeQueue inferences that may wait for such a thread before the next is refused, 1 to
  *     1,000,000; default 1,024
@@ -52,6 +55,7 @@ public record PodConfig(
     Memory capacity,
     Memory headroom,
     int loadingConcurrency,
+    long loadTimeoutMs,
     int computeThreads,
     int computeQueue,
     int maxInFlight,
@@ -86,6 +90,7 @@ public record PodConfig(
           "pod headroom is " + headroom + ", allowed is less than the capacity " + capacity);
     }
     within("loadingConcurrency", loadingConcurrency, 1, 256);
+    within("loadTimeoutMs", loadTimeoutMs, 1, 86_400_000);
     within("computeThreads", computeThreads, 1, 1_024);
     within("computeQueue", computeQueue, 1, 1_000_000);
     within("maxInFlight", maxInFlight, 1, 1_000_000);
@@ -126,6 +131,7 @@ public record PodConfig(
     b.labels = labels;
     b.headroom = headroom;
     b.loadingConcurrency = loadingConcurrency;
+    b.loadTimeoutMs = loadTimeoutMs;
     b.computeThreads = computeThreads;
     b.computeQueue = computeQueue;
     b.maxInFlight = maxInFlight;
@@ -161,6 +167,7 @@ public record PodConfig(
     private Set<String> labels = Set.of();
     private Memory headroom = Memory.NONE;
     private int loadingConcurrency = 2;
+    private long loadTimeoutMs = 600_000;
     private int computeThreads = Runtime.getRuntime().availableProcessors();
     private int computeQueue = 1_024;
     private int maxInFlight = 20_000;
@@ -214,6 +221,11 @@ public record PodConfig(
 
     public Builder loadingConcurrency(int value) {
       loadingConcurrency = value;
+      return this;
+    }
+
+    public Builder loadTimeoutMs(long value) {
+      loadTimeoutMs = value;
       return this;
     }
 
@@ -285,6 +297,7 @@ public record PodConfig(
           capacity,
           headroom,
           loadingConcurrency,
+          loadTimeoutMs,
           computeThreads,
           computeQueue,
           maxInFlight,

@@ -44,7 +44,7 @@ public final class ServingPod implements AutoCloseable {
   private final PodConfig config;
   private final Metrics metrics = new Metrics();
   private final EpochClock clock = new EpochClock();
-  private final Loader loader;
+
   private final ModelHost host;
   private final Forwarder forwarder;
   private final Dispatcher dispatcher;
@@ -87,7 +87,7 @@ public final class ServingPod implements AutoCloseable {
       List<BindableService> more)
       throws IOException, RegistryException {
     this.config = config;
-    loader = new Loader(store, runtimes, config.loadingConcurrency());
+    Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
     host = new ModelHost(config, registry, loader, EvictionPolicy.LRU, metrics, clock);
     forwarder = new Forwarder(config.maxMessageBytes());
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
@@ -95,7 +95,7 @@ public final class ServingPod implements AutoCloseable {
     dispatcher = new Dispatcher(config, registry, router, host, forwarder, tap, metrics, clock);
     Front front = new Front(dispatcher, () -> ready);
     Undo undo = new Undo();
-    undo.add(loader).add(dispatcher).add(forwarder).add(waiting::shutdownNow);
+    undo.add(dispatcher).add(forwarder).add(waiting::shutdownNow);
     try {
       server = grpc(front, more);
       undo.add(server::shutdownNow);
@@ -329,7 +329,6 @@ public final class ServingPod implements AutoCloseable {
     dispatcher.close();
     host.close(leftMs);
     forwarder.close();
-    loader.close();
     waiting.shutdownNow();
   }
 

@@ -36,6 +36,26 @@ class LettingGoTest {
   }
 
   @Test
+  void aLoadThatHangsGivesItsPlaceToTheNext() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.loadingConcurrency(1).loadTimeoutMs(200))) {
+      mesh.register("stuck");
+      mesh.register("next");
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.getFirst().loadGate = gate;
+      Status status =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("stuck")));
+      assertEquals(Status.Code.UNAVAILABLE, status.getCode());
+      assertTrue(
+          String.valueOf(status.getDescription()).contains("within 200 ms"),
+          String.valueOf(status.getDescription()));
+      mesh.runtimes.getFirst().loadGate = new CountDownLatch(0);
+      assertEquals(
+          "next", mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("next")).getModelName());
+      gate.countDown();
+    }
+  }
+
+  @Test
   void callersThatGaveUpAreNotKeptUntilTheLoadEnds() throws Exception {
     try (TestMesh mesh = new TestMesh(1)) {
       mesh.register("m");
