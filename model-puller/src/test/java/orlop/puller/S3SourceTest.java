@@ -102,12 +102,12 @@ final class S3SourceTest extends SourceContract {
 
   @Override
   void put(String name, byte[] bytes) {
-    client.putObject(b -> b.bucket(bucket).key("root/" + name), RequestBody.fromBytes(bytes));
+    client.putObject(b -> b.bucket(bucket).key("base/" + name), RequestBody.fromBytes(bytes));
   }
 
   @Override
   ModelLocation location(String name) {
-    return Fixtures.at("s3://" + bucket + "/root/" + name);
+    return Fixtures.at("s3://" + bucket + "/base/" + name);
   }
 
   private List<String> verifiedBy() throws Exception {
@@ -172,7 +172,7 @@ final class S3SourceTest extends SourceContract {
   void findsAModelByAPathInsideANamedStorage() throws Exception {
     put("keyed/a", "a".getBytes());
     String key = "{\"storage_key\":\"default\",\"storage_params\":{\"bucket\":\"" + bucket + "\"}}";
-    try (Pulled pulled = puller.pull(ModelLocation.parse("root/keyed", key))) {
+    try (Pulled pulled = puller.pull(ModelLocation.parse("base/keyed", key))) {
       assertEquals("a", Files.readString(pulled.directory().resolve("a")));
     }
   }
