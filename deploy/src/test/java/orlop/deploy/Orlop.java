@@ -78,10 +78,24 @@ final class Orlop implements AutoCloseable {
     return process.descendants().toList();
   }
 
-  /** What Ctrl-C sends. */
+  /**
+   * What Ctrl-C sends; or SIGTERM where this test runs in the background of a shell, which makes
+   * all that it starts ignore Ctrl-C. Both end the process by way of its shutdown hooks.
+   */
   void interrupt() throws Exception {
+    String signal = ignoresInterrupts() ? "-TERM" : "-INT";
     assertTrue(
-        new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor() == 0);
+        new ProcessBuilder("kill", signal, Long.toString(process.pid())).start().waitFor() == 0);
+  }
+
+  private boolean ignoresInterrupts() throws IOException {
+    Path status = Path.of("/proc", Long.toString(process.pid()), "status");
+    if (!Files.exists(status)) {
+      return false;
+    }
+    return Files.readAllLines(status).stream()
+        .filter(line -> line.startsWith("SigIgn:"))
+        .anyMatch(line -> (Long.parseUnsignedLong(line.substring(7).strip(), 16) & 2) != 0);
   }
 
   @Override
