@@ -31,6 +31,7 @@ import orlop.api.Headers;
  * Promises of one stream towards its records, against a real broker and a pod on a real socket:
  * each record has one result or one dead letter, in order, whatever the mesh does.
  */
+@Tag("slow")
 class StreamTest {
   private static KafkaLab lab;
   private static FakeMesh mesh;

@@ -25,7 +25,7 @@ import java.util.concurrent.TimeUnit;
  */
 public final class EtcdProcess implements AutoCloseable {
   private static final long HEALTHY_TIMEOUT_MS = 60_000;
-  private static final long ORDERLY_END_MS = 15_000;
+  private static final long ORDERLY_END_MS = 5_000;
   private static final Path SETSID = Path.of("/usr/bin/setsid");
   private static final long EXIT_TIMEOUT_MS = 10_000;
   private static final List<Path> USUAL_PLACES =
