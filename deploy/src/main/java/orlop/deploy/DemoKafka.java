@@ -76,6 +76,9 @@ final class DemoKafka {
     Properties settings = new Properties();
     settings.put("bootstrap.servers", bootstrap);
     settings.put("linger.ms", "20");
+    // The leader of a new topic may not be ready for the first batch but for the second: then the
+    // first is out of sequence for ever.
+    settings.put("max.in.flight.requests.per.connection", "1");
     try (var producer =
         new KafkaProducer<>(settings, new StringSerializer(), new ByteArraySerializer())) {
       for (Job job : jobs) {

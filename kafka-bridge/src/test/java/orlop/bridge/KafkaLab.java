@@ -73,7 +73,15 @@ final class KafkaLab implements AutoCloseable {
 
   KafkaProducer<byte[], byte[]> producer() {
     return new KafkaProducer<>(
-        Map.of("bootstrap.servers", broker.bootstrap(), "linger.ms", "5"),
+        Map.of(
+            "bootstrap.servers",
+            broker.bootstrap(),
+            "linger.ms",
+            "5",
+            // The leader of a new topic may not be ready for the first batch but for the second:
+            // then the first is out of sequence for ever.
+            "max.in.flight.requests.per.connection",
+            "1"),
         new ByteArraySerializer(),
         new ByteArraySerializer());
   }
