@@ -5,6 +5,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.Arrays;
 import java.util.Properties;
+import orlop.bench.BenchCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
@@ -79,6 +80,7 @@ final class Main implements Runnable {
             .addSubcommand(new RoleCommands.BridgeCommand())
             .addSubcommand(new RoleCommands.DriftCommand())
             .addSubcommand(new SimCommand())
+            .addSubcommand(BenchCommand.commandLine())
             .addSubcommand(new TestCommand())
             .addSubcommand(new CompletionCommand())
             .addSubcommand(new CommandLine.HelpCommand());
