@@ -2,6 +2,7 @@ package orlop.sim;
 
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Memory;
 
@@ -35,6 +36,19 @@ final class Ledger {
 
   boolean holds(String modelId) {
     return holdings.containsKey(modelId);
+  }
+
+  Set<String> models() {
+    return holdings.keySet();
+  }
+
+  /** How many are being loaded. */
+  int loading() {
+    int loading = 0;
+    for (Holding holding : holdings.values()) {
+      loading += holding.callable || holding.unloading ? 0 : 1;
+    }
+    return loading;
   }
 
   Holding take(String modelId, Memory size) {
