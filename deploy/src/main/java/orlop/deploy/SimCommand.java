@@ -69,7 +69,8 @@ final class SimCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    int total = hours == 0 && minutes == 0 ? 10 : Math.addExact(Math.multiplyExact(hours, 60), minutes);
+    int total =
+        hours == 0 && minutes == 0 ? 10 : Math.addExact(Math.multiplyExact(hours, 60), minutes);
     Options options =
         new Options(seed, pods, models, total, Pattern.parse(workload), Fault.parse(faults));
     var out = spec.commandLine().getOut();

@@ -87,9 +87,11 @@ final class Faults {
             delayNs,
             () -> {
               if (!over) {
-                sim.tally().faults++;
-                sim.tally().note(sim.timeline().nowNs(), "fault", kind.name(), "", 0);
-                action.run();
+                if (!sim.livePods().isEmpty()) {
+                  sim.tally().faults++;
+                  sim.tally().note(sim.timeline().nowNs(), "fault", kind.name(), "", 0);
+                  action.run();
+                }
                 next(kind, meanNs, action);
               }
             });

@@ -18,9 +18,27 @@ final class Ledger {
     boolean letGo;
     int pins;
     long lastUsedNs;
+    long lastOnlineUseNs;
+    int uses;
+    private final long[] starts = new long[4];
 
     Holding(Memory size) {
       this.size = size;
+    }
+
+    /** A call begins. */
+    void used(long nowNs, boolean online) {
+      lastUsedNs = nowNs;
+      lastOnlineUseNs = online ? nowNs : lastOnlineUseNs;
+      starts[uses++ % starts.length] = nowNs;
+    }
+
+    int recentUses(long[] newestFirst) {
+      int count = Math.min(Math.min(uses, starts.length), newestFirst.length);
+      for (int i = 0; i < count; i++) {
+        newestFirst[i] = starts[(uses - 1 - i) % starts.length];
+      }
+      return count;
     }
   }
 
@@ -118,6 +136,12 @@ final class Ledger {
   boolean evictedForRoom(String modelId) {
     Holding holding = holdings.get(modelId);
     return holding != null && !holding.letGo && !holding.stuck;
+  }
+
+  /** Whether batches used it, and nobody else. */
+  boolean onlyBatches(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding != null && holding.uses > 0 && holding.lastOnlineUseNs == 0;
   }
 
   long bytes(String modelId) {

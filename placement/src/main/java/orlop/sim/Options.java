@@ -8,7 +8,7 @@ import java.util.Set;
  * @param seed of all randomness
  * @param pods in the mesh
  * @param models registered at the start, about twice what the pods can hold; at least 3
- * @param minutes of virtual time under faults; five more follow in which the mesh must settle
+ * @param minutes of virtual time under faults; seven more follow in which the mesh must settle
  * @param workload what the calls look like
  * @param faults that may happen
  */

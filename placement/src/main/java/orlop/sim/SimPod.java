@@ -14,7 +14,6 @@ import orlop.placement.CacheConfig;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.Event;
-import orlop.placement.EvictionPolicy;
 import orlop.placement.Memory;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
@@ -61,6 +60,7 @@ final class SimPod implements Usage {
   private final Map<String, Long> heldBack = new HashMap<>();
   private final Set<Visit> handedOver = new LinkedHashSet<>();
   private final Set<String> urgent = new HashSet<>();
+  private final Set<String> online = new HashSet<>();
   private final Map<String, Long> turn = new HashMap<>();
   private final Map<String, Long> waitingSinceNs = new HashMap<>();
   private final Map<String, Long> retryAtMs = new HashMap<>();
@@ -96,7 +96,7 @@ final class SimPod implements Usage {
             60_000,
             1_000,
             16_000);
-    cache = new ModelCache(config, EvictionPolicy.LRU, this);
+    cache = new ModelCache(config, config.evictionPolicy().policy(), this);
   }
 
   String id() {
@@ -148,6 +148,24 @@ final class SimPod implements Usage {
   }
 
   @Override
+  public long lastOnlineUseNs(String modelId) {
+    Ledger.Holding holding = ledger.get(modelId);
+    return holding == null ? 0 : holding.lastOnlineUseNs;
+  }
+
+  @Override
+  public long uses(String modelId) {
+    Ledger.Holding holding = ledger.get(modelId);
+    return holding == null ? 0 : holding.uses;
+  }
+
+  @Override
+  public int recentUses(String modelId, long[] newestFirst) {
+    Ledger.Holding holding = ledger.get(modelId);
+    return holding == null ? 0 : holding.recentUses(newestFirst);
+  }
+
+  @Override
   public boolean pinned(String modelId) {
     Ledger.Holding holding = ledger.get(modelId);
     return holding != null && holding.pins > 0;
@@ -170,17 +188,24 @@ final class SimPod implements Usage {
     call.waits();
     waiting.computeIfAbsent(model.id(), id -> new ArrayList<>()).add(visit);
     waitingSinceNs.putIfAbsent(model.id(), sim.timeline().nowNs());
-    want(model, sim.timeline().nowNs());
+    want(model, sim.timeline().nowNs(), call.batch() ? Event.Purpose.BATCH : Event.Purpose.ONLINE);
   }
 
   /** Nobody waits: a plan. */
   void want(Model model, long lastUsedNs) {
+    want(model, lastUsedNs, Event.Purpose.ONLINE);
+  }
+
+  private void want(Model model, long lastUsedNs, Event.Purpose purpose) {
     Memory size = Placer.expectedSize(view(), model, first);
     lastWantNs.put(model.id(), sim.timeline().nowNs());
     if (lastUsedNs >= sim.timeline().nowNs() - config.liveWindowMs() * Timeline.MS) {
       urgent.add(model.id());
     }
-    feed(new Event.Wanted(model.id(), size, lastUsedNs));
+    if (purpose == Event.Purpose.ONLINE) {
+      online.add(model.id());
+    }
+    feed(new Event.Wanted(model.id(), size, lastUsedNs, purpose));
   }
 
   void letGo(String modelId) {
@@ -197,7 +222,7 @@ final class SimPod implements Usage {
       throw sim.invariants().broken("pod %s runs a call on absent %s", id(), modelId);
     }
     holding.pins++;
-    holding.lastUsedNs = sim.timeline().nowNs();
+    holding.used(sim.timeline().nowNs(), !visit.call.batch());
     running.add(visit);
     sim.timeline()
         .after(
@@ -283,6 +308,7 @@ final class SimPod implements Usage {
     List<Visit> visits = waiting.remove(modelId);
     waitingSinceNs.remove(modelId);
     urgent.remove(modelId);
+    online.remove(modelId);
     if (visits == null) {
       return;
     }
@@ -347,7 +373,8 @@ final class SimPod implements Usage {
   private boolean runsOutOfMemory(String modelId, Memory real) {
     Ledger.Holding holding = ledger.get(modelId);
     return holding != null
-        && sim.faults().outOfMemory(ledger.used().minus(holding.size).plus(real).fitsIn(capacity()));
+        && sim.faults()
+            .outOfMemory(ledger.used().minus(holding.size).plus(real).fitsIn(capacity()));
   }
 
   private void loadDone(String modelId, Memory real) {
@@ -425,12 +452,12 @@ final class SimPod implements Usage {
         && announced(modelId) instanceof CopyState.Loading;
   }
 
-  /** Bytes of what calls wait for since before it was this one's turn. */
+  /** Bytes of what calls, batches apart, wait for since before it was this one's turn. */
   long claimedBefore(String modelId) {
     long until = turn.getOrDefault(modelId, Long.MAX_VALUE);
     long bytes = 0;
     for (Map.Entry<String, Long> other : turn.entrySet()) {
-      if (other.getValue() < until && queues(other.getKey())) {
+      if (other.getValue() < until && online.contains(other.getKey()) && queues(other.getKey())) {
         bytes += cache.size(other.getKey()).ramBytes();
       }
     }

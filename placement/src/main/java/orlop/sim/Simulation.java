@@ -144,7 +144,9 @@ public final class Simulation {
     return 50 * Timeline.MS + chance.nextLong(Timeline.SECOND);
   }
 
-  /** Between the word that a model is ready and the call that waited for it: a change of threads. */
+  /**
+   * Between the word that a model is ready and the call that waited for it: a change of threads.
+   */
   long handOverNs() {
     return chance.nextLong(5 * Timeline.MS);
   }
@@ -219,14 +221,18 @@ public final class Simulation {
     call(name, false);
   }
 
-  private SimCall call(String name, boolean probe) {
+  private void call(String name, boolean probe) {
+    if (live.isEmpty()) {
+      tally.calls++;
+      tally.rejected("NO_POD");
+      return;
+    }
     SimPod door = live.get(ingress.nextInt(live.size()));
     SimCall call = new SimCall(numbered++, name, door, timeline.nowNs(), probe);
     tally.calls++;
     open.add(call);
     timeline.after(DEADLINE_NS, () -> end(call, "DEADLINE"));
     attempt(call);
-    return call;
   }
 
   private void attempt(SimCall call) {
@@ -404,8 +410,8 @@ public final class Simulation {
           name,
           failedProbes.getOrDefault(name, "no answer"));
     }
-    // The calls go on; what they caused in the last moments is not for ever.
-    long untilNs = timeline.nowNs() + 2 * Timeline.MINUTE;
+    // What the last calls caused is not for ever: a deadline, a queue, a load, and time to tell.
+    long untilNs = timeline.nowNs() + 4 * Timeline.MINUTE;
     workload.silence();
     timeline.runUntil(untilNs);
     MeshView view = registry.flush(timeline.nowNs());

@@ -13,8 +13,8 @@ import orlop.placement.Delta;
 import orlop.placement.Model;
 
 /**
- * What the mesh is asked: the calls of a {@link Traffic}, or a mixture: calls by Zipf's law over the
- * names, flash crowds on cold names, a scan of everything now and then, names that move to new
+ * What the mesh is asked: the calls of a {@link Traffic}, or a mixture: calls by Zipf's law over
+ * the names, flash crowds on cold names, a scan of everything now and then, names that move to new
  * versions, models that come and go. In the end, when all shall be calm, the calls go on as often
  * for each name as they came before.
  */

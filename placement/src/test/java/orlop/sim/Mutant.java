@@ -53,9 +53,7 @@ final class Mutant extends ClassLoader {
 
   static Mutant of(String type, String line, String instead) throws IOException {
     String regex = pattern(line);
-    String source =
-        source(type, line)
-            .replaceFirst(regex, Matcher.quoteReplacement(instead));
+    String source = source(type, line).replaceFirst(regex, Matcher.quoteReplacement(instead));
     return new Mutant(compile(type, source));
   }
 
@@ -73,8 +71,7 @@ final class Mutant extends ClassLoader {
     Map<String, ByteArrayOutputStream> outputs = new HashMap<>();
     StringWriter errors = new StringWriter();
     try (JavaFileManager files =
-        new ForwardingJavaFileManager<>(
-            compiler.getStandardFileManager(null, null, null)) {
+        new ForwardingJavaFileManager<>(compiler.getStandardFileManager(null, null, null)) {
           @Override
           public JavaFileObject getJavaFileForOutput(
               Location location, String name, JavaFileObject.Kind kind, FileObject sibling) {
@@ -97,8 +94,7 @@ final class Mutant extends ClassLoader {
           };
       List<String> flags =
           List.of("-proc:none", "-nowarn", "-cp", System.getProperty("java.class.path"));
-      boolean compiles =
-          compiler.getTask(errors, files, null, flags, null, List.of(file)).call();
+      boolean compiles = compiler.getTask(errors, files, null, flags, null, List.of(file)).call();
       assertTrue(compiles, () -> "a mutant of " + type + " does not compile:\n" + errors);
     }
     Map<String, byte[]> classes = new HashMap<>();

@@ -21,8 +21,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Takes each line that protects an invariant out of the production core and demands that the
- * simulator notices. The lines stand in DESIGN.md, section "Lines that protect": whoever changes one
- * of them finds its row there.
+ * simulator notices. The lines stand in DESIGN.md, section "Lines that protect": whoever changes
+ * one of them finds its row there.
  */
 class MutationTest {
   private static final int SEEDS = 50;
