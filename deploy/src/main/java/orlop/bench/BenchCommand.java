@@ -25,7 +25,7 @@ public final class BenchCommand implements Runnable {
 
   /** The command with all benchmarks. */
   public static CommandLine commandLine() {
-    return new CommandLine(new BenchCommand());
+    return new CommandLine(new BenchCommand()).addSubcommand(new PlacementBench());
   }
 
   /** Called alone it teaches. */
