@@ -10,7 +10,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import orlop.placement.EvictionPolicy;
+import orlop.placement.Eviction;
 import orlop.sim.PlacementTrial;
 import orlop.sim.PlacementTrial.Herd;
 import orlop.sim.PlacementTrial.Result;
@@ -121,7 +121,7 @@ final class PlacementBench extends Benchmark {
         large ? 20 : 30,
         large ? 30 : 60,
         cell.seed,
-        () -> EvictionPolicy.LRU);
+        rules == Rules.ORLOP ? Eviction.ADAPTIVE : Eviction.LRU);
   }
 
   /** Of a wait, the better of the incumbents' ÷ ours. */
@@ -208,6 +208,6 @@ final class PlacementBench extends Benchmark {
         0,
         0,
         seed,
-        () -> EvictionPolicy.LRU);
+        rules == Rules.ORLOP ? Eviction.ADAPTIVE : Eviction.LRU);
   }
 }

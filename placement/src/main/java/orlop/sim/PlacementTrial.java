@@ -11,12 +11,11 @@ import java.util.Map;
 import java.util.PriorityQueue;
 import java.util.Set;
 import java.util.SplittableRandom;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Attempt;
 import orlop.placement.Copy;
 import orlop.placement.Delta;
-import orlop.placement.EvictionPolicy;
+import orlop.placement.Eviction;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Placer;
@@ -48,7 +47,7 @@ public final class PlacementTrial {
    * @param lagMs age of what pods know of one another
    * @param warmupS seconds before the calls count
    * @param measuredS seconds in which they do
-   * @param policy makes each pod's
+   * @param policy of each pod's cache
    */
   public record Setup(
       Rules rules,
@@ -62,7 +61,7 @@ public final class PlacementTrial {
       int warmupS,
       int measuredS,
       long seed,
-      Supplier<EvictionPolicy> policy) {}
+      Eviction policy) {}
 
   /**
    * What the calls met.

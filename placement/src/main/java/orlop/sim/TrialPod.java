@@ -13,6 +13,7 @@ import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.Delta;
 import orlop.placement.Event;
+import orlop.placement.EvictionPolicy;
 import orlop.placement.Hints;
 import orlop.placement.LoadTimes;
 import orlop.placement.Memory;
@@ -30,6 +31,18 @@ final class TrialPod implements Usage {
     void ended(boolean served);
   }
 
+  /** Of one model since it was loaded, the newest first. */
+  private static final class Uses {
+    final long[] atNs = new long[EvictionPolicy.USES_KEPT];
+    long count;
+
+    void add(long nowNs) {
+      System.arraycopy(atNs, 0, atNs, 1, atNs.length - 1);
+      atNs[0] = nowNs;
+      count++;
+    }
+  }
+
   private static final long UNLOAD_NS = 50 * Timeline.MS;
   private static final long PUBLISH_NS = Timeline.SECOND;
 
@@ -41,7 +54,7 @@ final class TrialPod implements Usage {
   private final String zone;
   private final Memory capacity;
   private final ModelCache cache;
-  private final Map<String, Long> lastUsedNs = new HashMap<>();
+  private final Map<String, Uses> uses = new HashMap<>();
   private final Map<String, List<Visitor>> waiting = new HashMap<>();
   private final Map<String, Long> expectedMs = new HashMap<>();
   private final LoadTimes times = new LoadTimes();
@@ -81,7 +94,7 @@ final class TrialPod implements Usage {
             d.retryMaxMs(),
             d.unloadRetryFirstMs(),
             d.unloadRetryMaxMs());
-    cache = new ModelCache(config, trial.setup.policy().get(), this);
+    cache = new ModelCache(config, trial.setup.policy().policy(), this);
   }
 
   String id() {
@@ -115,7 +128,28 @@ final class TrialPod implements Usage {
 
   @Override
   public long lastUsedNs(String modelId) {
-    return lastUsedNs.getOrDefault(modelId, 0L);
+    Uses known = uses.get(modelId);
+    return known == null ? 0 : known.atNs[0];
+  }
+
+  @Override
+  public long uses(String modelId) {
+    Uses known = uses.get(modelId);
+    return known == null ? 0 : known.count;
+  }
+
+  @Override
+  public int recentUses(String modelId, long[] newestFirst) {
+    Uses known = uses.get(modelId);
+    int count = known == null ? 0 : (int) Math.min(known.count, newestFirst.length);
+    for (int i = 0; i < count; i++) {
+      newestFirst[i] = known.atNs[i];
+    }
+    return count;
+  }
+
+  private void used(String modelId, long atNs) {
+    uses.computeIfAbsent(modelId, k -> new Uses()).add(atNs);
   }
 
   @Override
@@ -131,7 +165,7 @@ final class TrialPod implements Usage {
     }
     // Popular models were used a moment ago, others longer ago.
     long usedNs = nowNs - 10 * Timeline.SECOND - rank * 10L * Timeline.MS;
-    lastUsedNs.put(model.id(), usedNs);
+    used(model.id(), usedNs);
     Memory size = Memory.ram(model.sizeHintBytes());
     for (Action action : cache.step(new Event.Wanted(model.id(), size, usedNs), nowNs)) {
       tell(action);
@@ -153,7 +187,7 @@ final class TrialPod implements Usage {
   void visit(Model model, Visitor visitor) {
     callsThisMinute++;
     if (holds(model.id())) {
-      lastUsedNs.put(model.id(), trial.timeline.nowNs());
+      used(model.id(), trial.timeline.nowNs());
       visitor.ended(true);
       return;
     }
@@ -184,7 +218,7 @@ final class TrialPod implements Usage {
 
   private void answer(String modelId, boolean served) {
     if (served) {
-      lastUsedNs.put(modelId, trial.timeline.nowNs());
+      used(modelId, trial.timeline.nowNs());
     }
     List<Visitor> visitors = waiting.remove(modelId);
     if (visitors == null) {
@@ -225,9 +259,9 @@ final class TrialPod implements Usage {
   private void unload(String modelId) {
     changed = true;
     leftMs.put(modelId, trial.timeline.nowMs());
-    if (disk.containsKey(modelId)) {
-      disk.get(modelId);
-    }
+    uses.remove(modelId);
+    // Its files count as used until now.
+    var unused = disk.get(modelId);
     trial.timeline.after(UNLOAD_NS, () -> feed(new Event.UnloadDone(modelId)));
   }
 
@@ -297,7 +331,7 @@ final class TrialPod implements Usage {
             queuedMs,
             times.pullBytesPerS(),
             times.loadBytesPerS(),
-            0,
+            cache.marginalValue() * 1e9,
             diskSinceMs);
     return new Pod(
         id,

@@ -20,7 +20,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import orlop.payload.PayloadLog;
-import orlop.placement.EvictionPolicy;
 import orlop.placement.Memory;
 import orlop.placement.Placer;
 import orlop.placement.Pod;
@@ -88,7 +87,7 @@ public final class ServingPod implements AutoCloseable {
       throws IOException, RegistryException {
     this.config = config;
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
-    host = new ModelHost(config, registry, loader, EvictionPolicy.LRU, metrics, clock);
+    host = new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     forwarder = new Forwarder(config.maxMessageBytes());
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     Router router = new Router(new Placer());
