@@ -113,7 +113,8 @@ final class HostLoop implements Runnable {
         d.retryFirstMs(),
         d.retryMaxMs(),
         d.unloadRetryFirstMs(),
-        d.unloadRetryMaxMs());
+        d.unloadRetryMaxMs())
+        .with(config.evictionPolicy());
   }
 
   @Override
@@ -223,14 +224,14 @@ final class HostLoop implements Runnable {
     measured.put(id, size);
     host.slots().put(id, new Slot<>(held));
     metrics.loaded(held.loadMs(), held.loaded().sizeBytes());
-    step(new Event.LoadDone(id, size));
+    step(new Event.LoadDone(id, size, held.loadMs() * 1_000_000));
   }
 
   private void step(Event event) {
     switch (event) {
       case Event.Unwanted(String id) -> askedToGo.add(id);
       case Event.Forgotten(String id) -> askedToGo.add(id);
-      case Event.Wanted(String id, Memory size, long lastUsedNs) -> askedToGo.remove(id);
+      case Event.Wanted(String id, Memory size, long lastUsedNs, Event.Purpose purpose) -> askedToGo.remove(id);
       default -> {}
     }
     for (Action action : cache.step(event, clock.nowNs())) {

@@ -11,6 +11,7 @@ import java.util.function.BiConsumer;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
+import orlop.placement.Copy;
 import orlop.placement.Event;
 import orlop.placement.EvictionPolicy;
 import orlop.placement.Model;
@@ -252,6 +253,27 @@ final class ModelHost implements AutoCloseable {
       public boolean pinned(String modelId) {
         Slot<Held> slot = slots.get(modelId);
         return slot != null && slot.pins() > 0;
+      }
+
+      @Override
+      public long uses(String modelId) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot == null ? 0 : slot.calls();
+      }
+
+      @Override
+      public int recentUses(String modelId, long[] newestFirst) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot == null ? 0 : slot.recentUses(newestFirst);
+      }
+
+      @Override
+      public int copiesElsewhere(String modelId) {
+        int others = 0;
+        for (Copy copy : registry.view().copies(modelId)) {
+          others += copy.isLoaded() && !copy.podId().equals(config.id()) ? 1 : 0;
+        }
+        return others;
       }
     };
   }

@@ -1,6 +1,7 @@
 package orlop.pod;
 
 import java.util.Set;
+import orlop.placement.Eviction;
 import orlop.placement.Memory;
 
 /**
@@ -19,6 +20,7 @@ import orlop.placement.Memory;
  * @param labels what models may require or prefer
  * @param capacity memory that models may occupy
  * @param headroom part of the capacity that is kept free for running inferences
+ * @param evictionPolicy which model leaves first when memory is full; default {@code adaptive}
  * @param loadingConcurrency models loaded at the same time, 1 to 256; default 2
  * @param loadTimeoutMs longest that one load into memory may take once its files are on the disk, 1
  *     to 86,400,000; default 600,000. Past it the load counts as failed, its place is free again,
@@ -56,6 +58,7 @@ public record PodConfig(
     Set<String> labels,
     Memory capacity,
     Memory headroom,
+    Eviction evictionPolicy,
     int loadingConcurrency,
     long loadTimeoutMs,
     int eventLoops,
@@ -134,6 +137,7 @@ public record PodConfig(
     b.zone = zone;
     b.labels = labels;
     b.headroom = headroom;
+    b.evictionPolicy = evictionPolicy;
     b.loadingConcurrency = loadingConcurrency;
     b.loadTimeoutMs = loadTimeoutMs;
     b.eventLoops = eventLoops;
@@ -171,6 +175,7 @@ public record PodConfig(
     private String zone = "";
     private Set<String> labels = Set.of();
     private Memory headroom = Memory.NONE;
+    private Eviction evictionPolicy = Eviction.ADAPTIVE;
     private int loadingConcurrency = 2;
     private long loadTimeoutMs = 600_000;
     private int eventLoops = Math.clamp(Runtime.getRuntime().availableProcessors() / 2, 1, 64);
@@ -222,6 +227,11 @@ public record PodConfig(
 
     public Builder headroom(Memory value) {
       headroom = value;
+      return this;
+    }
+
+    public Builder evictionPolicy(Eviction value) {
+      evictionPolicy = value;
       return this;
     }
 
@@ -307,6 +317,7 @@ public record PodConfig(
           labels,
           capacity,
           headroom,
+          evictionPolicy,
           loadingConcurrency,
           loadTimeoutMs,
           eventLoops,

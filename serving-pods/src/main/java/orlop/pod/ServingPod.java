@@ -23,7 +23,6 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
 import orlop.payload.PayloadLog;
-import orlop.placement.EvictionPolicy;
 import orlop.placement.Memory;
 import orlop.placement.Placer;
 import orlop.placement.Pod;
@@ -91,7 +90,7 @@ public final class ServingPod implements AutoCloseable {
       throws IOException, RegistryException {
     this.config = config;
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
-    host = new ModelHost(config, registry, loader, EvictionPolicy.LRU, metrics, clock);
+    host = new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     dispatcher =
         new Dispatcher(
