@@ -27,7 +27,8 @@ public final class BenchCommand implements Runnable {
   public static CommandLine commandLine() {
     return new CommandLine(new BenchCommand())
         .addSubcommand(new PlacementBench())
-        .addSubcommand(new PolicyBench());
+        .addSubcommand(new PolicyBench())
+        .addSubcommand(new RouteBench());
   }
 
   /** Called alone it teaches. */

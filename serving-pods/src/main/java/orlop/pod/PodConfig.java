@@ -25,6 +25,8 @@ import orlop.placement.Memory;
  * @param loadTimeoutMs longest that one load into memory may take once its files are on the disk, 1
  *     to 86,400,000; default 600,000. Past it the load counts as failed, its place is free again,
  *     and what it still brings is thrown away.
+ * @param eventLoops threads that move the bytes of all gRPC connections, 1 to 64; default one for each
+ *     two cores
  * @param computeThreads platform threads that run inferences, 1 to 1,024; default one per core
  * @param computeQueue inferences that may wait for such a thread before the next is refused, 1 to
  *     1,000,000; default 1,024
@@ -62,6 +64,7 @@ public record PodConfig(
     Eviction evictionPolicy,
     int loadingConcurrency,
     long loadTimeoutMs,
+    int eventLoops,
     int computeThreads,
     int computeQueue,
     int maxInFlight,
@@ -98,6 +101,7 @@ public record PodConfig(
     }
     within("loadingConcurrency", loadingConcurrency, 1, 256);
     within("loadTimeoutMs", loadTimeoutMs, 1, 86_400_000);
+    within("eventLoops", eventLoops, 1, 64);
     within("computeThreads", computeThreads, 1, 1_024);
     within("computeQueue", computeQueue, 1, 1_000_000);
     within("maxInFlight", maxInFlight, 1, 1_000_000);
@@ -141,6 +145,7 @@ public record PodConfig(
     b.evictionPolicy = evictionPolicy;
     b.loadingConcurrency = loadingConcurrency;
     b.loadTimeoutMs = loadTimeoutMs;
+    b.eventLoops = eventLoops;
     b.computeThreads = computeThreads;
     b.computeQueue = computeQueue;
     b.maxInFlight = maxInFlight;
@@ -179,6 +184,7 @@ public record PodConfig(
     private Eviction evictionPolicy = Eviction.ADAPTIVE;
     private int loadingConcurrency = 2;
     private long loadTimeoutMs = 600_000;
+    private int eventLoops = Math.clamp(Runtime.getRuntime().availableProcessors() / 2, 1, 64);
     private int computeThreads = Runtime.getRuntime().availableProcessors();
     private int computeQueue = 1_024;
     private int maxInFlight = 20_000;
@@ -243,6 +249,11 @@ public record PodConfig(
 
     public Builder loadTimeoutMs(long value) {
       loadTimeoutMs = value;
+      return this;
+    }
+
+    public Builder eventLoops(int value) {
+      eventLoops = value;
       return this;
     }
 
@@ -321,6 +332,7 @@ public record PodConfig(
           evictionPolicy,
           loadingConcurrency,
           loadTimeoutMs,
+          eventLoops,
           computeThreads,
           computeQueue,
           maxInFlight,

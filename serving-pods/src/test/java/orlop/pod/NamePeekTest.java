@@ -1,6 +1,7 @@
 package orlop.pod;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -9,15 +10,16 @@ import com.google.protobuf.InvalidProtocolBufferException;
 import inference.InferTensorContents;
 import inference.ModelInferRequest;
 import inference.ModelMetadataRequest;
+import io.netty.buffer.Unpooled;
 import java.io.ByteArrayOutputStream;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
 /**
- * The splice agrees with the real parser. Method: well-formed messages of random content, then the
- * same with bytes changed, cut and joined; whatever the parser accepts, the splice reads alike.
+ * The peek agrees with the real parser. Method: well-formed messages of random content, then the
+ * same with bytes changed, cut and joined; whatever the parser accepts, the peek reads alike.
  */
-class NameSpliceTest {
+class NamePeekTest {
   private static final int ROUNDS = 30_000;
 
   @Test
@@ -30,13 +32,13 @@ class NameSpliceTest {
             .build()
             .toByteArray();
     byte[] last = ModelInferRequest.newBuilder().setModelName("größe").build().toByteArray();
-    assertEquals("a", NameSplice.modelName(join(first, tensor)));
-    assertEquals("größe", NameSplice.modelName(join(first, tensor, last)));
-    assertEquals("", NameSplice.modelName(tensor));
-    assertEquals("", NameSplice.modelName(new byte[0]));
+    assertEquals("a", modelName(join(first, tensor)));
+    assertEquals("größe", modelName(join(first, tensor, last)));
+    assertEquals("", modelName(tensor));
+    assertEquals("", modelName(new byte[0]));
     assertEquals(
         "m",
-        NameSplice.modelName(ModelMetadataRequest.newBuilder().setName("m").build().toByteArray()));
+        modelName(ModelMetadataRequest.newBuilder().setName("m").build().toByteArray()));
   }
 
   @Test
@@ -58,10 +60,10 @@ class NameSpliceTest {
       }
       accepted++;
       try {
-        assertEquals(expected, NameSplice.modelName(bytes));
+        assertEquals(expected, modelName(bytes));
       } catch (InvalidProtocolBufferException e) {
         throw new AssertionError(
-            "round " + round + ": the splice refuses what the parser reads", e);
+            "round " + round + ": the peek refuses what the parser reads", e);
       }
     }
     assertTrue(accepted > ROUNDS / 10 && refused > ROUNDS / 10, accepted + " / " + refused);
@@ -75,7 +77,7 @@ class NameSpliceTest {
       byte[] noise = new byte[random.nextInt(40)];
       random.nextBytes(noise);
       try {
-        NameSplice.modelName(noise);
+        modelName(noise);
       } catch (InvalidProtocolBufferException e) {
         refused++;
         assertTrue(String.valueOf(e.getMessage()).contains("at byte"));
@@ -88,7 +90,46 @@ class NameSpliceTest {
   void aNameThatIsNotTextIsRefused() {
     assertThrows(
         InvalidProtocolBufferException.class,
-        () -> NameSplice.modelName(new byte[] {0x0a, 2, (byte) 0xc3, 0x28}));
+        () -> modelName(new byte[] {0x0a, 2, (byte) 0xc3, 0x28}));
+  }
+
+  @Test
+  void inPiecesItFindsTheFirstNameWithoutWaitingForTensors() throws Exception {
+    Random random = new Random(11);
+    for (int round = 0; round < ROUNDS / 10; round++) {
+      byte[] bytes = message(random);
+      ModelInferRequest parsed = ModelInferRequest.parseFrom(bytes);
+      NamePeek peek = new NamePeek();
+      NamePeek.Found found = NamePeek.Found.MORE;
+      int arrived = 0;
+      while (found == NamePeek.Found.MORE) {
+        arrived = Math.min(bytes.length, arrived + 1 + random.nextInt(5));
+        found = peek.look(Unpooled.wrappedBuffer(bytes, 0, arrived), bytes.length);
+      }
+      if (arrived == bytes.length || found == NamePeek.Found.NONE) {
+        assertEquals(parsed.getModelName(), peek.name());
+      } else {
+        assertEquals(NamePeek.Found.NAME, found);
+        assertEquals(
+            peek.name(),
+            ModelInferRequest.parseFrom(java.util.Arrays.copyOf(bytes, peek.to())).getModelName());
+      }
+    }
+    byte[] big =
+        ModelInferRequest.newBuilder()
+            .setModelName("m")
+            .addRawInputContents(ByteString.copyFrom(new byte[100_000]))
+            .build()
+            .toByteArray();
+    assertEquals(
+        NamePeek.Found.NAME, new NamePeek().look(Unpooled.wrappedBuffer(big, 0, 10), big.length));
+  }
+
+  private static String modelName(byte[] message) throws InvalidProtocolBufferException {
+    NamePeek peek = new NamePeek();
+    assertNotEquals(
+        NamePeek.Found.MORE, peek.look(Unpooled.wrappedBuffer(message), message.length));
+    return peek.name();
   }
 
   private static byte[] message(Random random) {
