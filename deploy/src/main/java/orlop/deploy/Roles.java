@@ -226,6 +226,9 @@ final class Roles {
     if (settings.text("pod.computeThreads").equals("0")) {
       filled.add("pod.computeThreads=" + machine.availableProcessors());
     }
+    if (settings.text("pod.eventLoops").equals("0")) {
+      filled.add("pod.eventLoops=" + Math.clamp(machine.availableProcessors() / 2, 1, 64));
+    }
     if (settings.text("pod.maxInFlightBytes").equals("0")) {
       filled.add("pod.maxInFlightBytes=" + Math.max(64L << 20, machine.maxMemory() / 4));
     }
