@@ -38,7 +38,12 @@ public final class TreeRuntime implements ModelRuntime {
     if (format == null) {
       throw new ModelLoadException(
           Reason.BAD_MODEL,
-          where + "type '" + modelType + "' is not for " + name() + ", expected xgboost or lightgbm",
+          where
+              + "type '"
+              + modelType
+              + "' is not for "
+              + name()
+              + ", expected xgboost or lightgbm",
           null);
     }
     try {
