@@ -13,6 +13,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.LongUnaryOperator;
 import org.jspecify.annotations.Nullable;
 import orlop.runtime.InferenceException.Code;
 
@@ -46,8 +48,15 @@ final class EnsembleModel implements LoadedModel {
   /** Null once closed, so that the memory goes even if somebody keeps this. */
   private volatile @Nullable Ensemble ensemble;
 
-  EnsembleModel(String modelId, String platform, Ensemble ensemble) {
+  private final LongUnaryOperator holding;
+  private final AtomicBoolean closed = new AtomicBoolean();
+
+  /**
+   * @param holding is given minus the size when the model is closed
+   */
+  EnsembleModel(String modelId, String platform, Ensemble ensemble, LongUnaryOperator holding) {
     this.ensemble = ensemble;
+    this.holding = holding;
     this.sizeBytes = residentBytes(ensemble);
     Objective objective = ensemble.objective();
     TensorType real = objective.single() ? TensorType.FP32 : TensorType.FP64;
@@ -114,7 +123,10 @@ final class EnsembleModel implements LoadedModel {
 
   @Override
   public void close() {
-    ensemble = null;
+    if (closed.compareAndSet(false, true)) {
+      ensemble = null;
+      long unused = holding.applyAsLong(-sizeBytes);
+    }
   }
 
   private ModelInferResponse run(

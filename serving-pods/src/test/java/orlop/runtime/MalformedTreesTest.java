@@ -25,8 +25,7 @@ class MalformedTreesTest {
   private final TreeRuntime runtime = new TreeRuntime();
 
   private static String recorded(String file) throws Exception {
-    return Files.readString(
-        TreeModelsTest.recorded().resolve(file), StandardCharsets.ISO_8859_1);
+    return Files.readString(TreeModelsTest.recorded().resolve(file), StandardCharsets.ISO_8859_1);
   }
 
   private void assertRefused(String type, byte[] model, String... parts) throws IOException {
@@ -128,7 +127,8 @@ class MalformedTreesTest {
       assertRefused("xgboost", ubj(tail), "are claimed, but only 0 bytes are left");
     }
     assertRefused("xgboost", ubj("[$Z#Uz".getBytes(StandardCharsets.UTF_8)), "'Z'");
-    assertRefused("xgboost", ubj("[#l\377\377\377\377".getBytes(StandardCharsets.ISO_8859_1)), "-1");
+    assertRefused(
+        "xgboost", ubj("[#l\377\377\377\377".getBytes(StandardCharsets.ISO_8859_1)), "-1");
     assertRefused("xgboost", ubj("Z".getBytes(StandardCharsets.UTF_8)), "left_children: type 'Z'");
     byte[] deep = new byte[100_000];
     Arrays.fill(deep, (byte) '[');

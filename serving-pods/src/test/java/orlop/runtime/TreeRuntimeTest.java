@@ -21,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -84,8 +85,7 @@ class TreeRuntimeTest {
   void answersAllDeclaredOutputsAndAgreesWithItself() throws Exception {
     ModelInferResponse two = infer(recorded("x311_binary.json"), floats("input"));
     float p = two.getOutputs(0).getContents().getFp32Contents(0);
-    assertEquals(
-        List.of(1 - p, p), two.getOutputs(1).getContents().getFp32ContentsList());
+    assertEquals(List.of(1 - p, p), two.getOutputs(1).getContents().getFp32ContentsList());
     assertEquals(p > 0.5f ? 1 : 0, two.getOutputs(2).getContents().getInt64Contents(0));
 
     ModelInferResponse three = infer(recorded("x311_softprob.json"), floats("input"));
@@ -153,7 +153,7 @@ class TreeRuntimeTest {
       for (String type :
           List.of(
               "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")) {
-        TensorType.Field field = TensorType.valueOf(type).field;
+        TensorType.Field field = Objects.requireNonNull(TensorType.valueOf(type).field);
         InferTensorContents only = only(contents.build(), field);
         assertEquals(expected, infer(model, RuntimeTestBase.typed(row("i", type), only)), type);
       }
@@ -262,8 +262,7 @@ class TreeRuntimeTest {
     Cancellation cancelled = new Cancellation();
     cancelled.cancel();
     InferenceException stopped =
-        assertThrows(
-            InferenceException.class, () -> model.infer(floats("input"), cancelled));
+        assertThrows(InferenceException.class, () -> model.infer(floats("input"), cancelled));
     assertEquals(Code.CANCELLED, stopped.code());
     model.close();
     model.close();
@@ -293,6 +292,33 @@ class TreeRuntimeTest {
         }
       }
     }
+  }
+
+  @Test
+  void guessesRatherTooMuchFromTheLengthOfTheFile() throws Exception {
+    for (Path file : TreeModelsTest.models()) {
+      long guess = runtime.guessSizeBytes(Files.size(file));
+      long size = runtime.predictSizeBytes(file);
+      assertTrue(guess >= size, file + ": guessed " + guess + ", is " + size);
+    }
+  }
+
+  @Test
+  void leavesTheHeapItsShare() throws Exception {
+    Path file = TreeModelsTest.recorded().resolve("x311_binary.ubj");
+    long bytes = runtime.predictSizeBytes(file);
+    TreeRuntime small = new TreeRuntime(2 * bytes);
+    LoadedModel first = small.load("a", "xgboost", file);
+    LoadedModel second = small.load("b", "xgboost", file);
+    ModelLoadException e =
+        assertThrows(ModelLoadException.class, () -> small.load("c", "xgboost", file));
+    assertEquals(Reason.OUT_OF_MEMORY, e.reason());
+    first.close();
+    first.close();
+    LoadedModel third = small.load("c", "xgboost", file);
+    assertThrows(ModelLoadException.class, () -> small.load("d", "xgboost", file));
+    second.close();
+    third.close();
   }
 
   @Test
@@ -331,8 +357,7 @@ class TreeRuntimeTest {
     Files.writeString(dir.resolve("a.json"), "{}");
     Files.writeString(dir.resolve("b.json"), "{}");
     assertRefused(Reason.BAD_MODEL, "the directory holds several models", "xgboost", dir);
-    assertRefused(
-        Reason.BAD_MODEL, "type 'onnx' is not for trees, expected xgboost", "onnx", dir);
+    assertRefused(Reason.BAD_MODEL, "type 'onnx' is not for trees, expected xgboost", "onnx", dir);
   }
 
   @Test
