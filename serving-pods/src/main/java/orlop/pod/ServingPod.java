@@ -268,6 +268,11 @@ public final class ServingPod implements AutoCloseable {
     return dispatcher.inFlight();
   }
 
+  /** Bytes of requests and answers that are kept in memory. */
+  long heldBytes() {
+    return dispatcher.heldBytes();
+  }
+
   /** Calls kept until a load has ended. */
   int waiting() {
     return host.waiting();

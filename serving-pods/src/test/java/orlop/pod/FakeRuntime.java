@@ -16,6 +16,7 @@ import orlop.runtime.InferenceException;
 import orlop.runtime.LoadedModel;
 import orlop.runtime.ModelLoadException;
 import orlop.runtime.ModelRuntime;
+import orlop.runtime.SidecarModel;
 
 /**
  * A runtime under the test's control. A model echoes its inputs as outputs; loads and inferences
@@ -41,6 +42,10 @@ final class FakeRuntime implements ModelRuntime {
   final Map<String, Function<ModelInferRequest, ModelInferResponse>> functions =
       new ConcurrentHashMap<>();
   volatile long defaultBytes = 1_000;
+
+  /** Where calls of models that are loaded from now on go instead of running here. */
+  volatile @Nullable String sidecar;
+
   volatile @Nullable CountDownLatch loadGate;
   volatile @Nullable CountDownLatch inferGate;
 
@@ -69,7 +74,8 @@ final class FakeRuntime implements ModelRuntime {
       throw failure;
     }
     loaded.incrementAndGet();
-    return new Echo(modelId);
+    String elsewhere = sidecar;
+    return elsewhere == null ? new Echo(modelId) : new Beside(modelId, elsewhere);
   }
 
   @Override
@@ -85,7 +91,21 @@ final class FakeRuntime implements ModelRuntime {
     }
   }
 
-  private final class Echo implements LoadedModel {
+  private final class Beside extends Echo implements SidecarModel {
+    private final String address;
+
+    Beside(String modelId, String address) {
+      super(modelId);
+      this.address = address;
+    }
+
+    @Override
+    public String address() {
+      return address;
+    }
+  }
+
+  private class Echo implements LoadedModel {
     private final String modelId;
     private volatile boolean closed;
 
