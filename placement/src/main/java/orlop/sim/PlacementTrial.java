@@ -35,7 +35,9 @@ public final class PlacementTrial {
     /** The incumbent's, as it was meant. */
     INCUMBENT,
     /** The incumbent's, with the slip in its shortlist. */
-    INCUMBENT_AS_CODED
+    INCUMBENT_AS_CODED,
+    /** The incumbent's, as if every pod knew all others as they were a tenth of a second ago. */
+    INCUMBENT_ALL_SEEING
   }
 
   /**
