@@ -385,7 +385,7 @@ public final class PlacementTrial {
       return;
     }
     Router.Expected expected = router.expect(known, call.model, pod, attempt(call, self));
-    self.sent(pod.id(), expected);
+    self.sent(pod.id(), call.model.id(), expected);
     forward(call, pod, call.tried.isEmpty() ? expected.queueMs() : -1);
   }
 

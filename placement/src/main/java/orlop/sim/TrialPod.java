@@ -414,8 +414,8 @@ final class TrialPod implements Usage {
     hints = hints.heard(pod.id, pod.word(), trial.timeline.nowMs());
   }
 
-  void sent(String podId, Router.Expected expected) {
-    hints = hints.sent(podId, expected.loadMs(), expected.size(), trial.timeline.nowMs());
+  void sent(String podId, String modelId, Router.Expected expected) {
+    hints = hints.sent(podId, modelId, expected.loadMs(), expected.size(), trial.timeline.nowMs());
   }
 
   /** A pod knows itself best. */

@@ -153,11 +153,13 @@ final class Call {
       return;
     }
     MeshView view = pod.suspects.without(pod.registry.view());
-    Route route = pod.router.route(view, attempt(model));
+    Attempt attempt = attempt(model);
+    Route route = pod.router.route(view, attempt);
     switch (route) {
       case Route.Here() -> here(to, false);
-      case Route.There(Pod target) -> thereOrHere(to, target, false);
-      case Route.Load(Pod target) -> thereOrHere(to, target, true);
+      case Route.There(Pod target) -> thereOrHere(to, target, -1);
+      case Route.Load(Pod target) -> 
+          thereOrHere(to, target, pod.host.board().send(pod.router, view, model, target, attempt));
       case Route.Reject(Route.Cause cause, String detail) -> reject(to, cause, detail);
     }
   }
@@ -170,17 +172,22 @@ final class Call {
         tried,
         "true".equalsIgnoreCase(headers.get(BALANCED)),
         ThreadLocalRandom.current().nextLong(),
-        pod.clock.nowMs());
+        pod.clock.nowMs(),
+        pod.host.board().hints(),
+        forwarded ? HintBoard.promisedMs(headers) : -1);
   }
 
-  private void thereOrHere(Named to, Pod target, boolean toLoad) {
+  /**
+   * @param loadAfterMs wait before the load that is asked for there; negative when none is
+   */
+  private void thereOrHere(Named to, Pod target, long loadAfterMs) {
     boolean self = target.id().equals(pod.config.id());
     boolean already =
-        toLoad && !tried.contains(pod.config.id()) && pod.host.isLoaded(to.model().id());
+        loadAfterMs >= 0 && !tried.contains(pod.config.id()) && pod.host.isLoaded(to.model().id());
     if (self || already) {
       here(to, false);
     } else {
-      there(to, target);
+      there(to, target, loadAfterMs);
     }
   }
 
@@ -384,7 +391,7 @@ final class Call {
 
   // ---- in another pod
 
-  private void there(Named to, Pod target) {
+  private void there(Named to, Pod target, long loadAfterMs) {
     byte[] bytes = message;
     if (bytes == null || done.get()) {
       return;
@@ -395,7 +402,7 @@ final class Call {
             target,
             op,
             bytes,
-            to.forwardedBy(pod.config.id(), headers),
+            HintBoard.promise(to.forwardedBy(pod.config.id(), headers), loadAfterMs),
             deadline,
             (status, trailers, answer) -> hopEnded(target, status, trailers, answer));
     hop = under;
@@ -405,6 +412,7 @@ final class Call {
   }
 
   private void hopEnded(Pod target, Status status, Metadata trailers, byte @Nullable [] answer) {
+    pod.host.board().hear(target.id(), trailers, pod.clock.nowMs());
     if (done.get()) {
       return;
     }
@@ -483,6 +491,9 @@ final class Call {
     Metadata trailers = new Metadata();
     if (refused) {
       trailers.put(REFUSED, NOT_HERE);
+    }
+    if (forwarded && (refused || waited)) {
+      pod.host.board().tell(trailers);
     }
     reply.ended(status, trailers, answer);
   }
