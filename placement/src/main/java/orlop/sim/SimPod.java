@@ -14,7 +14,6 @@ import orlop.placement.CacheConfig;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.Event;
-import orlop.placement.EvictionPolicy;
 import orlop.placement.Memory;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
@@ -82,7 +81,7 @@ final class SimPod implements Usage {
             60_000,
             1_000,
             16_000);
-    cache = new ModelCache(config, EvictionPolicy.LRU, this);
+    cache = new ModelCache(config, this);
   }
 
   String id() {

@@ -359,8 +359,9 @@ class EvictionTest {
   @Test
   void thePolicyIsNamedInLowerCase() {
     assertEquals(Eviction.GDSF, Eviction.named("gdsf"));
-    String said =
-        assertThrows(IllegalArgumentException.class, () -> Eviction.named("fifo")).getMessage();
-    assertTrue(said.contains("'fifo'") && said.contains("adaptive"), said);
+    IllegalArgumentException refused =
+        assertThrows(IllegalArgumentException.class, () -> Eviction.named("fifo"));
+    assertTrue(refused.toString().contains("'fifo'"), refused::toString);
+    assertTrue(refused.toString().contains("adaptive"), refused::toString);
   }
 }

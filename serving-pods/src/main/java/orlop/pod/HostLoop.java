@@ -352,6 +352,7 @@ final class HostLoop implements Runnable {
       lastTickNs = nowNs;
       host.waiting(waiters.values().stream().mapToInt(List::size).sum());
       step(new Event.Tick());
+      host.unloadsFailing(cache.unloadsFailing());
     }
     if (nowNs - lastCheckNs >= CHECK_NS && host.viewMoved()) {
       lastCheckNs = nowNs;

@@ -195,6 +195,10 @@ public final class ServingPod implements AutoCloseable {
         host::usedBytes);
     metrics.gauge(
         "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
+    metrics.gauge(
+        "orlop_unloads_failing",
+        "Models whose last unload failed and whose memory is still taken",
+        host::unloadsFailing);
     metrics.gauge("orlop_calls_in_flight", "Calls accepted and not answered", dispatcher::inFlight);
     metrics.gauge(
         "orlop_compute_queue", "Inferences that wait for a compute thread", this::queuedInferences);
