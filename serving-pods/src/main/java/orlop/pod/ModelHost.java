@@ -80,6 +80,7 @@ final class ModelHost implements AutoCloseable {
   private volatile boolean draining;
   private volatile long usedBytes;
   private volatile int waiting;
+  private volatile int unloadsFailing;
   private @Nullable Thread thread;
   private Registry.@Nullable Subscription subscription;
 
@@ -221,6 +222,15 @@ final class ModelHost implements AutoCloseable {
 
   void used(long ramBytes) {
     usedBytes = ramBytes;
+  }
+
+  void unloadsFailing(int models) {
+    unloadsFailing = models;
+  }
+
+  /** Models whose last unload failed and whose memory is still taken; a second old. */
+  int unloadsFailing() {
+    return unloadsFailing;
   }
 
   void waiting(int calls) {
