@@ -12,7 +12,9 @@ import java.util.SplittableRandom;
 public final class Traffic {
   /** What the stream looks like. */
   public enum Shape {
-    /** Independent calls by Zipf's law; every 50,000 calls five ranks in a hundred change places. */
+    /**
+     * Independent calls by Zipf's law; every 50,000 calls five ranks in a hundred change places.
+     */
     ZIPF,
     /**
      * As functions in a public cloud are called (Shahrad et al., "Serverless in the Wild", ATC
