@@ -71,9 +71,13 @@ final class Roles {
   }
 
   /** A pod with the management interface beside its V2 service. */
-  static PodProcess.Announcement pod(Settings given, Registry registry, Teardown teardown)
+  static PodProcess.Announcement pod(Settings given, Registry plain, Teardown teardown)
       throws IOException, RegistryException {
     Settings settings = filledIn(given);
+    List<StaticModels.StaticModel> models =
+        StaticModels.read(
+            settings.text("registration.models"), settings.text("registration.modelsFile"));
+    Registry registry = constrained(settings, plain);
     PodConfig config = settings.section("pod", PodConfig.class);
     ModelPuller puller = teardown.add("puller", new ModelPuller(puller(settings)));
     OnnxRuntime runtime =
@@ -105,8 +109,22 @@ final class Roles {
     }
     teardown.add(config.id(), pod, config.drainTimeoutMs());
     String host = config.host().equals("0.0.0.0") ? "127.0.0.1" : config.host();
+    if (!models.isEmpty()) {
+      int timeoutSeconds = (int) Math.clamp(config.loadTimeoutMs() / 1_000, 60, 3_600);
+      try (MeshClient self = new MeshClient(host + ":" + pod.grpcPort(), timeoutSeconds)) {
+        StaticModels.register(models, self);
+      }
+    }
     return new PodProcess.Announcement(
         pod.id(), pod.address(), host + ":" + pod.restPort(), host + ":" + pod.metricsPort());
+  }
+
+  private static Registry constrained(Settings settings, Registry registry) {
+    TypeConstraints constraints =
+        TypeConstraints.of(
+            settings.text("registration.typeConstraints"),
+            settings.text("registration.typeConstraintsFile"));
+    return constraints == null ? registry : new ConstrainedRegistry(registry, constraints);
   }
 
   static Controller controller(Settings given, Registry registry, Teardown teardown) {
