@@ -27,6 +27,8 @@ import orlop.drift.DriftServer;
 import orlop.payload.KafkaSink;
 import orlop.payload.PayloadLog;
 import orlop.payload.PayloadLogConfig;
+import orlop.payload.PayloadProcessors;
+import orlop.payload.ProcessorsConfig;
 import orlop.placement.Placer;
 import orlop.placement.Planner;
 import orlop.placement.Router;
@@ -223,9 +225,11 @@ final class Roles {
 
   private static PayloadLog payloads(Settings settings) {
     PayloadLogConfig config = settings.section("payload", PayloadLogConfig.class);
+    PayloadProcessors processors =
+        PayloadProcessors.start(settings.section("processors", ProcessorsConfig.class));
     return config.enabled()
-        ? PayloadLog.start(config, KafkaSink.open(config))
-        : PayloadLog.disabled();
+        ? PayloadLog.start(config, KafkaSink.open(config), processors)
+        : PayloadLog.disabled(processors);
   }
 
   /** What an empty or zero value stands for, now that the machine is known. */
