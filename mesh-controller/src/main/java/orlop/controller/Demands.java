@@ -27,6 +27,7 @@ final class Demands implements AutoCloseable {
 
   private final Map<String, Context.CancellableContext> streams = new ConcurrentHashMap<>();
   private final Map<String, Tally> tallies = new HashMap<>();
+  private final Map<String, Busy> busy = new HashMap<>();
   private final PodCalls pods;
   private final long intervalMs;
   private final java.util.function.LongSupplier clockMs;
@@ -44,10 +45,24 @@ final class Demands implements AutoCloseable {
     long steadySinceMs;
     long lastUsedMs;
 
+    /** Waiting of the calls in {@code callsPerMinute}, decaying with them. */
+    double waitedMs;
+
+    int beats;
+    long beatMs;
+
     void decay(long nowMs) {
-      callsPerMinute *= Math.exp(-(nowMs - updatedMs) / WINDOW_MS);
+      double left = Math.exp(-(nowMs - updatedMs) / WINDOW_MS);
+      callsPerMinute *= left;
+      waitedMs *= left;
       updatedMs = nowMs;
     }
+  }
+
+  /** How busy one pod is. */
+  private static final class Busy {
+    double share;
+    long updatedMs;
   }
 
   /** Opens a stream to each pod that has none and closes those of pods that are gone. */
@@ -61,6 +76,9 @@ final class Demands implements AutoCloseable {
             context.cancel(null);
           }
         });
+    synchronized (this) {
+      busy.keySet().removeIf(id -> view.pod(id) == null);
+    }
   }
 
   private Context.CancellableContext open(Pod pod) {
@@ -106,11 +124,22 @@ final class Demands implements AutoCloseable {
       Tally tally = tallies.computeIfAbsent(model.getModelId(), id -> new Tally());
       if (tally.steadySinceMs == 0 || nowMs - tally.updatedMs > STEADY_GAP_MS) {
         tally.steadySinceMs = nowMs;
+        tally.beats = 0;
+      }
+      // Pods report one after the other: what they say within one interval is one beat.
+      if (tally.beats == 0 || nowMs - tally.beatMs >= intervalMs) {
+        tally.beats++;
+        tally.beatMs = nowMs;
       }
       tally.decay(nowMs);
       tally.callsPerMinute += model.getCalls() * (60_000 / WINDOW_MS);
+      tally.waitedMs += model.getWaitedMicros() / 1e3 * (60_000 / WINDOW_MS);
       tally.lastUsedMs = Math.max(tally.lastUsedMs, model.getLastUsedMs());
     }
+    Busy pod = busy.computeIfAbsent(report.getPodId(), id -> new Busy());
+    double left = Math.exp(-(nowMs - pod.updatedMs) / WINDOW_MS);
+    pod.share = pod.share * left + Math.clamp(report.getBusy(), 0.0, 1.0) * (1 - left);
+    pod.updatedMs = nowMs;
   }
 
   synchronized Demand snapshot() {
@@ -122,9 +151,13 @@ final class Demands implements AutoCloseable {
           long idleMs = nowMs - tally.updatedMs;
           double rate = tally.callsPerMinute * Math.exp(-idleMs / WINDOW_MS);
           long steady = idleMs > STEADY_GAP_MS ? 0 : tally.steadySinceMs;
-          uses.put(id, new Demand.Use(rate, steady, tally.lastUsedMs));
+          double queued = tally.waitedMs / Math.max(1e-9, tally.callsPerMinute);
+          int beats = steady == 0 ? 0 : tally.beats;
+          uses.put(id, new Demand.Use(rate, steady, tally.lastUsedMs, beats, queued));
         });
-    return new Demand(uses);
+    Map<String, Double> shares = new HashMap<>();
+    busy.forEach((id, pod) -> shares.put(id, pod.share));
+    return new Demand(uses, shares);
   }
 
   /** Ends all streams; {@link #follow} opens them anew. */

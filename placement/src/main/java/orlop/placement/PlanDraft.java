@@ -5,16 +5,23 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** A plan being made: the changes so far, and the view as it will be when they are done. */
 final class PlanDraft {
-  /** Which memory a load may take. */
-  enum Room {
-    /** Free memory, leaving some. */
-    FREE,
-    /** Free memory, or that of models that nobody used for as long as makes a model cold. */
-    COLD,
-    ANY
+  /**
+   * Which memory a load may take.
+   *
+   * @param spare only free memory, of which some is left
+   * @param unusedMs else free memory, or that of models that nobody used for so long
+   */
+  record Room(boolean spare, long unusedMs) {
+    static final Room FREE = new Room(true, 0);
+    static final Room ANY = new Room(false, 0);
+
+    static Room unusedFor(long ms) {
+      return new Room(false, Math.max(1, ms));
+    }
   }
 
   /**
@@ -29,8 +36,14 @@ final class PlanDraft {
   private final long nowMs;
   private final List<Change> changes = new ArrayList<>();
   private MeshView view;
+
+  /** The view in which pods without memory to spare take nothing; made when first asked for. */
+  private @Nullable MeshView roomy;
+
+  private int roomyPods;
   private final Reach reach;
   private int fruitless;
+  private int loads;
 
   PlanDraft(MeshView view, Placer placer, Planner.Config config, long nowMs) {
     this.view = view;
@@ -75,7 +88,7 @@ final class PlanDraft {
       return new Placement.NoRoom(Route.Cause.NO_ROOM, hopeless);
     }
     Attempt attempt = new Attempt(model.id(), "", false, Set.of(), false, 0, nowMs);
-    Placement placement = placer.place(view, model, attempt);
+    Placement placement = placer.place(room.spare ? roomy() : view, model, attempt);
     if (placement instanceof Placement.Chosen(Pod pod, String where)) {
       if (allowed(model, pod, room)) {
         changes.add(new Change.LoadCopy(model.id(), pod.id(), lastUsedMs, why + "; " + where));
@@ -91,16 +104,41 @@ final class PlanDraft {
     return placement;
   }
 
-  private boolean allowed(Model model, Pod pod, Room room) {
-    return switch (room) {
-      case ANY -> true;
-      case COLD ->
-          assumed(model, pod).fitsIn(pod.free()) || pod.oldestUseMs() < nowMs - config.hotMs();
-      case FREE -> {
-        Memory reserve = percent(pod.capacity(), config.keepFreePercent());
-        yield assumed(model, pod).plus(reserve).fitsIn(pod.free());
+  /** Whether any pod has memory to spare. */
+  boolean anyRoomToSpare() {
+    var unused = roomy();
+    return roomyPods > 0;
+  }
+
+  private MeshView roomy() {
+    if (roomy == null) {
+      List<Delta> full = new ArrayList<>();
+      for (Pod pod : view.pods()) {
+        if (pod.draining()) {
+          continue;
+        }
+        if (reserve(pod).fitsIn(pod.free())) {
+          roomyPods++;
+        } else {
+          full.add(new Delta.PodPut(pod.closed()));
+        }
       }
-    };
+      roomy = view.with(full, view.revision());
+    }
+    return roomy;
+  }
+
+  private boolean allowed(Model model, Pod pod, Room room) {
+    Memory size = assumed(model, pod);
+    return room.spare
+        ? size.plus(reserve(pod)).fitsIn(pod.free())
+        : room.unusedMs == 0
+            || size.fitsIn(pod.free())
+            || pod.oldestUseMs() < nowMs - room.unusedMs;
+  }
+
+  private Memory reserve(Pod pod) {
+    return percent(pod.capacity(), config.keepFreePercent());
   }
 
   private Memory assumed(Model model, Pod pod) {
@@ -112,22 +150,24 @@ final class PlanDraft {
   }
 
   private void draw(Model model, Pod pod) {
-    Memory used = pod.used().plus(assumed(model, pod));
-    Pod loading =
-        new Pod(
-            pod.id(),
-            pod.address(),
-            pod.zone(),
-            pod.labels(),
-            pod.capacity(),
-            used,
-            pod.loadsQueued() + 1,
-            pod.oldestUseMs(),
-            pod.draining(),
-            pod.startedMs(),
-            pod.version());
+    Pod loading = pod.alsoLoading(assumed(model, pod));
     Copy copy = new Copy(model.id(), pod.id(), new CopyState.Loading(), nowMs);
+    loads++;
     view = view.with(List.of(new Delta.PodPut(loading), new Delta.CopyPut(copy)), view.revision());
+    if (roomy != null) {
+      Pod before = roomy.pod(pod.id());
+      boolean had = before != null && !before.draining();
+      boolean has = had && reserve(loading).fitsIn(loading.free());
+      Pod shown = has ? loading : loading.closed();
+      roomyPods -= had && !has ? 1 : 0;
+      roomy =
+          roomy.with(List.of(new Delta.PodPut(shown), new Delta.CopyPut(copy)), roomy.revision());
+    }
+  }
+
+  /** Loads planned so far. */
+  int loads() {
+    return loads;
   }
 
   /**

@@ -42,4 +42,29 @@ public record Pod(
   public Memory free() {
     return capacity.minus(used);
   }
+
+  /** The pod once it has also begun to load something of this size. */
+  Pod alsoLoading(Memory more) {
+    return changed(used.plus(more), loadsQueued + 1, draining);
+  }
+
+  /** The pod if it took nothing new. */
+  Pod closed() {
+    return changed(used, loadsQueued, true);
+  }
+
+  private Pod changed(Memory nowUsed, int nowQueued, boolean nowDraining) {
+    return new Pod(
+        id,
+        address,
+        zone,
+        labels,
+        capacity,
+        nowUsed,
+        nowQueued,
+        oldestUseMs,
+        nowDraining,
+        startedMs,
+        version);
+  }
 }

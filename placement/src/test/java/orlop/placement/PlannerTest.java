@@ -330,17 +330,25 @@ class PlannerTest {
   @Test
   void refusesAConfigurationOutOfRange() {
     assertThrows(
-        IllegalArgumentException.class, () -> new Planner.Config(0, 60_000, 0, 0, 1, 0, 0));
+        IllegalArgumentException.class,
+        () -> new Planner.Config(0, 60_000, 0, 0, 1, 0, 0, 0, 0, 0));
     assertThrows(
-        IllegalArgumentException.class, () -> new Planner.Config(1, 59_999, 0, 0, 1, 0, 0));
-    assertThrows(
-        IllegalArgumentException.class, () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 101));
+        IllegalArgumentException.class, () -> new Planner.Config(1, 999, 0, 0, 1, 0, 0, 0, 0, 0));
     assertThrows(
         IllegalArgumentException.class,
-        () -> new Planner.Config(1, 60_000, 0, Double.NaN, 1, 0, 0));
+        () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 101, 0, 0, 0));
     assertThrows(
         IllegalArgumentException.class,
-        () -> new Planner.Config(1, 60_000, 0, 0, Double.NaN, 0, 0));
+        () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 0, -1, 0, 0));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 0, 0, 0, 59_999));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Planner.Config(1, 60_000, 0, Double.NaN, 1, 0, 0, 0, 0, 0));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Planner.Config(1, 60_000, 0, 0, Double.NaN, 0, 0, 0, 0, 0));
   }
 
   @Test
@@ -425,7 +433,8 @@ class PlannerTest {
   void aVeryLargeBoundOfChangesIsABound() {
     Planner bold =
         new Planner(
-            new Planner.Config(1 << 30, 60_000, 300_000, 1, 2_000, 600_000, 10), new Placer());
+            new Planner.Config(
+                1 << 30, 60_000, 300_000, 1, 2_000, 600_000, 10, 100, 3_600_000, 0), new Placer());
     assertEquals(1, bold.plan(mesh(bounded("m", 1, 0)).view(), Demand.NONE, NOW_MS).size());
   }
 

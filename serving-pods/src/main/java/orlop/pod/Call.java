@@ -300,9 +300,11 @@ final class Call {
               "model '" + to.model().id() + "' was loaded, and too many calls waited for it"));
       return;
     }
+    long queuedNs = System.nanoTime();
     try {
       pod.compute.execute(
           () -> {
+            slot.waited(System.nanoTime() - queuedNs);
             if (resumed) {
               pod.leaveResumed();
             }
