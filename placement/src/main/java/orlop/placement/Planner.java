@@ -88,9 +88,9 @@ public final class Planner {
       }
     }
 
-    /** A second copy after half a minute of steady use, another for each 2000 calls per minute. */
+    /** A second copy after 20 s of steady use, another for each 2000 calls per minute. */
     public static Config defaults() {
-      return new Config(64, 30_000, 300_000, 1, 2_000, 600_000, 10, 100, 3_600_000, 0);
+      return new Config(64, 20_000, 300_000, 1, 2_000, 600_000, 10, 100, 3_600_000, 0);
     }
   }
 

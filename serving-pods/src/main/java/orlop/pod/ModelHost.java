@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ArrayBlockingQueue;
@@ -145,6 +146,19 @@ final class ModelHost implements AutoCloseable {
   /** Calls {@code sink} with every loaded model's id and slot, in no order. */
   void each(BiConsumer<String, Slot<Held>> sink) {
     slots.forEach(sink);
+  }
+
+  /** Loaded models that a call used within the time. */
+  List<String> usedWithin(long ms) {
+    long sinceNs = clock.nowNs() - TimeUnit.MILLISECONDS.toNanos(ms);
+    List<String> used = new ArrayList<>();
+    each(
+        (id, slot) -> {
+          if (slot.lastUsedNs() > sinceNs) {
+            used.add(id);
+          }
+        });
+    return used;
   }
 
   int loadedCount() {

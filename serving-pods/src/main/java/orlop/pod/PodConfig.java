@@ -39,6 +39,8 @@ import orlop.placement.Memory;
  *     5,000
  * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
  *     3,600,000; default 30,000
+ * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models that
+ *     were used lately stand in other pods, 0 to 3,600,000; default 0, which waits for nothing
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
  * @param version of the software, as it is told to clients and to other pods
  */
@@ -65,6 +67,7 @@ public record PodConfig(
     long unloadWaitMs,
     long suspectMs,
     long drainTimeoutMs,
+    long handOverTimeoutMs,
     Set<String> payloadHeaders,
     String version) {
 
@@ -100,6 +103,7 @@ public record PodConfig(
     within("unloadWaitMs", unloadWaitMs, 1, 3_600_000);
     within("suspectMs", suspectMs, 1, 600_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
+    within("handOverTimeoutMs", handOverTimeoutMs, 0, 3_600_000);
     labels = Set.copyOf(labels);
     payloadHeaders = Set.copyOf(payloadHeaders);
     for (String name : payloadHeaders) {
@@ -141,6 +145,7 @@ public record PodConfig(
     b.unloadWaitMs = unloadWaitMs;
     b.suspectMs = suspectMs;
     b.drainTimeoutMs = drainTimeoutMs;
+    b.handOverTimeoutMs = handOverTimeoutMs;
     b.payloadHeaders = payloadHeaders;
     b.version = version;
     return b;
@@ -177,6 +182,7 @@ public record PodConfig(
     private long unloadWaitMs = 60_000;
     private long suspectMs = 5_000;
     private long drainTimeoutMs = 30_000;
+    private long handOverTimeoutMs;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
     private String version = "0.1.0";
 
@@ -268,6 +274,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder handOverTimeoutMs(long value) {
+      handOverTimeoutMs = value;
+      return this;
+    }
+
     public Builder payloadHeaders(Set<String> value) {
       payloadHeaders = value;
       return this;
@@ -307,6 +318,7 @@ public record PodConfig(
           unloadWaitMs,
           suspectMs,
           drainTimeoutMs,
+          handOverTimeoutMs,
           payloadHeaders,
           version);
     }
