@@ -18,6 +18,12 @@ package orlop.placement;
  * @param retryMaxMs longest pause after a failed load
  * @param unloadRetryFirstMs pause after the first failed unload; doubles with each
  * @param unloadRetryMaxMs longest pause after a failed unload
+ * @param evictionPolicy which model leaves first
+ * @param onlineWindowMs a batch displaces nothing that a person's call used in that time
+ * @param batchPercent most of the memory that models wanted only by batches hold
+ * @param leaseMs how long a prefetched model stays, unless it is used before
+ * @param leasePercent most of the memory under such leases at a time; what is prefetched beyond
+ *     gets none
  */
 public record CacheConfig(
     Memory capacity,
@@ -32,7 +38,12 @@ public record CacheConfig(
     long retryFirstMs,
     long retryMaxMs,
     long unloadRetryFirstMs,
-    long unloadRetryMaxMs) {
+    long unloadRetryMaxMs,
+    Eviction evictionPolicy,
+    long onlineWindowMs,
+    int batchPercent,
+    long leaseMs,
+    int leasePercent) {
 
   private static final long LONGEST_MS = 10L * 365 * 24 * 3_600_000;
 
@@ -48,6 +59,72 @@ public record CacheConfig(
     time("retryMaxMs", retryMaxMs, retryFirstMs);
     time("unloadRetryFirstMs", unloadRetryFirstMs, 1);
     time("unloadRetryMaxMs", unloadRetryMaxMs, unloadRetryFirstMs);
+    time("onlineWindowMs", onlineWindowMs, 0);
+    percent("batchPercent", batchPercent);
+    time("leaseMs", leaseMs, 0);
+    percent("leasePercent", leasePercent);
+  }
+
+  /**
+   * With the default policy; batches hold half of the memory at most and leave alone what was used
+   * in the last ten minutes; leases last five minutes and hold a quarter at most.
+   */
+  public CacheConfig(
+      Memory capacity,
+      Memory unknownSize,
+      int maxResidents,
+      int maxConcurrentLoads,
+      int maxQueued,
+      int maxFailed,
+      long queueTimeoutMs,
+      long graceMs,
+      long liveWindowMs,
+      long retryFirstMs,
+      long retryMaxMs,
+      long unloadRetryFirstMs,
+      long unloadRetryMaxMs) {
+    this(
+        capacity,
+        unknownSize,
+        maxResidents,
+        maxConcurrentLoads,
+        maxQueued,
+        maxFailed,
+        queueTimeoutMs,
+        graceMs,
+        liveWindowMs,
+        retryFirstMs,
+        retryMaxMs,
+        unloadRetryFirstMs,
+        unloadRetryMaxMs,
+        Eviction.ADAPTIVE,
+        600_000,
+        50,
+        300_000,
+        25);
+  }
+
+  /** The same with another policy. */
+  public CacheConfig with(Eviction policy) {
+    return new CacheConfig(
+        capacity,
+        unknownSize,
+        maxResidents,
+        maxConcurrentLoads,
+        maxQueued,
+        maxFailed,
+        queueTimeoutMs,
+        graceMs,
+        liveWindowMs,
+        retryFirstMs,
+        retryMaxMs,
+        unloadRetryFirstMs,
+        unloadRetryMaxMs,
+        policy,
+        onlineWindowMs,
+        batchPercent,
+        leaseMs,
+        leasePercent);
   }
 
   /** For a pod of this capacity: 4 loads at a time, retries from 10 s to 15 min. */
@@ -73,6 +150,13 @@ public record CacheConfig(
     if (value < least) {
       throw new IllegalArgumentException(
           "model cache: " + key + " is " + value + ", must be at least " + least);
+    }
+  }
+
+  private static void percent(String key, int value) {
+    if (value < 0 || value > 100) {
+      throw new IllegalArgumentException(
+          "model cache: " + key + " is " + value + ", must be 0 to 100");
     }
   }
 

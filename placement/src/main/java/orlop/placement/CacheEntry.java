@@ -55,13 +55,38 @@ final class CacheEntry {
   int unloadFailures;
   long unloadRetryNs;
 
+  /** Wanted by batches only. */
+  boolean batch;
+
+  /** A prefetched model may not leave before, unless it was used. */
+  long leasedUntilNs = Long.MIN_VALUE;
+
+  /** Outlives the entry. */
+  final History history;
+
+  /** Where it sits while it is loaded, and what it was worth when it was looked at last. */
+  int seat = -1;
+
+  double value;
+
+  /** Worth in the choice among all that is under way. */
+  double rank;
+
+  /** Its last use of which the policy was told. */
+  long seenNs;
+
   int failures;
   String reason = "";
   long retryAtMs;
 
   CacheEntry(String modelId, Memory size) {
+    this(modelId, size, new History());
+  }
+
+  CacheEntry(String modelId, Memory size, History history) {
     this.modelId = modelId;
     this.size = size;
+    this.history = history;
   }
 
   /** What the mesh is told. A queued model is announced as loading, so that calls join the load. */

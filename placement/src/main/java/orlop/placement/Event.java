@@ -8,11 +8,36 @@ public sealed interface Event {
    * @param size expected memory; corrected when loaded
    * @param lastUsedNs counts as its last use when it was never used here, nanoseconds since the
    *     epoch; decides what it may displace
+   * @param purpose what for
    */
-  record Wanted(String modelId, Memory size, long lastUsedNs) implements Event {}
+  record Wanted(String modelId, Memory size, long lastUsedNs, Purpose purpose) implements Event {
+    /** For people. */
+    public Wanted(String modelId, Memory size, long lastUsedNs) {
+      this(modelId, size, lastUsedNs, Purpose.ONLINE);
+    }
+  }
 
-  /** The runtime loaded it; {@code size} is measured. */
-  record LoadDone(String modelId, Memory size) implements Event {}
+  /** What a model is wanted for. */
+  enum Purpose {
+    /** Somebody waits, or is expected to. */
+    ONLINE,
+    /** Work that can wait: does not displace what people used lately, and holds a bounded share. */
+    BATCH,
+    /** Calls are foreseen: it stays for the time of a lease, or until its first use. */
+    PREFETCH
+  }
+
+  /**
+   * The runtime loaded it; {@code size} is measured.
+   *
+   * @param tookNs what pull and load took where the one who did it measured it; 0 when the time
+   *     since {@link Action.Load} says enough
+   */
+  record LoadDone(String modelId, Memory size, long tookNs) implements Event {
+    public LoadDone(String modelId, Memory size) {
+      this(modelId, size, 0);
+    }
+  }
 
   /**
    * @param permanent only a change of the model can help: no retry until it is wanted after {@link

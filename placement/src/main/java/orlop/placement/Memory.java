@@ -38,6 +38,11 @@ public record Memory(long ramBytes, long vramBytes) {
         Math.max(0, ramBytes - other.ramBytes), Math.max(0, vramBytes - other.vramBytes));
   }
 
+  /** So much of it. */
+  Memory percent(int percent) {
+    return new Memory((long) (ramBytes / 100.0 * percent), (long) (vramBytes / 100.0 * percent));
+  }
+
   /** Whether both parts are at most those of {@code room}. */
   public boolean fitsIn(Memory room) {
     return ramBytes <= room.ramBytes && vramBytes <= room.vramBytes;

@@ -9,7 +9,8 @@ import orlop.placement.CacheEntry.Phase;
 /**
  * One pod's model memory as a deterministic state machine: events in, actions out. Not thread-safe:
  * owned by the pod's host thread. Sizes in bytes; {@code nowNs} is nanoseconds since the epoch and
- * never runs backwards. A step costs O(residents) at most, plus a sort when something must leave.
+ * never runs backwards. A load costs O(64) for each model that leaves for it; a tick, and a want
+ * that finds nothing that may leave, cost O(residents).
  */
 public final class ModelCache {
   /*
@@ -33,11 +34,15 @@ public final class ModelCache {
   private final Failures failures;
   private boolean draining;
 
+  /** With the policy that the configuration names. */
+  public ModelCache(CacheConfig config, Usage usage) {
+    this(config, config.evictionPolicy().policy(), usage);
+  }
+
   public ModelCache(CacheConfig config, EvictionPolicy policy, Usage usage) {
     this.config = config;
     this.residents =
-        new Residents(
-            config, new Leavers(policy, usage, config.graceMs() * Step.MS), entries.values(), step);
+        new Residents(config, new Leavers(policy, usage, config), entries.values(), step);
     this.failures = new Failures(config);
   }
 
@@ -49,7 +54,7 @@ public final class ModelCache {
     step.begin(nowNs);
     switch (event) {
       case Event.Wanted want -> wanted(want);
-      case Event.LoadDone(String id, Memory size) -> loadDone(entries.get(id), size);
+      case Event.LoadDone(String id, Memory size, long ns) -> loadDone(entries.get(id), size, ns);
       case Event.LoadFailed failure -> loadFailed(failure);
       case Event.UnloadDone(String id) -> unloadDone(entries.get(id));
       case Event.UnloadFailed(String id, String _) -> unloadFailed(entries.get(id));
@@ -108,10 +113,18 @@ public final class ModelCache {
 
   /**
    * Last use of the model that would leave first; 0 when none is loaded. Nanoseconds since the
-   * epoch. O(residents).
+   * epoch. O(residents), with more than 256 at most once a second.
    */
   public long oldestUseNs() {
     return residents.oldestUseNs();
+  }
+
+  /**
+   * What the model that would leave first saves here: seconds of load time for each second and byte
+   * that it stays; 0 when none is loaded. Costs as {@link #oldestUseNs}.
+   */
+  public double marginalValue() {
+    return residents.marginalValue();
   }
 
   // Events.
@@ -120,7 +133,7 @@ public final class ModelCache {
     boolean live = want.lastUsedNs() >= step.nowNs() - config.liveWindowMs() * Step.MS;
     CacheEntry entry = entries.get(want.modelId());
     if (entry == null) {
-      admit(new CacheEntry(want.modelId(), config.unknownSize()), want, live);
+      admit(residents.entry(want.modelId()), want, live);
       return;
     }
     switch (entry.phase) {
@@ -136,6 +149,7 @@ public final class ModelCache {
         entry.wantedNs = Math.max(entry.wantedNs, Math.min(want.lastUsedNs(), step.nowNs()));
         entry.unwanted = false;
         entry.doomed = false;
+        entry.batch &= want.purpose() == Event.Purpose.BATCH;
         ready(entry, live);
       }
       case UNLOADING -> wantAgain(entry, want, live);
@@ -164,6 +178,8 @@ public final class ModelCache {
     entry.phase = Phase.QUEUED;
     entry.queuedNs = step.nowNs();
     entry.live = live;
+    entry.batch = want.purpose() == Event.Purpose.BATCH;
+    entry.leasedUntilNs = Long.MIN_VALUE;
     join(entry, want, live);
     queue.add(entry);
   }
@@ -185,6 +201,10 @@ public final class ModelCache {
 
   private void join(CacheEntry entry, Event.Wanted want, boolean live) {
     step.changed(entry);
+    entry.batch &= want.purpose() == Event.Purpose.BATCH;
+    if (want.purpose() == Event.Purpose.PREFETCH) {
+      entry.leasedUntilNs = Long.MAX_VALUE;
+    }
     entry.waiting = true;
     entry.unwanted = false;
     entry.wantedNs = Math.max(entry.wantedNs, Math.min(want.lastUsedNs(), step.nowNs()));
@@ -207,15 +227,17 @@ public final class ModelCache {
       }
       queue.comeBack(entry, step.nowNs());
       entry.live = false;
+      entry.batch = want.purpose() == Event.Purpose.BATCH;
+      entry.leasedUntilNs = Long.MIN_VALUE;
     }
     join(entry, want, live);
   }
 
-  private void loadDone(@Nullable CacheEntry entry, Memory measured) {
+  private void loadDone(@Nullable CacheEntry entry, Memory measured, long tookNs) {
     if (entry == null || entry.phase != Phase.LOADING) {
       return;
     }
-    residents.loaded(entry, measured);
+    residents.loaded(entry, measured, tookNs);
     entry.failures = 0;
     entry.reason = "";
     if (entry.doomed) {
@@ -321,6 +343,7 @@ public final class ModelCache {
     entry.failures = 0;
     entry.reason = "";
     entry.retryAtMs = 0;
+    residents.forget(entry.modelId);
     switch (entry.phase) {
       case QUEUED -> leaveQueue(entry, gone);
       case LOADING -> {
@@ -351,6 +374,7 @@ public final class ModelCache {
   }
 
   private void tick() {
+    residents.learn();
     for (CacheEntry entry : List.copyOf(entries.values())) {
       switch (entry.phase) {
         case QUEUED -> {
@@ -388,12 +412,16 @@ public final class ModelCache {
       }
       Memory missing = memory.missing(claimed.plus(entry.size));
       int missingSlots = memory.missingSlots(claims + 1);
-      if (!residents.makeRoom(entry, missing, missingSlots) && !entry.live) {
+      boolean enough = residents.makeRoom(entry, missing, missingSlots);
+      if (!enough && (!entry.live || !residents.fitsItsShare(entry))) {
         leaveQueue(entry, noRoom(entry));
         continue;
       }
+      if (!enough && entry.batch) {
+        continue;
+      }
       boolean nothingMissing = missing.equals(Memory.NONE) && missingSlots == 0;
-      if (nothingMissing && memory.free(entry.size)) {
+      if (enough && nothingMissing && memory.free(entry.size)) {
         queue.remove(entry);
         residents.startLoad(entry);
       } else {

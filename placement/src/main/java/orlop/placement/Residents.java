@@ -17,6 +17,7 @@ final class Residents {
   private final CacheMemory memory;
   private final Collection<CacheEntry> entries;
   private final Step step;
+  private final History.Archive archive;
   private int loading;
 
   /**
@@ -28,6 +29,17 @@ final class Residents {
     this.memory = new CacheMemory(config.capacity(), config.maxResidents());
     this.entries = entries;
     this.step = step;
+    this.archive = new History.Archive(config.maxResidents() * 4L > 100_000 ? 100_000 : config.maxResidents() * 4);
+  }
+
+  /** A new entry of a model, with what is remembered of it. */
+  CacheEntry entry(String modelId) {
+    return new CacheEntry(modelId, config.unknownSize(), archive.of(modelId));
+  }
+
+  /** Nothing of it shall be remembered. */
+  void forget(String modelId) {
+    archive.forget(modelId);
   }
 
   CacheMemory memory() {
@@ -48,14 +60,18 @@ final class Residents {
   }
 
   /** A size beyond {@link #ABSURD} counts as that, lest sums lose what others take. */
-  void loaded(CacheEntry entry, Memory said) {
+  void loaded(CacheEntry entry, Memory said, long tookNs) {
     loading--;
     Memory measured = said.fitsIn(ABSURD) ? said : ABSURD;
     memory.correct(entry.size, measured);
     entry.size = measured;
     entry.phase = Phase.LOADED;
     entry.loadedNs = step.nowNs();
-    entry.loadNs = entry.loadedNs - entry.startedNs;
+    entry.loadNs = tookNs > 0 ? tookNs : entry.loadedNs - entry.startedNs;
+    entry.history.loaded(entry.loadNs);
+    lease(entry);
+    leavers.loaded(entry, entry.loadedNs);
+    leavers.seen(entry);
     step.changed(entry);
   }
 
@@ -72,18 +88,65 @@ final class Residents {
    * @return false, and nothing leaves, when what may leave does not suffice
    */
   boolean makeRoom(CacheEntry entry, Memory missing, int missingSlots) {
-    if (missing.equals(Memory.NONE) && missingSlots == 0) {
+    Memory overBatch = beyondBatchShare(entry);
+    boolean batchOnly = !overBatch.equals(Memory.NONE);
+    Memory need = missing.max(overBatch);
+    if (need.equals(Memory.NONE) && missingSlots == 0) {
       return true;
     }
-    List<CacheEntry> victims = leavers.choose(entries, entry, missing, missingSlots, step.nowNs());
+    List<CacheEntry> victims =
+        leavers.choose(entry, need, missingSlots, batchOnly, step.nowNs());
     if (victims == null) {
       return false;
     }
-    victims.forEach(this::unload);
+    for (CacheEntry victim : victims) {
+      leavers.evicted(victim, step.nowNs());
+      unload(victim);
+    }
     return true;
   }
 
+  /** What models wanted only by batches would hold beyond their share; looked at for these only. */
+  private Memory beyondBatchShare(CacheEntry entry) {
+    if (!leavers.isBatch(entry)) {
+      return Memory.NONE;
+    }
+    Memory held = entry.phase == Phase.LOADED ? Memory.NONE : entry.size;
+    for (CacheEntry other : entries) {
+      boolean kept =
+          other.phase == Phase.LOADING
+              || other.phase == Phase.LOADED
+              || (other.phase == Phase.UNLOADING && other.stuck);
+      if (kept && leavers.isBatch(other)) {
+        held = held.plus(other.size);
+      }
+    }
+    return held.minus(config.capacity().percent(config.batchPercent()));
+  }
+
+  /** A prefetched model gets its lease where the leased share allows. */
+  private void lease(CacheEntry entry) {
+    if (entry.leasedUntilNs == Long.MIN_VALUE) {
+      return;
+    }
+    Memory leased = entry.size;
+    for (CacheEntry other : entries) {
+      if (other != entry && other.phase == Phase.LOADED && other.leasedUntilNs > step.nowNs()) {
+        leased = leased.plus(other.size);
+      }
+    }
+    boolean fits = leased.fitsIn(config.capacity().percent(config.leasePercent()));
+    entry.leasedUntilNs = fits ? step.nowNs() + config.leaseMs() * Step.MS : Long.MIN_VALUE;
+  }
+
+  /** Whether what it is wanted for lets it hold so much at all. */
+  boolean fitsItsShare(CacheEntry entry) {
+    return !leavers.isBatch(entry)
+        || entry.size.fitsIn(config.capacity().percent(config.batchPercent()));
+  }
+
   void unload(CacheEntry entry) {
+    leavers.leaves(entry);
     step.changed(entry);
     entry.phase = Phase.UNLOADING;
     entry.unloadInFlight = true;
@@ -92,8 +155,11 @@ final class Residents {
   }
 
   void unloadIfIdle(CacheEntry entry) {
-    if ((entry.unwanted || entry.doomed) && leavers.idle(entry, step.nowNs())) {
-      unload(entry);
+    if (entry.unwanted || entry.doomed) {
+      leavers.unwanted(entry, step.nowNs());
+      if (leavers.idle(entry, step.nowNs())) {
+        unload(entry);
+      }
     }
   }
 
@@ -137,9 +203,24 @@ final class Residents {
     return (int) entries.stream().filter(e -> e.stuck).count();
   }
 
-  /** Last use of the model that would leave first; 0 when none is loaded. O(entries). */
+  /** Lets the policy learn. O(loaded models) where it wants to. */
+  void learn() {
+    leavers.seenAll();
+  }
+
+  /** Last use of the model that would leave first; 0 when none is loaded. */
   long oldestUseNs() {
-    CacheEntry first = leavers.first(entries, step.nowNs());
+    CacheEntry first = leavers.first(step.nowNs());
     return first == null ? 0 : leavers.lastUsedNs(first);
+  }
+
+  /** What the model that would leave first saves for each byte of it; 0 when none is loaded. */
+  double marginalValue() {
+    CacheEntry first = leavers.first(step.nowNs());
+    if (first == null) {
+      return 0;
+    }
+    long bytes = Math.max(1, Math.max(first.size.ramBytes(), first.size.vramBytes()));
+    return leavers.savesNsPerSecond(first, step.nowNs()) / 1e9 / bytes;
   }
 }

@@ -185,7 +185,7 @@ class ModelCachePropertyTest {
   private void before(Event event) {
     switch (event) {
       case Event.Wanted want -> waiting.add(want.modelId());
-      case Event.LoadDone(String id, Memory size) -> {
+      case Event.LoadDone(String id, Memory size, long _) -> {
         Held model = heldOrFail(id);
         loads.remove(id);
         used = used.minus(model.size).plus(size);

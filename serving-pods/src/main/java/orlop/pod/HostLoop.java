@@ -230,7 +230,7 @@ final class HostLoop implements Runnable {
     switch (event) {
       case Event.Unwanted(String id) -> askedToGo.add(id);
       case Event.Forgotten(String id) -> askedToGo.add(id);
-      case Event.Wanted(String id, Memory size, long lastUsedNs) -> askedToGo.remove(id);
+      case Event.Wanted(String id, Memory size, long lastUsedNs, Event.Purpose purpose) -> askedToGo.remove(id);
       default -> {}
     }
     for (Action action : cache.step(event, clock.nowNs())) {
