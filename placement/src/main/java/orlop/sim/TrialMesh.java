@@ -355,6 +355,10 @@ final class TrialMesh {
   // Calls.
 
   void call(String modelId) {
+    call(modelId, serviceNs(service, setup.serviceMs()));
+  }
+
+  void call(String modelId, long takesNs) {
     List<TrialPod> doors = live.stream().filter(TrialPod::ready).toList();
     counts.calls++;
     if (doors.isEmpty()) {
@@ -366,7 +370,7 @@ final class TrialMesh {
             modelId,
             counts.calls,
             nowNs(),
-            serviceNs(service, setup.serviceMs()),
+            takesNs,
             doors.get(random.nextInt(doors.size())));
     timeline.after(setup.deadlineMs() * Timeline.MS, () -> end(call, "DEADLINE"));
     attempt(call);

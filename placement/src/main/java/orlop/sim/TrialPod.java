@@ -16,8 +16,8 @@ import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.DemandMeter;
 import orlop.placement.Event;
-import orlop.placement.EvictionPolicy;
 import orlop.placement.HandOver;
+import orlop.placement.Keeps;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.ModelCache;
@@ -64,6 +64,7 @@ final class TrialPod implements Usage {
   private final Map<String, List<Visit>> waiting = new HashMap<>();
   private final Queue<Queued> queue = new ArrayDeque<>();
   private final Set<Visit> running = new LinkedHashSet<>();
+  private Set<String> kept = Set.of();
   private Pod said;
   private boolean alive = true;
   private boolean closed;
@@ -95,7 +96,7 @@ final class TrialPod implements Usage {
             d.retryMaxMs(),
             d.unloadRetryFirstMs(),
             d.unloadRetryMaxMs());
-    cache = new ModelCache(config, EvictionPolicy.LRU, this);
+    cache = new ModelCache(config, config.evictionPolicy().policy(), this);
   }
 
   String id() {
@@ -137,6 +138,20 @@ final class TrialPod implements Usage {
     return model != null && model.pins > 0;
   }
 
+  @Override
+  public int copiesElsewhere(String modelId) {
+    int count = 0;
+    for (Copy copy : view().copies(modelId)) {
+      count += copy.isLoaded() && !copy.podId().equals(id()) ? 1 : 0;
+    }
+    return count;
+  }
+
+  @Override
+  public boolean kept(String modelId) {
+    return kept.contains(modelId);
+  }
+
   // Calls.
 
   void visit(Visit visit, Model model) {
@@ -161,7 +176,7 @@ final class TrialPod implements Usage {
   private void enter(Visit visit) {
     Held model = held.get(visit.modelId);
     if (model == null) {
-      throw new Violation("pod " + id() + " runs a call on absent " + visit.modelId);
+      throw new IllegalStateException("pod " + id() + " runs a call on absent " + visit.modelId);
     }
     model.pins++;
     model.calls++;
@@ -223,6 +238,7 @@ final class TrialPod implements Usage {
   // The cache and what it asks for.
 
   void tick() {
+    kept = Keeps.of(view(), id());
     feed(new Event.Tick());
     introduce(false);
   }
@@ -263,7 +279,7 @@ final class TrialPod implements Usage {
   private void unload(String id) {
     Held gone = held.remove(id);
     if (gone != null && gone.pins > 0) {
-      throw new Violation("pod " + id() + " unloads " + id + " under a call");
+      throw new IllegalStateException("pod " + id() + " unloads " + id + " under a call");
     }
     mesh.timeline().after(UNLOAD_NS, () -> feed(new Event.UnloadDone(id)));
   }

@@ -3,6 +3,7 @@ package orlop.pod;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentHashMap;
@@ -79,6 +80,7 @@ final class ModelHost implements AutoCloseable {
   private volatile boolean draining;
   private volatile long usedBytes;
   private volatile int waiting;
+  private volatile Set<String> kept = Set.of();
   private @Nullable Thread thread;
   private Registry.@Nullable Subscription subscription;
 
@@ -230,6 +232,11 @@ final class ModelHost implements AutoCloseable {
     usedBytes = ramBytes;
   }
 
+  /** Models whose copy here stands for their minimum. */
+  void kept(Set<String> modelIds) {
+    kept = modelIds;
+  }
+
   void waiting(int calls) {
     waiting = calls;
   }
@@ -266,6 +273,11 @@ final class ModelHost implements AutoCloseable {
       public boolean pinned(String modelId) {
         Slot<Held> slot = slots.get(modelId);
         return slot != null && slot.pins() > 0;
+      }
+
+      @Override
+      public boolean kept(String modelId) {
+        return kept.contains(modelId);
       }
     };
   }
