@@ -261,6 +261,20 @@ class SettingsTest {
   }
 
   @Test
+  void aStorageNeedsATypeAndNothingElse() {
+    Settings settings = Settings.read(null, List.of("puller.storages={public: {type: S3}}"));
+    PullerConfig puller =
+        settings.without("puller", "storageDirectory").section("puller", PullerConfig.class);
+    assertEquals(Map.of(), Objects.requireNonNull(puller.storages().get("public")).parameters());
+    refused(
+        () ->
+            Settings.read(null, List.of("puller.storages={public: {parameters: {region: x}}}"))
+                .without("puller", "storageDirectory")
+                .section("puller", PullerConfig.class),
+        "storage type is empty; expected for example 's3'");
+  }
+
+  @Test
   void whatIsWrittenForAChildProcessReadsBackTheSame() throws IOException {
     Settings settings = Settings.read(null, List.of("pod.zone='no'", "pod.labels=[a]", BROKER));
     assertEquals(settings.flatten(), Settings.read(file(settings.yaml()), List.of()).flatten());

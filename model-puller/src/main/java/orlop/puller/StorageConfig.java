@@ -31,11 +31,11 @@ public record StorageConfig(String type, Map<String, String> parameters) {
   private static final ObjectMapper JSON = new ObjectMapper();
 
   public StorageConfig {
-    if (type.isBlank()) {
+    if (type == null || type.isBlank()) {
       throw new IllegalArgumentException("storage type is empty; expected for example 's3'");
     }
     type = type.toLowerCase(Locale.ROOT);
-    parameters = Map.copyOf(parameters);
+    parameters = parameters == null ? Map.of() : Map.copyOf(parameters);
   }
 
   /**
