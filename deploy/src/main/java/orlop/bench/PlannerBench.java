@@ -122,7 +122,7 @@ final class PlannerBench extends Benchmark {
     say(
         table,
         "%nSecond copy: 16 models called every 1 to 4 s, 16 called once, twice, in one burst or"
-            + " once a minute; loads of 25 s%n  %6s %10s %12s %9s %8s",
+            + " every 100 s; loads of 25 s%n  %6s %10s %12s %9s %8s",
         "seed",
         "slowest s",
         "from cold s",

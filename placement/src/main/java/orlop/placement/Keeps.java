@@ -69,6 +69,20 @@ public final class Keeps {
     return before < model.floor();
   }
 
+  /**
+   * Loaded copies of the model in other pods that stay: what is in a pod that drains is no reason to
+   * let go of what replaces it. O(copies).
+   */
+  public static int elsewhere(MeshView view, String podId, String modelId) {
+    int count = 0;
+    for (Copy copy : view.copies(modelId)) {
+      Pod pod = view.pod(copy.podId());
+      boolean stays = pod != null && !pod.draining() && !copy.podId().equals(podId);
+      count += stays && copy.isLoaded() ? 1 : 0;
+    }
+    return count;
+  }
+
   private static Memory size(Copy copy) {
     return copy.state() instanceof CopyState.Loaded(Memory size, long _) ? size : Memory.NONE;
   }

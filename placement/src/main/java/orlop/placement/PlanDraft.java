@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /** A plan being made: the changes so far, and the view as it will be when they are done. */
@@ -31,19 +32,23 @@ final class PlanDraft {
    */
   private static final int PATIENCE = 4;
 
+  /** Loads queued in a pod, of whatever kind, up to which plans add to them. */
+  private static final int LOADS_PER_POD = 4;
+
   private final Placer placer;
   private final Planner.Config config;
   private final long nowMs;
   private final List<Change> changes = new ArrayList<>();
   private MeshView view;
 
-  /** The view in which pods without memory to spare take nothing; made when first asked for. */
-  private @Nullable MeshView roomy;
+  /** Without the pods in which enough loads are queued. */
+  private final Thinned calm = new Thinned(this::calm);
 
-  private int roomyPods;
+  /** Without these and the pods that have no memory to spare. */
+  private final Thinned roomy = new Thinned(pod -> calm(pod) && reserve(pod).fitsIn(pod.free()));
+
   private final Reach reach;
   private int fruitless;
-  private int loads;
 
   PlanDraft(MeshView view, Placer placer, Planner.Config config, long nowMs) {
     this.view = view;
@@ -88,7 +93,7 @@ final class PlanDraft {
       return new Placement.NoRoom(Route.Cause.NO_ROOM, hopeless);
     }
     Attempt attempt = new Attempt(model.id(), "", false, Set.of(), false, 0, nowMs);
-    Placement placement = placer.place(room.spare ? roomy() : view, model, attempt);
+    Placement placement = placer.place(viewFor(room), model, attempt);
     if (placement instanceof Placement.Chosen(Pod pod, String where)) {
       if (allowed(model, pod, room)) {
         changes.add(new Change.LoadCopy(model.id(), pod.id(), lastUsedMs, why + "; " + where));
@@ -104,28 +109,59 @@ final class PlanDraft {
     return placement;
   }
 
-  /** Whether any pod has memory to spare. */
-  boolean anyRoomToSpare() {
-    var unused = roomy();
-    return roomyPods > 0;
+  /** Whether any pod may take a load of this kind; one that may take any always does. */
+  boolean anyPodFor(Room room) {
+    var unused = viewFor(room);
+    return room.equals(Room.ANY) || (room.spare ? roomy : calm).open > 0;
   }
 
-  private MeshView roomy() {
-    if (roomy == null) {
-      List<Delta> full = new ArrayList<>();
-      for (Pod pod : view.pods()) {
-        if (pod.draining()) {
-          continue;
-        }
-        if (reserve(pod).fitsIn(pod.free())) {
-          roomyPods++;
-        } else {
-          full.add(new Delta.PodPut(pod.closed()));
-        }
-      }
-      roomy = view.with(full, view.revision());
+  private MeshView viewFor(Room room) {
+    if (room.equals(Room.ANY)) {
+      return view;
     }
-    return roomy;
+    return (room.spare ? roomy : calm).view();
+  }
+
+  /** Whether a further load would begin soon: more would only wait, and go stale. */
+  private boolean calm(Pod pod) {
+    return pod.loadsQueued() < Math.max(LOADS_PER_POD, 2 * pod.outlook().loaders());
+  }
+
+  /** The draft's view in which some pods take nothing; made when first asked for. */
+  private final class Thinned {
+    private final Predicate<Pod> opens;
+    private @Nullable MeshView made;
+    private int open;
+
+    Thinned(Predicate<Pod> opens) {
+      this.opens = opens;
+    }
+
+    MeshView view() {
+      if (made == null) {
+        List<Delta> shut = new ArrayList<>();
+        for (Pod pod : view.pods()) {
+          if (!pod.draining() && opens.test(pod)) {
+            open++;
+          } else if (!pod.draining()) {
+            shut.add(new Delta.PodPut(pod.closed()));
+          }
+        }
+        made = view.with(shut, view.revision());
+      }
+      return made;
+    }
+
+    void draw(Pod loading, Copy copy) {
+      if (made != null) {
+        Pod before = made.pod(loading.id());
+        boolean was = before != null && !before.draining();
+        boolean is = was && opens.test(loading);
+        open -= was && !is ? 1 : 0;
+        Pod shown = is ? loading : loading.closed();
+        made = made.with(List.of(new Delta.PodPut(shown), new Delta.CopyPut(copy)), made.revision());
+      }
+    }
   }
 
   private boolean allowed(Model model, Pod pod, Room room) {
@@ -152,22 +188,9 @@ final class PlanDraft {
   private void draw(Model model, Pod pod) {
     Pod loading = pod.alsoLoading(assumed(model, pod));
     Copy copy = new Copy(model.id(), pod.id(), new CopyState.Loading(), nowMs);
-    loads++;
     view = view.with(List.of(new Delta.PodPut(loading), new Delta.CopyPut(copy)), view.revision());
-    if (roomy != null) {
-      Pod before = roomy.pod(pod.id());
-      boolean had = before != null && !before.draining();
-      boolean has = had && reserve(loading).fitsIn(loading.free());
-      Pod shown = has ? loading : loading.closed();
-      roomyPods -= had && !has ? 1 : 0;
-      roomy =
-          roomy.with(List.of(new Delta.PodPut(shown), new Delta.CopyPut(copy)), roomy.revision());
-    }
-  }
-
-  /** Loads planned so far. */
-  int loads() {
-    return loads;
+    calm.draw(loading, copy);
+    roomy.draw(loading, copy);
   }
 
   /**

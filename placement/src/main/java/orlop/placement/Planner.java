@@ -12,8 +12,8 @@ import java.util.List;
  * nobody used for very long, where that is asked for. Within a goal the busiest come first, in a
  * trim the least busy.
  *
- * <p><b>Constraints</b>: at most {@link Config#maxChanges} changes a step, and planned loads under
- * way are at most {@link #LOADS_PER_POD} for each pod that stays; further copies and what comes back
+ * <p><b>Constraints</b>: at most {@link Config#maxChanges} changes a step, and none but aliases and
+ * minima add to a pod's queue of loads beyond a few; further copies and what comes back
  * early take free memory alone, an evicted model displaces only what has gone cold, a lost one what
  * was unused for {@link #GAPS} of its own gaps between calls, and minimum copies anything, unless
  * the mesh has no memory for all minima; a trim never leaves fewer loaded copies than should be; a
@@ -94,9 +94,6 @@ public final class Planner {
     }
   }
 
-  /** Planned loads that may be under way, for each pod that stays. */
-  private static final int LOADS_PER_POD = 4;
-
   /** A lost model displaces what was unused for as long as it would have been called so often. */
   private static final int GAPS = 3;
 
@@ -139,12 +136,6 @@ public final class Planner {
     return needs;
   }
 
-  /** Whether a further load may begin: more would only wait in the pods' queues. */
-  private static boolean mayLoad(PlanDraft draft, Survey survey) {
-    long most = (long) LOADS_PER_POD * survey.podsThatStay();
-    return draft.open() && survey.loading() + draft.loads() < most;
-  }
-
   private void keepMinimum(PlanDraft draft, Survey survey) {
     // More than fits would displace one another with every plan.
     PlanDraft.Room room = survey.minimaFit() ? PlanDraft.Room.ANY : cold();
@@ -166,7 +157,7 @@ public final class Planner {
 
   private void rehome(PlanDraft draft, Survey survey) {
     for (Need need : busiest(draft, survey.homeless)) {
-      if (!mayLoad(draft, survey)) {
+      if (!draft.open() || !draft.anyPodFor(cold())) {
         return;
       }
       long unusedMs = (long) Math.min(config.hotMs(), GAPS * need.gapMs());
@@ -181,7 +172,7 @@ public final class Planner {
 
   private void bringBack(PlanDraft draft, Survey survey) {
     for (Need need : busiest(draft, survey.gone)) {
-      if (!mayLoad(draft, survey)) {
+      if (!draft.open() || !draft.anyPodFor(cold())) {
         return;
       }
       draft.load(need.model(), cold(), need.lastUsedMs(), "no copy, " + need.why());
@@ -190,7 +181,7 @@ public final class Planner {
 
   private void addCopies(PlanDraft draft, Survey survey) {
     for (Need need : busiest(draft, survey.busy)) {
-      if (!mayLoad(draft, survey) || !draft.anyRoomToSpare()) {
+      if (!draft.open() || !draft.anyPodFor(PlanDraft.Room.FREE)) {
         return;
       }
       draft.load(
@@ -204,7 +195,7 @@ public final class Planner {
   /** A new pod, or any that has memory to spare, takes what was used lately and is not loaded. */
   private void prewarm(PlanDraft draft, Survey survey) {
     for (Need need : busiest(draft, survey.lukewarm)) {
-      if (!mayLoad(draft, survey) || !draft.anyRoomToSpare()) {
+      if (!draft.open() || !draft.anyPodFor(PlanDraft.Room.FREE)) {
         return;
       }
       draft.load(

@@ -50,7 +50,6 @@ final class Survey {
   private final PodNeed podNeed;
   private final Map<String, Past> pasts = new HashMap<>();
   private final Map<String, Double> bears = new HashMap<>();
-  private int loading;
 
   Survey(
       MeshView view,
@@ -77,15 +76,6 @@ final class Survey {
 
   boolean minimaFit() {
     return podNeed.minimaFit();
-  }
-
-  /** Copies being loaded, or waiting for it. */
-  int loading() {
-    return loading;
-  }
-
-  int podsThatStay() {
-    return stays;
   }
 
   void trimmed(String modelId) {
@@ -139,7 +129,6 @@ final class Survey {
       return;
     }
     CopyCount count = CopyCount.of(view, id);
-    loading += count.loading();
     if (moves.to().contains(id)) {
       podNeed.add(model, Math.max(1, model.floor()));
       return;

@@ -240,20 +240,20 @@ public final class PlannerTrials {
       for (String id : List.of(steady, once)) {
         mesh.register(Model.of(id, "onnx", "p", "", 0), GB / 2, 25 * Timeline.SECOND);
       }
-      long startNs = (20 + random.nextLong(60)) * Timeline.SECOND;
+      long startNs = (20 + random.nextLong(400)) * Timeline.SECOND;
       long periodNs = (i % 4 + 1) * Timeline.SECOND;
       for (long at = startNs; at < startNs + 5 * Timeline.MINUTE; at += periodNs) {
         mesh.timeline().after(at, () -> called(mesh, steady, calledNs));
       }
-      // One call, two calls 40 s apart, a burst of a hundred, one a minute.
+      // One call, two calls 40 s apart, a burst of a hundred, six calls 100 s apart.
       int burst = i % 4 == 2 ? 100 : i % 4 == 3 ? 6 : i % 4 + 1;
       long gapNs =
-          i % 4 == 2 ? 50 * Timeline.MS : i % 4 == 3 ? Timeline.MINUTE + 1 : 40 * Timeline.SECOND;
+          i % 4 == 2 ? 50 * Timeline.MS : i % 4 == 3 ? 100 * Timeline.SECOND : 40 * Timeline.SECOND;
       for (int n = 0; n < burst; n++) {
         mesh.timeline().after(startNs + n * gapNs, () -> called(mesh, once, calledNs));
       }
     }
-    mesh.timeline().runUntil(Timeline.START_NS + 8 * Timeline.MINUTE);
+    mesh.timeline().runUntil(Timeline.START_NS + 20 * Timeline.MINUTE);
     long slowest = 0;
     long cold = 0;
     int without = 0;

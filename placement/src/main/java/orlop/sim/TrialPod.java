@@ -21,6 +21,7 @@ import orlop.placement.Keeps;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.ModelCache;
+import orlop.placement.Outlook;
 import orlop.placement.Placer;
 import orlop.placement.Pod;
 import orlop.placement.Usage;
@@ -59,7 +60,11 @@ final class TrialPod implements Usage {
   private final Pod first;
   private final ModelCache cache;
   private final int threads;
+  private final int loaders;
   private final long lagNs;
+
+  /** What is queued or being loaded, and since when it is; the future while it is queued. */
+  private final Map<String, Long> loading = new LinkedHashMap<>();
   private final Map<String, Held> held = new LinkedHashMap<>();
   private final Map<String, List<Visit>> waiting = new HashMap<>();
   private final Queue<Queued> queue = new ArrayDeque<>();
@@ -80,6 +85,7 @@ final class TrialPod implements Usage {
     this.said = first;
     this.threads = threads;
     this.lagNs = lagNs;
+    this.loaders = loaders;
     CacheConfig d = CacheConfig.defaults(first.capacity());
     CacheConfig config =
         new CacheConfig(
@@ -140,11 +146,7 @@ final class TrialPod implements Usage {
 
   @Override
   public int copiesElsewhere(String modelId) {
-    int count = 0;
-    for (Copy copy : view().copies(modelId)) {
-      count += copy.isLoaded() && !copy.podId().equals(id()) ? 1 : 0;
-    }
-    return count;
+    return Keeps.elsewhere(view(), id(), modelId);
   }
 
   @Override
@@ -265,6 +267,7 @@ final class TrialPod implements Usage {
 
   private void load(String id) {
     mesh.counts().loads++;
+    loading.put(id, mesh.nowNs());
     mesh.timeline()
         .after(
             mesh.loadNs(id),
@@ -300,6 +303,11 @@ final class TrialPod implements Usage {
   // The registry.
 
   private void publish(String id, @Nullable CopyState state) {
+    if (state instanceof CopyState.Loading) {
+      loading.putIfAbsent(id, Long.MAX_VALUE / 2);
+    } else {
+      loading.remove(id);
+    }
     if (state == null) {
       mesh.registry().removeCopy(id(), id);
     } else {
@@ -311,6 +319,15 @@ final class TrialPod implements Usage {
   void join() {
     mesh.registry().grant(id());
     mesh.registry().writePod(first);
+  }
+
+  private Outlook outlook() {
+    long queuedMs = 0;
+    for (Map.Entry<String, Long> load : loading.entrySet()) {
+      long doneNs = Math.max(0, mesh.nowNs() - load.getValue());
+      queuedMs += Math.max(0, mesh.loadNs(load.getKey()) - doneNs) / Timeline.MS;
+    }
+    return new Outlook(mesh.nowMs(), loaders, queuedMs, 0, Map.of(), 0, 0);
   }
 
   private void introduce(boolean urgent) {
@@ -326,7 +343,8 @@ final class TrialPod implements Usage {
             cache.oldestUseNs() / Timeline.MS,
             draining,
             first.startedMs(),
-            first.version());
+            first.version(),
+            outlook());
     boolean matters =
         !now.used().equals(said.used())
             || now.loadsQueued() != said.loadsQueued()
