@@ -1,6 +1,7 @@
 package orlop.controller;
 
 import io.grpc.Context;
+import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -74,6 +75,9 @@ final class Demands implements AutoCloseable {
 
     @Override
     public void onError(Throwable t) {
+      if (Status.fromThrowable(t).getCode() == Status.Code.UNAVAILABLE) {
+        unreachable(podId);
+      }
       streams.remove(podId, context);
     }
 
@@ -94,6 +98,10 @@ final class Demands implements AutoCloseable {
           nowMs);
     }
     meter.busy(report.getPodId(), report.getBusy(), nowMs);
+  }
+
+  private synchronized void unreachable(String podId) {
+    meter.unreachable(podId, clockMs.getAsLong());
   }
 
   synchronized Demand snapshot() {

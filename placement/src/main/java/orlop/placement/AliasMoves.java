@@ -55,7 +55,7 @@ record AliasMoves(Set<String> from, Set<String> to) {
     String why =
         "alias '%s' moves to it: %d of %d copies".formatted(alias.name(), there.live(), wanted);
     if (there.live() == 0) {
-      if (draft.load(target, PlanDraft.Room.ANY, draft.nowMs(), why)
+      if (draft.load(target, PlanDraft.Room.ANY, why)
               instanceof Placement.NoRoom(Route.Cause cause, String none)
           && (cause == Route.Cause.NO_ROOM || there.failedForGood())) {
         draft.fail(alias, none);
@@ -65,7 +65,7 @@ record AliasMoves(Set<String> from, Set<String> to) {
     int live = there.live();
     while (live < wanted
         && draft.open()
-        && draft.load(target, PlanDraft.Room.FREE, draft.nowMs(), why)
+        && draft.load(target, PlanDraft.Room.FREE, why)
             instanceof Placement.Chosen) {
       live++;
     }

@@ -1,6 +1,7 @@
 package orlop.placement;
 
 import java.util.Map;
+import java.util.Set;
 
 /**
  * How the models are being used: what the planner has heard from the pods.
@@ -8,18 +9,20 @@ import java.util.Map;
  * @param uses by model id; a model that is absent was not called since the planner started
  * @param busy by pod id: the share of its compute threads that were at work, 0 to 1, averaged over
  *     the last minute; a pod that did not say is absent
+ * @param silent pods that could not be reached for some seconds, whatever the registry says
  */
-public record Demand(Map<String, Use> uses, Map<String, Double> busy) {
+public record Demand(Map<String, Use> uses, Map<String, Double> busy, Set<String> silent) {
   public static final Demand NONE = new Demand(Map.of());
 
   public Demand {
     uses = Map.copyOf(uses);
     busy = Map.copyOf(busy);
+    silent = Set.copyOf(silent);
   }
 
-  /** Demand where no pod said how busy it is. */
+  /** Demand where no pod said how busy it is, and all can be reached. */
   public Demand(Map<String, Use> uses) {
-    this(uses, Map.of());
+    this(uses, Map.of(), Set.of());
   }
 
   /**

@@ -1,7 +1,9 @@
 package orlop.placement;
 
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * Adds up what the pods report of the calls they ran: rates that decay over a minute, since when a
@@ -38,6 +40,9 @@ public final class DemandMeter {
     }
   }
 
+  /** A pod that cannot be reached for so long counts as gone before its lease ends. */
+  private static final long SILENT_MS = 3_000;
+
   /** How busy one pod is. */
   private static final class Busy {
     double share;
@@ -47,6 +52,7 @@ public final class DemandMeter {
   private final long intervalMs;
   private final Map<String, Tally> tallies = new HashMap<>();
   private final Map<String, Busy> pods = new HashMap<>();
+  private final Map<String, Long> unreachableMs = new HashMap<>();
 
   /**
    * @param intervalMs between two reports of a pod
@@ -85,11 +91,18 @@ public final class DemandMeter {
     double left = Math.exp(-(nowMs - pod.updatedMs) / WINDOW_MS);
     pod.share = pod.share * left + Math.clamp(share, 0.0, 1.0) * (1 - left);
     pod.updatedMs = nowMs;
+    unreachableMs.remove(podId);
+  }
+
+  /** A connection to the pod failed, or could not be made; its next report ends that. */
+  public void unreachable(String podId, long nowMs) {
+    unreachableMs.putIfAbsent(podId, nowMs);
   }
 
   /** Forgets pods that the view does not know. */
   public void retain(MeshView view) {
     pods.keySet().removeIf(id -> view.pod(id) == null);
+    unreachableMs.keySet().removeIf(id -> view.pod(id) == null);
   }
 
   /** O(models called within the hour). */
@@ -113,6 +126,13 @@ public final class DemandMeter {
         });
     Map<String, Double> busy = new HashMap<>();
     pods.forEach((id, pod) -> busy.put(id, pod.share));
-    return new Demand(uses, busy);
+    Set<String> silent = new HashSet<>();
+    unreachableMs.forEach(
+        (id, sinceMs) -> {
+          if (nowMs - sinceMs >= SILENT_MS) {
+            silent.add(id);
+          }
+        });
+    return new Demand(uses, busy, silent);
   }
 }

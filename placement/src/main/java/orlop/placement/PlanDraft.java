@@ -20,8 +20,16 @@ final class PlanDraft {
     static final Room FREE = new Room(true, 0);
     static final Room ANY = new Room(false, 0);
 
+    /** Free memory, of which nothing need be left. */
+    static final Room FITTING = new Room(false, Long.MAX_VALUE / 2);
+
     static Room unusedFor(long ms) {
       return new Room(false, Math.max(1, ms));
+    }
+
+    /** See {@link Change.LoadCopy#lastUsedMs}: the pod may have filled up since it was looked at. */
+    long asUsedMs(long nowMs) {
+      return spare ? Change.FREE_ONLY_MS : Math.max(Change.FREE_ONLY_MS, nowMs - unusedMs);
     }
   }
 
@@ -32,8 +40,8 @@ final class PlanDraft {
    */
   private static final int PATIENCE = 4;
 
-  /** Loads queued in a pod, of whatever kind, up to which plans add to them. */
-  private static final int LOADS_PER_POD = 4;
+  /** Loads at a time in a pod that does not say. */
+  private static final int LOADERS = 2;
 
   private final Placer placer;
   private final Planner.Config config;
@@ -42,10 +50,11 @@ final class PlanDraft {
   private MeshView view;
 
   /** Without the pods in which enough loads are queued. */
-  private final Thinned calm = new Thinned(this::calm);
+  private final Thinned calm = new Thinned(pod -> queuedBelow(pod, 2));
 
-  /** Without these and the pods that have no memory to spare. */
-  private final Thinned roomy = new Thinned(pod -> calm(pod) && reserve(pod).fitsIn(pod.free()));
+  /** Without those that have no memory to spare, or whose loaders are busy. */
+  private final Thinned roomy =
+      new Thinned(pod -> queuedBelow(pod, 1) && reserve(pod).fitsIn(pod.free()));
 
   private final Reach reach;
   private int fruitless;
@@ -84,10 +93,9 @@ final class PlanDraft {
   /**
    * Adds a load of one copy.
    *
-   * @param lastUsedMs see {@link Change.LoadCopy}
    * @return what the placer said; a pod whose memory may not be taken is no room
    */
-  Placement load(Model model, Room room, long lastUsedMs, String why) {
+  Placement load(Model model, Room room, String why) {
     String hopeless = reach.whyHopeless(model, count(model.id()));
     if (hopeless != null) {
       return new Placement.NoRoom(Route.Cause.NO_ROOM, hopeless);
@@ -96,7 +104,8 @@ final class PlanDraft {
     Placement placement = placer.place(viewFor(room), model, attempt);
     if (placement instanceof Placement.Chosen(Pod pod, String where)) {
       if (allowed(model, pod, room)) {
-        changes.add(new Change.LoadCopy(model.id(), pod.id(), lastUsedMs, why + "; " + where));
+        changes.add(
+            new Change.LoadCopy(model.id(), pod.id(), room.asUsedMs(nowMs), why + "; " + where));
         draw(model, pod);
         return placement;
       }
@@ -107,6 +116,38 @@ final class PlanDraft {
       fruitless++;
     }
     return placement;
+  }
+
+  /**
+   * Makes room for the load of a model by letting go of a copy that has others, in a pod that may
+   * load the model and has too little memory only by that copy.
+   *
+   * @param spare a model with several copies
+   * @param rounds of its loaders that may be queued in the pod
+   * @return whether there was such a pod
+   */
+  boolean swap(Model model, Need spare, int rounds, String why) {
+    Attempt attempt = new Attempt(model.id(), "", false, Set.of(), false, 0, nowMs);
+    for (Copy copy : view.copies(spare.model().id())) {
+      Pod pod = view.pod(copy.podId());
+      if (pod == null
+          || !(copy.state() instanceof CopyState.Loaded(Memory size, long _))
+          || !queuedBelow(pod, rounds)
+          || placer.obstacle(view, model, pod, attempt) != null
+          || !assumed(model, pod).fitsIn(pod.free().plus(size))) {
+        continue;
+      }
+      changes.add(
+          new Change.UnloadCopy(
+              spare.model().id(), pod.id(), "one of several, makes room for " + model.id()));
+      changes.add(
+          new Change.LoadCopy(model.id(), pod.id(), why + "; in place of a spare copy"));
+      Copy leaving = new Copy(copy.modelId(), pod.id(), new CopyState.Unloading(), nowMs);
+      view = view.with(List.of(new Delta.CopyPut(leaving)), view.revision());
+      draw(model, pod);
+      return true;
+    }
+    return false;
   }
 
   /** Whether any pod may take a load of this kind; one that may take any always does. */
@@ -123,8 +164,8 @@ final class PlanDraft {
   }
 
   /** Whether a further load would begin soon: more would only wait, and go stale. */
-  private boolean calm(Pod pod) {
-    return pod.loadsQueued() < Math.max(LOADS_PER_POD, 2 * pod.outlook().loaders());
+  private static boolean queuedBelow(Pod pod, int rounds) {
+    return pod.loadsQueued() < rounds * Math.max(LOADERS, pod.outlook().loaders());
   }
 
   /** The draft's view in which some pods take nothing; made when first asked for. */

@@ -1,6 +1,8 @@
 package orlop.placement;
 
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 
 /**
  * Compares how many copies there are with how many there should be, and says the next steps.
@@ -14,8 +16,9 @@ import java.util.List;
  *
  * <p><b>Constraints</b>: at most {@link Config#maxChanges} changes a step, and none but aliases and
  * minima add to a pod's queue of loads beyond a few; further copies and what comes back
- * early take free memory alone, an evicted model displaces only what has gone cold, a lost one what
- * was unused for {@link #GAPS} of its own gaps between calls, and minimum copies anything, unless
+ * early take free memory alone and wait while a pod hands over; an evicted model displaces only what
+ * has gone cold, a lost one what was unused for {@link #GAPS} of its own gaps between calls, or a
+ * copy that has others, and minimum copies anything, unless
  * the mesh has no memory for all minima; a trim never leaves fewer loaded copies than should be; a
  * draining pod's copies do not count, and are left alone.
  *
@@ -95,7 +98,7 @@ public final class Planner {
   }
 
   /** A lost model displaces what was unused for as long as it would have been called so often. */
-  private static final int GAPS = 3;
+  private static final int GAPS = 10;
 
   private final Config config;
   private final Placer placer;
@@ -116,18 +119,38 @@ public final class Planner {
    * @param recall what the last step handed out; {@link Recall#since} for the first
    * @param nowMs milliseconds since the epoch
    */
-  public Plan plan(MeshView view, Demand demand, Recall recall, long nowMs) {
+  public Plan plan(MeshView registered, Demand demand, Recall recall, long nowMs) {
+    MeshView view = withoutSilent(registered, demand.silent());
     PlanDraft draft = new PlanDraft(view, placer, config, nowMs);
     AliasMoves moves = AliasMoves.plan(view, draft);
     Survey survey = new Survey(view, demand, recall, moves, config, nowMs);
     keepMinimum(draft, survey);
     rehome(draft, survey);
     bringBack(draft, survey);
-    addCopies(draft, survey);
-    prewarm(draft, survey);
+    if (!survey.handingOver()) {
+      // What is handed over needs the free memory, and the loaders, more.
+      addCopies(draft, survey);
+      prewarm(draft, survey);
+    }
     trim(draft, survey);
     unloadIdle(draft, survey);
     return new Plan(draft.changes(), survey.podsWanted(), survey.recall());
+  }
+
+  /**
+   * The view without the pods that cannot be reached, which finds a death before the lease does; all
+   * of it when that would be half of the pods or more: then it is we who cannot be reached.
+   */
+  private static MeshView withoutSilent(MeshView view, Set<String> silent) {
+    List<Delta> gone = new ArrayList<>();
+    for (String podId : silent) {
+      if (view.pod(podId) != null) {
+        gone.add(new Delta.PodRemoved(podId));
+      }
+    }
+    return gone.isEmpty() || 2 * gone.size() >= view.pods().size()
+        ? view
+        : view.with(gone, view.revision());
   }
 
   private static List<Need> busiest(PlanDraft draft, List<Need> needs) {
@@ -145,7 +168,6 @@ public final class Planner {
         draft.load(
             need.model(),
             room,
-            draft.nowMs(),
             "%d of at least %d copies".formatted(need.count().live() + i, need.model().floor()));
       }
     }
@@ -156,18 +178,38 @@ public final class Planner {
   }
 
   private void rehome(PlanDraft draft, Survey survey) {
+    survey.spare.sort(Need.BUSIEST_FIRST.reversed());
     for (Need need : busiest(draft, survey.homeless)) {
-      if (!draft.open() || !draft.anyPodFor(cold())) {
+      if (!draft.open()) {
         return;
       }
       long unusedMs = (long) Math.min(config.hotMs(), GAPS * need.gapMs());
-      String how = need.count().leaving() > 0 ? "its pod drains" : "its pod is gone";
-      draft.load(
-          need.model(),
-          PlanDraft.Room.unusedFor(unusedMs),
-          need.lastUsedMs(),
-          how + ", " + need.why());
+      String why =
+          (need.count().leaving() > 0 ? "its pod drains, " : "its pod is gone, ") + need.why();
+      if (!placed(draft.load(need.model(), PlanDraft.Room.FREE, why))
+          && !swapped(draft, survey, need, 1, why)
+          && !placed(draft.load(need.model(), PlanDraft.Room.FITTING, why))
+          && !swapped(draft, survey, need, 2, why)) {
+        draft.load(need.model(), PlanDraft.Room.unusedFor(unusedMs), why);
+      }
     }
+  }
+
+  /** An only copy is worth more than a spare one, however little it is called. */
+  private boolean swapped(
+      PlanDraft draft, Survey survey, Need need, int rounds, String why) {
+    List<Need> spares = survey.spare;
+    for (int i = 0; i < Math.min(spares.size(), config.maxChanges()); i++) {
+      if (draft.swap(need.model(), spares.get(i), rounds, why)) {
+        survey.trimmed(spares.remove(i).model().id());
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static boolean placed(Placement placement) {
+    return placement instanceof Placement.Chosen;
   }
 
   private void bringBack(PlanDraft draft, Survey survey) {
@@ -175,7 +217,7 @@ public final class Planner {
       if (!draft.open() || !draft.anyPodFor(cold())) {
         return;
       }
-      draft.load(need.model(), cold(), need.lastUsedMs(), "no copy, " + need.why());
+      draft.load(need.model(), cold(), "no copy, " + need.why());
     }
   }
 
@@ -187,7 +229,6 @@ public final class Planner {
       draft.load(
           need.model(),
           PlanDraft.Room.FREE,
-          need.lastUsedMs(),
           "%d of %d copies for %s".formatted(need.count().live(), need.wanted(), need.why()));
     }
   }
@@ -201,7 +242,6 @@ public final class Planner {
       draft.load(
           need.model(),
           PlanDraft.Room.FREE,
-          need.lastUsedMs(),
           "free memory, used %d s ago".formatted((draft.nowMs() - need.lastUsedMs()) / 1000));
     }
   }

@@ -55,15 +55,22 @@ public final class Recall {
     return pasts.getOrDefault(modelId, Past.NONE);
   }
 
+  /** Whether a pod is gone that was there in the last step. O(pods). */
+  boolean podsLost(MeshView view) {
+    return before.pods().stream().anyMatch(pod -> view.pod(pod.id()) == null);
+  }
+
   /**
    * What happened to the model's loaded copies since the last step: lost with their pod, or evicted
    * from a pod that stays though it was one of several. O(copies); O(1) when none changed.
+   *
+   * @param podsLost see {@link #podsLost}
    */
-  Past news(MeshView view, String modelId, long nowMs) {
+  Past news(MeshView view, String modelId, boolean podsLost, long nowMs) {
     Past past = past(modelId);
     List<Copy> was = before.copies(modelId);
     List<Copy> is = view.copies(modelId);
-    if (was == is || was.isEmpty()) {
+    if (was.isEmpty() || (was == is && !podsLost)) {
       return past;
     }
     for (Copy copy : was) {

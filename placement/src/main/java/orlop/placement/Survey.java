@@ -38,6 +38,9 @@ final class Survey {
   final List<Need> busy = new ArrayList<>();
   final List<Need> lukewarm = new ArrayList<>();
   final List<Need> surplus = new ArrayList<>();
+
+  /** Models with more copies than their minimum, and two at least. */
+  final List<Need> spare = new ArrayList<>();
   final List<Need> idle = new ArrayList<>();
 
   private final MeshView view;
@@ -47,6 +50,7 @@ final class Survey {
   private final Planner.Config config;
   private final long nowMs;
   private final int stays;
+  private final boolean podsLost;
   private final PodNeed podNeed;
   private final Map<String, Past> pasts = new HashMap<>();
   private final Map<String, Double> bears = new HashMap<>();
@@ -65,6 +69,7 @@ final class Survey {
     this.config = config;
     this.nowMs = nowMs;
     this.podNeed = new PodNeed(view);
+    this.podsLost = recall.podsLost(view);
     this.stays = (int) view.pods().stream().filter(pod -> !pod.draining()).count();
     learn();
     view.eachModel(this::look);
@@ -76,6 +81,11 @@ final class Survey {
 
   boolean minimaFit() {
     return podNeed.minimaFit();
+  }
+
+  /** Whether a pod that drains still holds what no other pod does. */
+  boolean handingOver() {
+    return homeless.stream().anyMatch(need -> need.count().leaving() > 0);
   }
 
   void trimmed(String modelId) {
@@ -133,7 +143,7 @@ final class Survey {
       podNeed.add(model, Math.max(1, model.floor()));
       return;
     }
-    Past past = remember(use, count, recall.news(view, id, nowMs));
+    Past past = remember(use, count, recall.news(view, id, podsLost, nowMs));
     Double learnt = bears.get(id);
     if (learnt != null && (past.bears() == 0 || learnt < past.bears())) {
       past = past.bears(learnt, nowMs);
@@ -216,6 +226,9 @@ final class Survey {
     }
     if (count.loaded() <= 1) {
       return past.enough(0);
+    }
+    if (count.loaded() > need.model().floor() && !moves.from().contains(need.model().id())) {
+      spare.add(need);
     }
     boolean queues = use != null && use.queuedMs() > config.queuedMs() / 4.0;
     boolean enough = count.loaded() > need.keep() && !(queues && need.keep() > 1);

@@ -12,7 +12,6 @@ import java.util.SplittableRandom;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.CopyState;
 import orlop.placement.MeshView;
-import orlop.placement.Model;
 import orlop.placement.Planner;
 
 /**
@@ -44,7 +43,7 @@ public final class PlannerTrials {
         sum += perSecond[i];
         String id = "m" + i;
         ids.add(id);
-        mesh.register(Model.of(id, "onnx", "s3://b/" + id, "", 0), sizeBytes, loadNs);
+        mesh.register(id, sizeBytes, loadNs);
       }
       for (int i = 0; i < models; i++) {
         perSecond[i] *= callsPerSecond / sum;
@@ -238,7 +237,7 @@ public final class PlannerTrials {
       String steady = "steady" + i;
       String once = "once" + i;
       for (String id : List.of(steady, once)) {
-        mesh.register(Model.of(id, "onnx", "p", "", 0), GB / 2, 25 * Timeline.SECOND);
+        mesh.register(id, GB / 2, 25 * Timeline.SECOND);
       }
       long startNs = (20 + random.nextLong(400)) * Timeline.SECOND;
       long periodNs = (i % 4 + 1) * Timeline.SECOND;
@@ -336,7 +335,7 @@ public final class PlannerTrials {
     Stock stock = new Stock(seed, 400 * Stock.MB);
     for (int i = 0; i < models; i++) {
       Stock.Item item = stock.item(i);
-      mesh.register(Model.of("m" + i, "onnx", "p" + i, "", 0), item.sizeBytes(), item.loadNs());
+      mesh.register("m" + i, item.sizeBytes(), item.loadNs());
     }
     mesh.view();
     Map<String, Copies> copies = new HashMap<>();
@@ -549,7 +548,7 @@ public final class PlannerTrials {
                 .serviceMs(SERVICE_MS));
     for (int i = 0; i < work.items.length; i++) {
       Stock.Item item = work.items[i];
-      mesh.register(Model.of("m" + i, "onnx", "p" + i, "", 0), item.sizeBytes(), item.loadNs());
+      mesh.register("m" + i, item.sizeBytes(), item.loadNs());
     }
     mesh.view();
     Latencies latencies = new Latencies(work.atNs.length);

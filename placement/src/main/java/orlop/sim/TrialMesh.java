@@ -185,7 +185,7 @@ final class TrialMesh {
     for (int i = 0; i < setup.pods(); i++) {
       startPod();
     }
-    timeline.every(0, 100 * Timeline.MS, () -> registry.flush(nowNs()));
+    timeline.every(0, 20 * Timeline.MS, () -> registry.flush(nowNs()));
     timeline.every(setup.planMs() * Timeline.MS, setup.planMs() * Timeline.MS, this::plan);
     timeline.every(REPORT_NS, REPORT_NS, () -> live.forEach(pod -> pod.report(meter, REPORT_NS)));
   }
@@ -253,10 +253,13 @@ final class TrialMesh {
 
   // Models and pods.
 
-  void register(Model model, long sizeBytes, long takesNs) {
-    sizes.put(model.id(), Memory.ram(sizeBytes));
-    loadNs.put(model.id(), takesNs);
-    registry.write(new Delta.ModelPut(model));
+  /** Registers a model with its size as the hint. */
+  void register(String id, long sizeBytes, long takesNs) {
+    sizes.put(id, Memory.ram(sizeBytes));
+    loadNs.put(id, takesNs);
+    registry.write(
+        new Delta.ModelPut(
+            new Model(id, "onnx", "s3://m/" + id, "", sizeBytes, 0, 0, Set.of(), Set.of(), 0)));
   }
 
   TrialPod startPod() {
@@ -274,7 +277,7 @@ final class TrialMesh {
             false,
             nowMs(),
             "1");
-    long lagNs = (20 + random.nextLong(400)) * Timeline.MS;
+    long lagNs = (5 + random.nextLong(95)) * Timeline.MS;
     TrialPod pod = new TrialPod(this, record, setup.threads(), setup.loaders(), lagNs);
     pods.put(id, pod);
     live.add(pod);
@@ -303,6 +306,8 @@ final class TrialMesh {
   long kill(TrialPod pod) {
     long leftNs = setup.leaseMs() * Timeline.MS - random.nextLong(setup.leaseMs() * Timeline.MS / 3);
     pod.die();
+    // The leader's stream from the pod breaks, and it cannot be opened again.
+    timeline.after(Timeline.SECOND / 2, () -> meter.unreachable(pod.id(), nowMs()));
     timeline.after(
         leftNs,
         () -> {
@@ -316,11 +321,11 @@ final class TrialMesh {
 
   /** A pod goes or is gone: the controller does not wait for its next turn. */
   void hasten() {
-    timeline.after(250 * Timeline.MS, this::plan);
+    timeline.after(150 * Timeline.MS, this::plan);
   }
 
   private void plan() {
-    MeshView view = registry.asOf(nowNs() - 100 * Timeline.MS);
+    MeshView view = registry.asOf(nowNs() - 20 * Timeline.MS);
     meter.retain(view);
     Plan plan = planner.plan(view, meter.snapshot(nowMs()), recall, nowMs());
     recall = plan.recall();
