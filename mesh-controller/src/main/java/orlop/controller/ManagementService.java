@@ -25,6 +25,7 @@ import mmesh.VModelStatusInfo;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
 import orlop.placement.MeshView;
+import orlop.placement.Fit;
 import orlop.placement.Model;
 import orlop.placement.Router;
 import orlop.registry.Registry;
@@ -186,6 +187,10 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
               wishes.pinned());
     } catch (IllegalArgumentException e) {
       throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
+    }
+    String tooLarge = Fit.whyNowhere(registry.view(), model);
+    if (tooLarge != null && registry.view().model(modelId) == null) {
+      throw Status.INVALID_ARGUMENT.withDescription(tooLarge).asRuntimeException();
     }
     Model standing = registry.createModel(model);
     if (!standing.sameAs(model)) {

@@ -63,7 +63,14 @@ record Estimate(
     long score = failed ? 1 : 0;
     score = score << 12 | coarse(costMs);
     score = score << 1 | (lossMs > 0 ? 1 : 0);
-    return score << 12 | coarse(pod.outlook().queuedMs() / 2);
+    return score << 12 | coarse(backlogMs());
+  }
+
+  /** Of a pod that tells what it has queued: its seconds, and half a second for each load. */
+  private long backlogMs() {
+    Outlook outlook = pod.outlook();
+    long loads = outlook.saidMs() == 0 ? 0 : pod.loadsQueued();
+    return outlook.queuedMs() / 2 + Math.min(1_000, loads) * GRAIN_MS;
   }
 
   /** Classes a quarter to an eighth apart, so that views that differ a little mostly agree. */

@@ -27,13 +27,13 @@ public final class PlannerTrials {
 
   /** Models of equal size that take a given time to load, called at random, Zipf(0.8) rates. */
   private static final class Callers {
-    final TrialMesh mesh;
+    final PlannerMesh mesh;
     final List<String> ids = new ArrayList<>();
     final double[] perSecond;
     final SplittableRandom random;
     boolean stopped;
 
-    Callers(TrialMesh mesh, int models, long sizeBytes, long loadNs, double callsPerSecond) {
+    Callers(PlannerMesh mesh, int models, long sizeBytes, long loadNs, double callsPerSecond) {
       this.mesh = mesh;
       this.random = new SplittableRandom(mesh.setup().seed() + 17);
       this.perSecond = new double[models];
@@ -87,7 +87,7 @@ public final class PlannerTrials {
 
   /** Loads take 25 s; the pods' successors start 10 s after them. */
   public static Drain drain(int fillPercent, long seed) {
-    TrialMesh mesh = new TrialMesh(TrialMesh.Setup.of(PODS, 16 * GB, seed));
+    PlannerMesh mesh = new PlannerMesh(PlannerMesh.Setup.of(PODS, 16 * GB, seed));
     int models = 14 * (PODS - 1) * fillPercent / 100;
     Callers callers =
         new Callers(mesh, models, 16 * GB / 14, 25 * Timeline.SECOND, models / 5.0);
@@ -114,12 +114,12 @@ public final class PlannerTrials {
         slowest[0] / 1e6);
   }
 
-  private static void restart(TrialMesh mesh, List<TrialPod> left, long[] endNs) {
+  private static void restart(PlannerMesh mesh, List<PlannerPod> left, long[] endNs) {
     if (left.isEmpty()) {
       endNs[0] = mesh.nowNs();
       return;
     }
-    TrialPod pod = left.removeFirst();
+    PlannerPod pod = left.removeFirst();
     pod.drain(
         () ->
             mesh.timeline()
@@ -150,14 +150,14 @@ public final class PlannerTrials {
       double newPodSeconds) {}
 
   public static Kill kill(long seed) {
-    TrialMesh.Setup setup = TrialMesh.Setup.of(PODS, 16 * GB, seed).deadlineMs(90_000);
-    TrialMesh mesh = new TrialMesh(setup);
+    PlannerMesh.Setup setup = PlannerMesh.Setup.of(PODS, 16 * GB, seed).deadlineMs(90_000);
+    PlannerMesh mesh = new PlannerMesh(setup);
     int models = 72;
     long loadNs = 25 * Timeline.SECOND;
     Callers callers = new Callers(mesh, models, 16 * GB / 12, loadNs, models / 6.0);
     callers.begin();
     mesh.timeline().runUntil(Timeline.START_NS + WARM_NS);
-    TrialPod victim = mesh.live().get(3);
+    PlannerPod victim = mesh.live().get(3);
     Set<String> lost = new HashSet<>();
     MeshView before = mesh.view();
     for (int i = 0; i < models; i++) {
@@ -181,8 +181,8 @@ public final class PlannerTrials {
       mesh.timeline().runUntil(mesh.nowNs() + Timeline.SECOND);
     }
     long newNs = mesh.nowNs();
-    TrialPod successor = mesh.startPod();
-    int fair = mesh.live().stream().mapToInt(TrialPod::loadedModels).sum() / PODS / 2;
+    PlannerPod successor = mesh.startPod();
+    int fair = mesh.live().stream().mapToInt(PlannerPod::loadedModels).sum() / PODS / 2;
     while (successor.loadedModels() < fair && mesh.nowNs() - newNs < 20 * Timeline.MINUTE) {
       mesh.timeline().runUntil(mesh.nowNs() + Timeline.SECOND);
     }
@@ -217,8 +217,8 @@ public final class PlannerTrials {
 
   /** Loads take 25 s, memory is free. */
   public static Second second(long seed) {
-    TrialMesh.Setup setup = TrialMesh.Setup.of(PODS, 16 * GB, seed).deadlineMs(90_000);
-    TrialMesh mesh = new TrialMesh(setup);
+    PlannerMesh.Setup setup = PlannerMesh.Setup.of(PODS, 16 * GB, seed).deadlineMs(90_000);
+    PlannerMesh mesh = new PlannerMesh(setup);
     SplittableRandom random = new SplittableRandom(seed);
     Map<String, Long> calledNs = new HashMap<>();
     Map<String, Long> firstNs = new HashMap<>();
@@ -271,7 +271,7 @@ public final class PlannerTrials {
     return new Second(seconds(slowest), seconds(cold), without, oneOff);
   }
 
-  private static void called(TrialMesh mesh, String id, Map<String, Long> calledNs) {
+  private static void called(PlannerMesh mesh, String id, Map<String, Long> calledNs) {
     calledNs.putIfAbsent(id, mesh.nowNs());
     mesh.call(id);
   }
@@ -324,9 +324,9 @@ public final class PlannerTrials {
             d.queuedMs(),
             d.recentMs(),
             d.idleUnloadMs());
-    TrialMesh mesh =
-        new TrialMesh(
-            TrialMesh.Setup.of(PODS, 16 * GB, seed)
+    PlannerMesh mesh =
+        new PlannerMesh(
+            PlannerMesh.Setup.of(PODS, 16 * GB, seed)
                 .planEveryMs(5_000)
                 .deadlineMs(90_000)
                 .serviceMs(100)
@@ -348,7 +348,7 @@ public final class PlannerTrials {
         new Traffic(Traffic.Plan.of(Traffic.Shape.DIURNAL, models, 12, 0.9, seed));
     feed(mesh, traffic, rates, (long) hours * 60 * Timeline.MINUTE);
     mesh.timeline().runUntil(Timeline.START_NS + (long) hours * 60 * Timeline.MINUTE);
-    TrialMesh.Counts counts = mesh.counts();
+    PlannerMesh.Counts counts = mesh.counts();
     int most = 0;
     for (Copies c : copies.values()) {
       for (int n = 0; n < c.roseNs.length; n++) {
@@ -367,7 +367,7 @@ public final class PlannerTrials {
   }
 
   private static void follow(
-      TrialMesh mesh,
+      PlannerMesh mesh,
       Map<String, Copies> copies,
       Rates rates,
       int[] seen,
@@ -429,7 +429,7 @@ public final class PlannerTrials {
     }
   }
 
-  private static void feed(TrialMesh mesh, Traffic traffic, Rates rates, long untilNs) {
+  private static void feed(PlannerMesh mesh, Traffic traffic, Rates rates, long untilNs) {
     traffic.next();
     long atNs = traffic.timeNs();
     if (atNs > untilNs) {
@@ -475,7 +475,7 @@ public final class PlannerTrials {
       }
       at[n] = traffic.timeNs();
       model[n] = traffic.model();
-      service[n++] = TrialMesh.serviceNs(random, SERVICE_MS);
+      service[n++] = PlannerMesh.serviceNs(random, SERVICE_MS);
     }
     Stock stock = Stock.of(seed);
     Stock.Item[] items = new Stock.Item[models];
@@ -540,9 +540,9 @@ public final class PlannerTrials {
   }
 
   private static Cost mesh(Work work, int pods, long podBytes, long seed) {
-    TrialMesh mesh =
-        new TrialMesh(
-            TrialMesh.Setup.of(pods, podBytes, seed)
+    PlannerMesh mesh =
+        new PlannerMesh(
+            PlannerMesh.Setup.of(pods, podBytes, seed)
                 .deadlineMs(300_000)
                 .threads(THREADS)
                 .serviceMs(SERVICE_MS));
@@ -564,7 +564,7 @@ public final class PlannerTrials {
     return latencies.cost("mesh of " + pods, pods);
   }
 
-  private static void next(TrialMesh mesh, Work work, int k) {
+  private static void next(PlannerMesh mesh, Work work, int k) {
     if (k < work.atNs.length) {
       mesh.timeline()
           .after(

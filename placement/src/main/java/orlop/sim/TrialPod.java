@@ -1,424 +1,383 @@
 package orlop.sim;
 
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Queue;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
 import orlop.placement.CacheConfig;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
-import orlop.placement.DemandMeter;
+import orlop.placement.Delta;
 import orlop.placement.Event;
-import orlop.placement.HandOver;
-import orlop.placement.Keeps;
-import orlop.placement.MeshView;
+import orlop.placement.EvictionPolicy;
+import orlop.placement.Hints;
+import orlop.placement.LoadTimes;
+import orlop.placement.Memory;
 import orlop.placement.Model;
 import orlop.placement.ModelCache;
 import orlop.placement.Outlook;
-import orlop.placement.Placer;
 import orlop.placement.Pod;
+import orlop.placement.Router;
 import orlop.placement.Usage;
 
-/**
- * One pod of a {@link TrialMesh}: the production cache, compute threads with one queue, and a
- * runtime that loads and unloads without fault.
- */
+/** One pod of a {@link PlacementTrial}: the production cache, a disk and loaders in play. */
 final class TrialPod implements Usage {
-  /** How a visit of a call ended. */
-  enum Reply {
-    SERVED,
-    REFUSED,
-    LOST
+  /** Hears how a visit ended. */
+  interface Visitor {
+    void ended(boolean served);
   }
 
-  /** One call in this pod. */
-  record Visit(TrialMesh.Call call, String modelId, TrialMesh.Hearing hearing) {}
+  /** Of one model since it was loaded, the newest first. */
+  private static final class Uses {
+    final long[] atNs = new long[EvictionPolicy.USES_KEPT];
+    long count;
 
-  private static final long UNLOAD_NS = 200 * Timeline.MS;
-  private static final long OLDEST_USE_STEP_MS = 10_000;
-
-  /** A model in this pod's memory. */
-  private static final class Held {
-    int pins;
-    long lastUsedNs;
-    long calls;
-    double waitedMs;
-    long saidCalls;
-    double saidWaitedMs;
+    void add(long nowNs) {
+      System.arraycopy(atNs, 0, atNs, 1, atNs.length - 1);
+      atNs[0] = nowNs;
+      count++;
+    }
   }
 
-  private record Queued(Visit visit, Held held, long sinceNs) {}
+  private static final long UNLOAD_NS = 50 * Timeline.MS;
+  private static final long PUBLISH_NS = Timeline.SECOND;
 
-  private final TrialMesh mesh;
-  private final Pod first;
+  /** Disk over memory. */
+  private static final int DISK_FACTOR = 4;
+
+  private final PlacementTrial trial;
+  private final String id;
+  private final String zone;
+  private final Memory capacity;
   private final ModelCache cache;
-  private final int threads;
-  private final int loaders;
-  private final long lagNs;
+  private final Map<String, Uses> uses = new HashMap<>();
+  private final Map<String, List<Visitor>> waiting = new HashMap<>();
+  private final Map<String, Long> expectedMs = new HashMap<>();
+  private final LoadTimes times = new LoadTimes();
+  private final LinkedHashMap<String, Long> disk = new LinkedHashMap<>(16, 0.75f, true);
+  private long diskBytes;
+  private long diskSinceMs;
+  private final Map<String, Long> leftMs = new HashMap<>();
+  private long queuedMs;
+  private Hints hints = Hints.NONE;
+  private long saidNs;
+  private boolean changed;
+  private long loads;
+  private double loadSeconds;
+  private long callsThisMinute;
+  private int callsPerMinute;
+  private long minuteNs;
+  private long lastDoneNs;
 
-  /** What is queued or being loaded, and since when it is; the future while it is queued. */
-  private final Map<String, Long> loading = new LinkedHashMap<>();
-  private final Map<String, Held> held = new LinkedHashMap<>();
-  private final Map<String, List<Visit>> waiting = new HashMap<>();
-  private final Queue<Queued> queue = new ArrayDeque<>();
-  private final Set<Visit> running = new LinkedHashSet<>();
-  private Set<String> kept = Set.of();
-  private Pod said;
-  private boolean alive = true;
-  private boolean closed;
-  private boolean draining;
-  private long drainNs;
-  private double busyNs;
-  private long busySinceNs;
-  private @Nullable HandOver handOver;
-
-  TrialPod(TrialMesh mesh, Pod first, int threads, int loaders, long lagNs) {
-    this.mesh = mesh;
-    this.first = first;
-    this.said = first;
-    this.threads = threads;
-    this.lagNs = lagNs;
-    this.loaders = loaders;
-    CacheConfig d = CacheConfig.defaults(first.capacity());
+  TrialPod(PlacementTrial trial, int number) {
+    this.trial = trial;
+    this.id = "pod-" + number;
+    this.zone = "zone-" + number % 3;
+    this.capacity = Memory.ram(trial.setup.podBytes());
+    CacheConfig d = CacheConfig.defaults(capacity);
     CacheConfig config =
         new CacheConfig(
-            d.capacity(),
+            capacity,
             d.unknownSize(),
             d.maxResidents(),
-            loaders,
+            trial.setup.loaders(),
             d.maxQueued(),
             d.maxFailed(),
-            d.queueTimeoutMs(),
+            PlacementTrial.DEADLINE_MS,
             d.graceMs(),
             d.liveWindowMs(),
             d.retryFirstMs(),
             d.retryMaxMs(),
             d.unloadRetryFirstMs(),
             d.unloadRetryMaxMs());
-    cache = new ModelCache(config, config.evictionPolicy().policy(), this);
+    cache = new ModelCache(config, trial.setup.policy().policy(), this);
   }
 
   String id() {
-    return first.id();
+    return id;
   }
 
-  /** Whether a load balancer that probes each second sends calls here. */
-  boolean ready() {
-    return alive && !closed && (!draining || mesh.nowNs() - drainNs < Timeline.SECOND);
+  long loads() {
+    return loads;
   }
 
-  boolean alive() {
-    return alive;
+  double loadSeconds() {
+    return loadSeconds;
   }
 
-  MeshView view() {
-    return mesh.registry().asOf(mesh.nowNs() - lagNs);
+  long lastDoneNs() {
+    return lastDoneNs;
   }
 
-  boolean callable(String modelId) {
-    return held.containsKey(modelId);
+  void startCounting() {
+    loads = 0;
+    loadSeconds = 0;
   }
 
-  int loadedModels() {
-    return held.size();
+  Hints hints() {
+    return hints;
   }
 
-  // Usage.
+  boolean holds(String modelId) {
+    return cache.state(modelId) instanceof CopyState.Loaded;
+  }
 
   @Override
   public long lastUsedNs(String modelId) {
-    Held model = held.get(modelId);
-    return model == null ? 0 : model.lastUsedNs;
+    Uses known = uses.get(modelId);
+    return known == null ? 0 : known.atNs[0];
+  }
+
+  @Override
+  public long uses(String modelId) {
+    Uses known = uses.get(modelId);
+    return known == null ? 0 : known.count;
+  }
+
+  @Override
+  public int recentUses(String modelId, long[] newestFirst) {
+    Uses known = uses.get(modelId);
+    int count = known == null ? 0 : (int) Math.min(known.count, newestFirst.length);
+    for (int i = 0; i < count; i++) {
+      newestFirst[i] = known.atNs[i];
+    }
+    return count;
+  }
+
+  private void used(String modelId, long atNs) {
+    uses.computeIfAbsent(modelId, k -> new Uses()).add(atNs);
   }
 
   @Override
   public boolean pinned(String modelId) {
-    Held model = held.get(modelId);
-    return model != null && model.pins > 0;
+    return false;
   }
 
-  @Override
-  public int copiesElsewhere(String modelId) {
-    return Keeps.elsewhere(view(), id(), modelId);
+  /** Puts the model into memory as if it had been loaded long ago; false when it does not fit. */
+  boolean fill(Model model, int rank) {
+    long nowNs = trial.timeline.nowNs();
+    if (!Memory.ram(model.sizeHintBytes()).fitsIn(cache.free())) {
+      return false;
+    }
+    // Popular models were used a moment ago, others longer ago.
+    long usedNs = nowNs - 10 * Timeline.SECOND - rank * 10L * Timeline.MS;
+    used(model.id(), usedNs);
+    Memory size = Memory.ram(model.sizeHintBytes());
+    for (Action action : cache.step(new Event.Wanted(model.id(), size, usedNs), nowNs)) {
+      tell(action);
+    }
+    for (Action action : cache.step(new Event.LoadDone(model.id(), size), nowNs)) {
+      tell(action);
+    }
+    keepOnDisk(model);
+    return true;
   }
 
-  @Override
-  public boolean kept(String modelId) {
-    return kept.contains(modelId);
-  }
-
-  // Calls.
-
-  void visit(Visit visit, Model model) {
-    if (!alive || closed) {
-      visit.hearing.ended(Reply.LOST);
-    } else if (callable(model.id())) {
-      enter(visit);
-    } else {
-      waiting.computeIfAbsent(model.id(), id -> new ArrayList<>()).add(visit);
-      want(model, mesh.nowNs());
+  private void tell(Action action) {
+    if (action instanceof Action.Publish(String modelId, CopyState state)) {
+      announce(modelId, state);
     }
   }
 
-  void want(Model model, long lastUsedNs) {
-    feed(new Event.Wanted(model.id(), Placer.expectedSize(view(), model, first), lastUsedNs));
-  }
-
-  void letGo(String modelId) {
-    feed(new Event.Unwanted(modelId));
-  }
-
-  private void enter(Visit visit) {
-    Held model = held.get(visit.modelId);
-    if (model == null) {
-      throw new IllegalStateException("pod " + id() + " runs a call on absent " + visit.modelId);
+  /** Serves at once or after a load. */
+  void visit(Model model, Visitor visitor) {
+    callsThisMinute++;
+    if (holds(model.id())) {
+      used(model.id(), trial.timeline.nowNs());
+      visitor.ended(true);
+      return;
     }
-    model.pins++;
-    model.calls++;
-    model.lastUsedNs = mesh.nowNs();
-    Queued queued = new Queued(visit, model, mesh.nowNs());
-    if (running.size() < threads) {
-      run(queued);
-    } else {
-      queue.add(queued);
+    waiting.computeIfAbsent(model.id(), k -> new ArrayList<>()).add(visitor);
+    if (!expectedMs.containsKey(model.id())) {
+      long ms =
+          times.expectedMs(model.type(), model.sizeHintBytes(), disk.containsKey(model.id()));
+      expectedMs.put(model.id(), ms);
+      queuedMs += ms;
     }
-  }
-
-  private void run(Queued queued) {
-    Visit visit = queued.visit;
-    account();
-    running.add(visit);
-    queued.held.waitedMs += (mesh.nowNs() - queued.sinceNs) / 1e6;
-    mesh.timeline()
-        .after(
-            visit.call.serviceNs(),
-            () -> {
-              if (!running.contains(visit)) {
-                return;
-              }
-              account();
-              running.remove(visit);
-              queued.held.pins--;
-              queued.held.lastUsedNs = mesh.nowNs();
-              visit.hearing.ended(Reply.SERVED);
-              Queued next = queue.poll();
-              if (next != null) {
-                run(next);
-              }
-            });
-  }
-
-  private void account() {
-    busyNs += running.size() * (double) (mesh.nowNs() - busySinceNs);
-    busySinceNs = mesh.nowNs();
-  }
-
-  /** Tells the planner what was called since it was last told. */
-  void report(DemandMeter meter, long intervalNs) {
-    account();
-    meter.busy(id(), busyNs / threads / intervalNs, mesh.nowMs());
-    busyNs = 0;
-    held.forEach(
-        (id, model) -> {
-          long news = model.calls - model.saidCalls;
-          if (news > 0) {
-            double waitedMs = model.waitedMs - model.saidWaitedMs;
-            meter.called(id, news, waitedMs, model.lastUsedNs / Timeline.MS, mesh.nowMs());
-            model.saidCalls = model.calls;
-            model.saidWaitedMs = model.waitedMs;
-          }
-        });
-  }
-
-  // The cache and what it asks for.
-
-  void tick() {
-    kept = Keeps.of(view(), id());
-    feed(new Event.Tick());
-    introduce(false);
+    feed(
+        new Event.Wanted(
+            model.id(), Memory.ram(model.sizeHintBytes()), trial.timeline.nowNs()));
   }
 
   private void feed(Event event) {
-    if (!alive) {
+    List<Action> actions = cache.step(event, trial.timeline.nowNs());
+    for (Action action : actions) {
+      switch (action) {
+        case Action.Load(String modelId) -> load(trial.stock.model(modelId));
+        case Action.Unload(String modelId) -> unload(modelId);
+        case Action.Publish(String modelId, CopyState state) -> announce(modelId, state);
+        case Action.Answer(String modelId, Action.Outcome outcome) ->
+            answer(modelId, outcome instanceof Action.Outcome.Ready);
+      }
+    }
+  }
+
+  private void answer(String modelId, boolean served) {
+    if (served) {
+      used(modelId, trial.timeline.nowNs());
+    }
+    List<Visitor> visitors = waiting.remove(modelId);
+    if (visitors == null) {
       return;
     }
-    List<Runnable> answers = new ArrayList<>();
-    for (Action action : cache.step(event, mesh.nowNs())) {
-      switch (action) {
-        case Action.Load(String id) -> load(id);
-        case Action.Unload(String id) -> unload(id);
-        case Action.Publish(String id, CopyState state) -> publish(id, state);
-        case Action.Answer(String id, Action.Outcome outcome) ->
-            answers.add(() -> answer(id, outcome));
-      }
+    if (!served) {
+      noLongerQueued(modelId);
     }
-    answers.forEach(Runnable::run);
-    if (cache.loadsQueued() != said.loadsQueued()) {
-      introduce(false);
-    }
+    visitors.forEach(visitor -> visitor.ended(served));
   }
 
-  private void load(String id) {
-    mesh.counts().loads++;
-    loading.put(id, mesh.nowNs());
-    mesh.timeline()
-        .after(
-            mesh.loadNs(id),
-            () -> {
-              if (alive) {
-                held.put(id, new Held());
-                feed(new Event.LoadDone(id, mesh.size(id)));
-              }
-            });
+  private void noLongerQueued(String modelId) {
+    Long ms = expectedMs.remove(modelId);
+    queuedMs -= ms == null ? 0 : ms;
   }
 
-  private void unload(String id) {
-    Held gone = held.remove(id);
-    if (gone != null && gone.pins > 0) {
-      throw new IllegalStateException("pod " + id() + " unloads " + id + " under a call");
-    }
-    mesh.timeline().after(UNLOAD_NS, () -> feed(new Event.UnloadDone(id)));
-  }
-
-  private void answer(String id, Action.Outcome outcome) {
-    List<Visit> visits = waiting.remove(id);
-    if (visits != null) {
-      for (Visit visit : visits) {
-        if (outcome instanceof Action.Outcome.Ready) {
-          enter(visit);
-        } else {
-          visit.hearing.ended(Reply.REFUSED);
-        }
-      }
-    }
-  }
-
-  // The registry.
-
-  private void publish(String id, @Nullable CopyState state) {
-    if (state instanceof CopyState.Loading) {
-      loading.putIfAbsent(id, Long.MAX_VALUE / 2);
-    } else {
-      loading.remove(id);
-    }
-    if (state == null) {
-      mesh.registry().removeCopy(id(), id);
-    } else {
-      mesh.registry().writeCopy(new Copy(id, id(), state, mesh.nowMs()));
-    }
-    mesh.watch().changed(id(), id, state);
-  }
-
-  void join() {
-    mesh.registry().grant(id());
-    mesh.registry().writePod(first);
-  }
-
-  private Outlook outlook() {
-    long queuedMs = 0;
-    for (Map.Entry<String, Long> load : loading.entrySet()) {
-      long doneNs = Math.max(0, mesh.nowNs() - load.getValue());
-      queuedMs += Math.max(0, mesh.loadNs(load.getKey()) - doneNs) / Timeline.MS;
-    }
-    return new Outlook(mesh.nowMs(), loaders, queuedMs, 0, Map.of(), 0, 0);
-  }
-
-  private void introduce(boolean urgent) {
-    Pod now =
-        new Pod(
-            id(),
-            first.address(),
-            first.zone(),
-            first.labels(),
-            first.capacity(),
-            cache.used(),
-            cache.loadsQueued(),
-            cache.oldestUseNs() / Timeline.MS,
-            draining,
-            first.startedMs(),
-            first.version(),
-            outlook());
-    boolean matters =
-        !now.used().equals(said.used())
-            || now.loadsQueued() != said.loadsQueued()
-            || Math.abs(now.oldestUseMs() - said.oldestUseMs()) >= OLDEST_USE_STEP_MS;
-    if (!closed && (urgent || matters)) {
-      mesh.registry().writePod(now);
-      said = now;
-    }
-  }
-
-  // The end.
-
-  /** SIGTERM: serves on until the hand-over is over, then leaves. */
-  void drain(Runnable gone) {
-    draining = true;
-    drainNs = mesh.nowNs();
-    handOver = new HandOver(id(), mesh.nowMs());
-    feed(new Event.Draining());
-    introduce(true);
-    mesh.hasten();
-    awaitHandOver(gone);
-  }
-
-  private void awaitHandOver(Runnable gone) {
-    List<String> used = new ArrayList<>();
-    held.forEach(
-        (id, model) -> {
-          if (model.lastUsedNs > mesh.nowNs() - HandOver.RECENT_MS * Timeline.MS) {
-            used.add(id);
+  private void load(Model model) {
+    loads++;
+    changed = true;
+    boolean here = disk.containsKey(model.id());
+    long pullMs = here ? 0 : trial.stock.pullMs(model);
+    long loadMs = trial.stock.loadMs(model);
+    keepOnDisk(model);
+    trial.timeline.after(
+        (pullMs + loadMs) * Timeline.MS,
+        () -> {
+          loadSeconds += (pullMs + loadMs) / 1000.0;
+          lastDoneNs = trial.timeline.nowNs();
+          if (!here) {
+            times.pulled(model.sizeHintBytes(), pullMs);
           }
+          times.loaded(model.type(), model.sizeHintBytes(), loadMs);
+          noLongerQueued(model.id());
+          feed(new Event.LoadDone(model.id(), Memory.ram(model.sizeHintBytes())));
         });
-    boolean late = mesh.nowNs() - drainNs >= mesh.setup().handOverMs() * Timeline.MS;
-    HandOver waiting = handOver;
-    if (late || waiting == null || waiting.over(view(), used, mesh.nowMs())) {
-      mesh.registry().revoke(id());
-      leave(gone);
-    } else {
-      mesh.timeline().after(50 * Timeline.MS, () -> awaitHandOver(gone));
+  }
+
+  private void unload(String modelId) {
+    changed = true;
+    leftMs.put(modelId, trial.timeline.nowMs());
+    uses.remove(modelId);
+    // Its files count as used until now.
+    var unused = disk.get(modelId);
+    trial.timeline.after(UNLOAD_NS, () -> feed(new Event.UnloadDone(modelId)));
+  }
+
+  private void keepOnDisk(Model model) {
+    if (disk.put(model.id(), model.sizeHintBytes()) == null) {
+      diskBytes += model.sizeHintBytes();
+    }
+    var oldest = disk.entrySet().iterator();
+    while (diskBytes > DISK_FACTOR * capacity.ramBytes()) {
+      Map.Entry<String, Long> entry = oldest.next();
+      if (!entry.getKey().equals(model.id())) {
+        diskBytes -= entry.getValue();
+        Long left = leftMs.remove(entry.getKey());
+        diskSinceMs = Math.max(diskSinceMs, left == null ? 0 : left + 1);
+        oldest.remove();
+      }
     }
   }
 
-  /** Out of the registry; calls on their way here are refused, those that run end. */
-  private void leave(Runnable gone) {
-    closed = true;
-    refuseWaiting();
-    mesh.timeline()
-        .after(
-            100 * Timeline.MS,
-            () -> {
-              if (running.isEmpty() && queue.isEmpty()) {
-                die();
-                gone.run();
-              } else {
-                leave(gone);
-              }
-            });
+  private void announce(String modelId, @Nullable CopyState state) {
+    if (state == null) {
+      trial.write(new Delta.CopyRemoved(id, modelId));
+    } else {
+      trial.write(new Delta.CopyPut(new Copy(modelId, id, state, trial.timeline.nowMs())));
+    }
   }
 
-  private void refuseWaiting() {
-    List<Visit> all = new ArrayList<>();
-    waiting.keySet().stream().sorted().forEach(id -> all.addAll(waiting.getOrDefault(id, List.of())));
-    waiting.clear();
-    all.forEach(visit -> visit.hearing.ended(Reply.LOST));
+  // What the others are told.
+
+  void tick() {
+    long nowNs = trial.timeline.nowNs();
+    feed(new Event.Tick());
+    hear(this);
+    if (nowNs - minuteNs >= 10 * Timeline.SECOND) {
+      callsPerMinute = (int) (callsThisMinute * 6);
+      callsThisMinute = 0;
+      minuteNs = nowNs;
+    }
+    if (trial.frozen()) {
+      return;
+    }
+    if (trial.ours()) {
+      if (nowNs - saidNs >= PUBLISH_NS) {
+        introduce();
+      }
+      return;
+    }
+    long sinceMs = (nowNs - saidNs) / Timeline.MS;
+    if (sinceMs >= IncumbentRules.PUBLISH_MS
+        || (changed && sinceMs >= IncumbentRules.PUBLISH_LEAST_MS)) {
+      introduce();
+    }
   }
 
-  /** Ends at once; what runs is lost. The registry learns of it when the lease ends. */
-  void die() {
-    alive = false;
-    mesh.ended(this);
-    List<Visit> lost = new ArrayList<>(running);
-    queue.forEach(queued -> lost.add(queued.visit));
-    running.clear();
-    queue.clear();
-    refuseWaiting();
-    lost.forEach(visit -> visit.hearing.ended(Reply.LOST));
+  void introduce() {
+    saidNs = trial.timeline.nowNs();
+    changed = false;
+    trial.write(new Delta.PodPut(record()));
+    trial.publish(instance());
+  }
+
+  private Pod record() {
+    Outlook outlook =
+        new Outlook(
+            trial.timeline.nowMs(),
+            trial.setup.loaders(),
+            queuedMs,
+            times.pullBytesPerS(),
+            times.loadBytesPerS(),
+            cache.marginalValue() * 1e9,
+            diskSinceMs);
+    return new Pod(
+        id,
+        id + ":8033",
+        zone,
+        Set.of(),
+        capacity,
+        cache.used(),
+        cache.loadsQueued(),
+        cache.oldestUseNs() / Timeline.MS,
+        false,
+        0,
+        "1",
+        outlook);
+  }
+
+  IncumbentRules.Instance instance() {
+    return new IncumbentRules.Instance(
+        id,
+        capacity.ramBytes(),
+        cache.free().ramBytes(),
+        cache.residents(),
+        cache.oldestUseNs() / Timeline.MS,
+        Math.min(cache.loadsQueued(), trial.setup.loaders()),
+        trial.setup.loaders(),
+        callsPerMinute);
+  }
+
+  // Hints.
+
+  Hints.Heard word() {
+    return new Hints.Heard(
+        trial.timeline.nowMs(), cache.loadsQueued(), queuedMs, cache.used(), false);
+  }
+
+  /** What an answer of that pod carried. */
+  void hear(TrialPod pod) {
+    hints = hints.heard(pod.id, pod.word(), trial.timeline.nowMs());
+  }
+
+  void sent(String podId, Router.Expected expected) {
+    hints = hints.sent(podId, expected.loadMs(), expected.size(), trial.timeline.nowMs());
+  }
+
+  /** A pod knows itself best. */
+  Hints selfHints() {
+    return Hints.NONE.heard(id, word(), trial.timeline.nowMs());
   }
 }

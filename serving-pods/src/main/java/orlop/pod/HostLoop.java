@@ -117,7 +117,8 @@ final class HostLoop implements Runnable {
         d.retryFirstMs(),
         d.retryMaxMs(),
         d.unloadRetryFirstMs(),
-        d.unloadRetryMaxMs());
+        d.unloadRetryMaxMs())
+        .with(config.evictionPolicy());
   }
 
   @Override
@@ -227,7 +228,7 @@ final class HostLoop implements Runnable {
     measured.put(id, size);
     host.slots().put(id, new Slot<>(held));
     metrics.loaded(held.loadMs(), held.loaded().sizeBytes());
-    step(new Event.LoadDone(id, size));
+    step(new Event.LoadDone(id, size, held.loadMs() * 1_000_000));
   }
 
   private void step(Event event) {

@@ -14,6 +14,7 @@ import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
 import orlop.placement.Event;
+import orlop.placement.Keeps;
 import orlop.placement.EvictionPolicy;
 import orlop.placement.Model;
 import orlop.placement.Usage;
@@ -278,6 +279,23 @@ final class ModelHost implements AutoCloseable {
       @Override
       public boolean kept(String modelId) {
         return kept.contains(modelId);
+      }
+
+      @Override
+      public long uses(String modelId) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot == null ? 0 : slot.calls();
+      }
+
+      @Override
+      public int recentUses(String modelId, long[] newestFirst) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot == null ? 0 : slot.recentUses(newestFirst);
+      }
+
+      @Override
+      public int copiesElsewhere(String modelId) {
+        return Keeps.elsewhere(registry.view(), config.id(), modelId);
       }
     };
   }
