@@ -310,7 +310,7 @@ public final class PlannerTrials {
   }
 
   public static Day day(int hours, long seed) {
-    // A copy bears 60 calls a minute here, so that a day's few million calls make copies come and go.
+    // A copy bears 15 calls a minute here, so that a million calls make copies come and go.
     Planner.Config d = Planner.Config.defaults();
     Planner.Config config =
         new Planner.Config(
@@ -318,7 +318,7 @@ public final class PlannerTrials {
             d.steadyMs(),
             d.hotMs(),
             d.hotCallsPerMinute(),
-            60,
+            15,
             d.trimAfterMs(),
             d.keepFreePercent(),
             d.queuedMs(),
