@@ -221,8 +221,7 @@ final class PlannerBench extends Benchmark {
     double ratio = 0;
     double podsNeeded = 0;
     for (int seed = 1; seed <= longSeeds; seed++) {
-      List<PlannerTrials.Cost> costs =
-          PlannerTrials.pods(models, 20, 120, 8L << 30, meshes, seed);
+      List<PlannerTrials.Cost> costs = PlannerTrials.pods(models, 20, 120, 8L << 30, meshes, seed);
       double goal = costs.getFirst().p99Ms();
       double least = Double.POSITIVE_INFINITY;
       for (PlannerTrials.Cost cost : costs) {

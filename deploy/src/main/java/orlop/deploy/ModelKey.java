@@ -6,7 +6,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 
-/** The key of a registration: a storage reference, and under {@code "orlop"} what is asked of us. */
+/**
+ * The key of a registration: a storage reference, and under {@code "orlop"} what is asked of us.
+ */
 final class ModelKey {
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -53,12 +55,11 @@ final class ModelKey {
         return object;
       }
       throw new CommandException(
-          "--key '" + key + "' is no JSON object", "for example --key '{\"storage_key\":\"models\"}'");
+          "--key '" + key + "' is no JSON object",
+          "for example --key '{\"storage_key\":\"models\"}'");
     } catch (JsonProcessingException e) {
       throw new CommandException(
-          "--key '" + key + "' is no JSON",
-          "for example --key '{\"storage_key\":\"models\"}'",
-          e);
+          "--key '" + key + "' is no JSON", "for example --key '{\"storage_key\":\"models\"}'", e);
     }
   }
 }

@@ -121,7 +121,9 @@ final class Roles {
               System::currentTimeMillis));
     } catch (IOException e) {
       throw new CommandException(
-          String.valueOf(e.getMessage()), "free that port or set the key to another; 0 for none", e);
+          String.valueOf(e.getMessage()),
+          "free that port or set the key to another; 0 for none",
+          e);
     }
   }
 

@@ -32,7 +32,9 @@ public final class Controller implements AutoCloseable {
     AtomicReference<@Nullable PlanningLoop> planning = new AtomicReference<>();
     // The port first: what cannot show itself does not begin to campaign.
     ControllerMetrics metrics =
-        config.metricsPort() == 0 ? null : ControllerMetrics.open(config.metricsPort(), planning::get);
+        config.metricsPort() == 0
+            ? null
+            : ControllerMetrics.open(config.metricsPort(), planning::get);
     PodCalls pods = new PodCalls(config);
     PlanningLoop loop = new PlanningLoop(config, registry, planner, pods, clockMs);
     planning.set(loop);

@@ -11,7 +11,12 @@ package orlop.controller;
  * @param metricsPort where a controller shows its {@code /metrics}, 0 to 65,535; 0: nowhere
  */
 public record ControllerConfig(
-    String id, long planIntervalMs, long demandIntervalMs, long callTimeoutMs, long loadTimeoutMs, int metricsPort) {
+    String id,
+    long planIntervalMs,
+    long demandIntervalMs,
+    long callTimeoutMs,
+    long loadTimeoutMs,
+    int metricsPort) {
 
   public ControllerConfig {
     if (id.isEmpty()) {

@@ -33,7 +33,8 @@ record Wishes(
       "expected minCopies, maxCopies, pinned, requiredLabels, preferredLabels, sizeBytes";
 
   /**
-   * @param key as registered; one that is no JSON object wishes nothing, and is the storage's affair
+   * @param key as registered; one that is no JSON object wishes nothing, and is the storage's
+   *     affair
    * @throws IllegalArgumentException naming the member, its value and what was expected
    */
   static Wishes of(String key) {
@@ -73,16 +74,10 @@ record Wishes(
           throw wrong(name, value, "true or false");
         }
         yield new Wishes(
-            minCopies,
-            maxCopies,
-            value.booleanValue(),
-            requiredLabels,
-            preferredLabels,
-            sizeBytes);
+            minCopies, maxCopies, value.booleanValue(), requiredLabels, preferredLabels, sizeBytes);
       }
       case "requiredLabels" ->
-          new Wishes(
-              minCopies, maxCopies, pinned, labels(name, value), preferredLabels, sizeBytes);
+          new Wishes(minCopies, maxCopies, pinned, labels(name, value), preferredLabels, sizeBytes);
       case "preferredLabels" ->
           new Wishes(minCopies, maxCopies, pinned, requiredLabels, labels(name, value), sizeBytes);
       case "sizeBytes" -> {
@@ -93,7 +88,8 @@ record Wishes(
             minCopies, maxCopies, pinned, requiredLabels, preferredLabels, value.longValue());
       }
       default ->
-          throw new IllegalArgumentException("key: unknown \"orlop.%s\"; ".formatted(name) + EXPECTED);
+          throw new IllegalArgumentException(
+              "key: unknown \"orlop.%s\"; ".formatted(name) + EXPECTED);
     };
   }
 

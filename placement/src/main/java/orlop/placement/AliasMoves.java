@@ -65,8 +65,7 @@ record AliasMoves(Set<String> from, Set<String> to) {
     int live = there.live();
     while (live < wanted
         && draft.open()
-        && draft.load(target, PlanDraft.Room.FREE, why)
-            instanceof Placement.Chosen) {
+        && draft.load(target, PlanDraft.Room.FREE, why) instanceof Placement.Chosen) {
       live++;
     }
     if (live == there.loaded()) {

@@ -10,7 +10,8 @@ public sealed interface Change {
 
   /**
    * @param lastUsedMs what was used earlier may leave for it, milliseconds since the epoch; {@link
-   *     #FREE_ONLY_MS} lets it take free memory alone. Once loaded it counts as used at that moment.
+   *     #FREE_ONLY_MS} lets it take free memory alone. Once loaded it counts as used at that
+   *     moment.
    */
   record LoadCopy(String modelId, String podId, long lastUsedMs, String why) implements Change {
     /** A load that takes free memory alone. */

@@ -41,6 +41,7 @@ record CopyCount(int loaded, int loading, int leaving, long youngestMs, boolean 
         youngestMs = Math.max(youngestMs, copy.sinceMs());
       }
     }
-    return new CopyCount(loaded, loading, leaving, youngestMs, failed > 0 && failed == failedForGood);
+    return new CopyCount(
+        loaded, loading, leaving, youngestMs, failed > 0 && failed == failedForGood);
   }
 }

@@ -7,8 +7,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What a pod that goes waits for: the models that it served lately stand in pods that stay. The
- * planner makes them stand there; this only looks. While nothing gets ahead for {@link #PATIENCE_MS}
- * (no leader, no room) the pod gives up. Not thread-safe.
+ * planner makes them stand there; this only looks. While nothing gets ahead for {@link
+ * #PATIENCE_MS} (no leader, no room) the pod gives up. Not thread-safe.
  */
 public final class HandOver {
   /** A model unused for longer is nobody's loss. */

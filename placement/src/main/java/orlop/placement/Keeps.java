@@ -7,11 +7,11 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * Which copies in a pod stand for their model's minimum and may not be evicted: of the loaded copies
- * in pods that stay, as many as the minimum asks for, those with the highest rendezvous weight, so
- * that two pods do not let go because each sees the other's. Copies of pinned models are always
- * kept, others while all that is kept takes at most three quarters of the pod: minima beyond that
- * are wishes, not promises. Pure.
+ * Which copies in a pod stand for their model's minimum and may not be evicted: of the loaded
+ * copies in pods that stay, as many as the minimum asks for, those with the highest rendezvous
+ * weight, so that two pods do not let go because each sees the other's. Copies of pinned models are
+ * always kept, others while all that is kept takes at most three quarters of the pod: minima beyond
+ * that are wishes, not promises. Pure.
  */
 public final class Keeps {
   private static final int MOST_PERCENT = 75;
@@ -70,8 +70,8 @@ public final class Keeps {
   }
 
   /**
-   * Loaded copies of the model in other pods that stay: what is in a pod that drains is no reason to
-   * let go of what replaces it. O(copies).
+   * Loaded copies of the model in other pods that stay: what is in a pod that drains is no reason
+   * to let go of what replaces it. O(copies).
    */
   public static int elsewhere(MeshView view, String podId, String modelId) {
     int count = 0;

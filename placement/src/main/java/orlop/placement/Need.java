@@ -12,13 +12,7 @@ import java.util.Comparator;
  * @param why what asks for it, for people
  */
 record Need(
-    Model model,
-    CopyCount count,
-    int wanted,
-    int keep,
-    double calls,
-    long lastUsedMs,
-    String why) {
+    Model model, CopyCount count, int wanted, int keep, double calls, long lastUsedMs, String why) {
   static final Comparator<Need> BUSIEST_FIRST =
       Comparator.comparingDouble((Need need) -> -need.calls)
           .thenComparingLong(need -> -need.lastUsedMs)

@@ -27,7 +27,9 @@ final class PlanDraft {
       return new Room(false, Math.max(1, ms));
     }
 
-    /** See {@link Change.LoadCopy#lastUsedMs}: the pod may have filled up since it was looked at. */
+    /**
+     * See {@link Change.LoadCopy#lastUsedMs}: the pod may have filled up since it was looked at.
+     */
     long asUsedMs(long nowMs) {
       return spare ? Change.FREE_ONLY_MS : Math.max(Change.FREE_ONLY_MS, nowMs - unusedMs);
     }
@@ -140,8 +142,7 @@ final class PlanDraft {
       changes.add(
           new Change.UnloadCopy(
               spare.model().id(), pod.id(), "one of several, makes room for " + model.id()));
-      changes.add(
-          new Change.LoadCopy(model.id(), pod.id(), why + "; in place of a spare copy"));
+      changes.add(new Change.LoadCopy(model.id(), pod.id(), why + "; in place of a spare copy"));
       Copy leaving = new Copy(copy.modelId(), pod.id(), new CopyState.Unloading(), nowMs);
       view = view.with(List.of(new Delta.CopyPut(leaving)), view.revision());
       draw(model, pod);
@@ -200,7 +201,8 @@ final class PlanDraft {
         boolean is = was && opens.test(loading);
         open -= was && !is ? 1 : 0;
         Pod shown = is ? loading : loading.closed();
-        made = made.with(List.of(new Delta.PodPut(shown), new Delta.CopyPut(copy)), made.revision());
+        made =
+            made.with(List.of(new Delta.PodPut(shown), new Delta.CopyPut(copy)), made.revision());
       }
     }
   }

@@ -15,15 +15,15 @@ import java.util.Set;
  * trim the least busy.
  *
  * <p><b>Constraints</b>: at most {@link Config#maxChanges} changes a step, and none but aliases and
- * minima add to a pod's queue of loads beyond a few; further copies and what comes back
- * early take free memory alone and wait while a pod hands over; an evicted model displaces only what
- * has gone cold, a lost one what was unused for {@link #GAPS} of its own gaps between calls, or a
- * copy that has others, and minimum copies anything, unless
- * the mesh has no memory for all minima; a trim never leaves fewer loaded copies than should be; a
- * draining pod's copies do not count, and are left alone.
+ * minima add to a pod's queue of loads beyond a few; further copies and what comes back early take
+ * free memory alone and wait while a pod hands over; an evicted model displaces only what has gone
+ * cold, a lost one what was unused for {@link #GAPS} of its own gaps between calls, or a copy that
+ * has others, and minimum copies anything, unless the mesh has no memory for all minima; a trim
+ * never leaves fewer loaded copies than should be; a draining pod's copies do not count, and are
+ * left alone.
  *
- * <p><b>Algorithm</b>: one scan ({@link Survey}) sorts the models by need; then each need in turn is
- * placed on a draft of the view in which the earlier placements already stand. The same view,
+ * <p><b>Algorithm</b>: one scan ({@link Survey}) sorts the models by need; then each need in turn
+ * is placed on a draft of the view in which the earlier placements already stand. The same view,
  * demand, recall and time give the same plan, and each change may be repeated: carried out, it no
  * longer appears.
  *
@@ -32,15 +32,16 @@ import java.util.Set;
 public final class Planner {
   /**
    * @param maxChanges most changes in one step
-   * @param steadyMs over how long a model must have been called again and again to get a second copy
+   * @param steadyMs over how long a model must have been called again and again to get a second
+   *     copy
    * @param hotMs a model without copies is in demand when called within this time; a model unused
    *     for longer is cold
    * @param hotCallsPerMinute and at least this often
    * @param callsPerCopyPerMinute calls that one copy shall bear before there is another
    * @param trimAfterMs a surplus copy goes when fewer sufficed for this long
    * @param keepFreePercent part of a pod that further copies leave free
-   * @param queuedMs calls that wait longer for a compute thread, on average, need a further copy; 0:
-   *     waiting does not count
+   * @param queuedMs calls that wait longer for a compute thread, on average, need a further copy;
+   *     0: waiting does not count
    * @param recentMs what was used within this time is kept when its pod goes, comes back into free
    *     memory, and keeps its second copy
    * @param idleUnloadMs models that nobody used for this long are unloaded; 0: never
@@ -138,8 +139,8 @@ public final class Planner {
   }
 
   /**
-   * The view without the pods that cannot be reached, which finds a death before the lease does; all
-   * of it when that would be half of the pods or more: then it is we who cannot be reached.
+   * The view without the pods that cannot be reached, which finds a death before the lease does;
+   * all of it when that would be half of the pods or more: then it is we who cannot be reached.
    */
   private static MeshView withoutSilent(MeshView view, Set<String> silent) {
     List<Delta> gone = new ArrayList<>();
@@ -196,8 +197,7 @@ public final class Planner {
   }
 
   /** An only copy is worth more than a spare one, however little it is called. */
-  private boolean swapped(
-      PlanDraft draft, Survey survey, Need need, int rounds, String why) {
+  private boolean swapped(PlanDraft draft, Survey survey, Need need, int rounds, String why) {
     List<Need> spares = survey.spare;
     for (int i = 0; i < Math.min(spares.size(), config.maxChanges()); i++) {
       if (draft.swap(need.model(), spares.get(i), rounds, why)) {
@@ -271,8 +271,7 @@ public final class Planner {
       if (!draft.open()) {
         return;
       }
-      draft.unload(
-          need.model(), "nobody used it for %d s".formatted(config.idleUnloadMs() / 1000));
+      draft.unload(need.model(), "nobody used it for %d s".formatted(config.idleUnloadMs() / 1000));
     }
   }
 }

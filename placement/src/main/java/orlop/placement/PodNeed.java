@@ -84,7 +84,10 @@ final class PodNeed {
     if (pods == forCompute && forCompute > forMemory) {
       why =
           String.format(
-              Locale.ROOT, "compute: %.1f pods' threads are busy, %.0f %% may be", busy, BUSY * 100);
+              Locale.ROOT,
+              "compute: %.1f pods' threads are busy, %.0f %% may be",
+              busy,
+              BUSY * 100);
     } else if (pods == forMemory) {
       why =
           String.format(

@@ -41,6 +41,7 @@ final class Survey {
 
   /** Models with more copies than their minimum, and two at least. */
   final List<Need> spare = new ArrayList<>();
+
   final List<Need> idle = new ArrayList<>();
 
   private final MeshView view;

@@ -89,8 +89,7 @@ public final class PlannerTrials {
   public static Drain drain(int fillPercent, long seed) {
     PlannerMesh mesh = new PlannerMesh(PlannerMesh.Setup.of(PODS, 16 * GB, seed));
     int models = 14 * (PODS - 1) * fillPercent / 100;
-    Callers callers =
-        new Callers(mesh, models, 16 * GB / 14, 25 * Timeline.SECOND, models / 5.0);
+    Callers callers = new Callers(mesh, models, 16 * GB / 14, 25 * Timeline.SECOND, models / 5.0);
     callers.begin();
     mesh.timeline().runUntil(Timeline.START_NS + WARM_NS);
     long calls = mesh.counts().calls;
@@ -344,8 +343,7 @@ public final class PlannerTrials {
     mesh.watch((pod, id, state) -> follow(mesh, copies, rates, seen, pod, id, state));
     long[] late = {0};
     mesh.clockwork((id, startNs, tookNs) -> late[0] += tookNs > Timeline.SECOND ? 1 : 0);
-    Traffic traffic =
-        new Traffic(Traffic.Plan.of(Traffic.Shape.DIURNAL, models, 12, 0.9, seed));
+    Traffic traffic = new Traffic(Traffic.Plan.of(Traffic.Shape.DIURNAL, models, 12, 0.9, seed));
     feed(mesh, traffic, rates, (long) hours * 60 * Timeline.MINUTE);
     mesh.timeline().runUntil(Timeline.START_NS + (long) hours * 60 * Timeline.MINUTE);
     PlannerMesh.Counts counts = mesh.counts();

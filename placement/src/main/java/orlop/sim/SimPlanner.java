@@ -81,8 +81,8 @@ final class SimPlanner {
         (id, use) -> {
           roll(use, nowMs / 60_000);
           double perMinute = Math.max(use.calls, use.callsBefore);
-          result.put(id, new Demand.Use(
-                  perMinute, use.steadySinceMs, use.lastUsedMs, use.beats, 0));
+          result.put(
+              id, new Demand.Use(perMinute, use.steadySinceMs, use.lastUsedMs, use.beats, 0));
         });
     uses.values().removeIf(use -> nowMs - use.lastUsedMs > 1_800_000);
     return new Demand(result);
@@ -94,8 +94,7 @@ final class SimPlanner {
     }
     long nowNs = sim.timeline().nowNs();
     MeshView view = sim.registry().asOf(nowNs - 100 * Timeline.MS);
-    Plan plan =
-        planner.plan(view, demand(sim.timeline().nowMs()), recall, nowNs / Timeline.MS);
+    Plan plan = planner.plan(view, demand(sim.timeline().nowMs()), recall, nowNs / Timeline.MS);
     recall = plan.recall();
     for (Change change : plan.changes()) {
       sim.tally().planned++;

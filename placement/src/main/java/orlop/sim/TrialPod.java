@@ -193,14 +193,11 @@ final class TrialPod implements Usage {
     }
     waiting.computeIfAbsent(model.id(), k -> new ArrayList<>()).add(visitor);
     if (!expectedMs.containsKey(model.id())) {
-      long ms =
-          times.expectedMs(model.type(), model.sizeHintBytes(), disk.containsKey(model.id()));
+      long ms = times.expectedMs(model.type(), model.sizeHintBytes(), disk.containsKey(model.id()));
       expectedMs.put(model.id(), ms);
       queuedMs += ms;
     }
-    feed(
-        new Event.Wanted(
-            model.id(), Memory.ram(model.sizeHintBytes()), trial.timeline.nowNs()));
+    feed(new Event.Wanted(model.id(), Memory.ram(model.sizeHintBytes()), trial.timeline.nowNs()));
   }
 
   private void feed(Event event) {

@@ -73,8 +73,7 @@ class PlannerRecallTest {
     recall = Recall.since(0);
     step(full("a", "b").models(model("m", 100)).copy("m", "a", loaded()), demand);
     // Ten of its gaps are 20 s; what is in the pod that is left was unused for a minute.
-    assertEquals(
-        List.of("load m in b"), step(full("b").models(model("m", 100)), demand));
+    assertEquals(List.of("load m in b"), step(full("b").models(model("m", 100)), demand));
   }
 
   @Test
@@ -97,8 +96,7 @@ class PlannerRecallTest {
   void aLostModelTakesThePlaceOfASpareCopyBeforeItDisplacesAnything() {
     Model lost = model("lost", 100);
     Model twice = model("twice", 100);
-    SmallMesh before =
-        full("a", "b", "c").models(lost, twice).copy("lost", "c", loaded());
+    SmallMesh before = full("a", "b", "c").models(lost, twice).copy("lost", "c", loaded());
     SmallMesh after = full("a", "b").models(lost, twice);
     for (SmallMesh mesh : List.of(before, after)) {
       mesh.copy("twice", "a", loaded()).copy("twice", "b", loaded());
@@ -190,8 +188,7 @@ class PlannerRecallTest {
   @Test
   void noMemoryIsTakenForAPreWarm() {
     SmallMesh mesh = full("a", "b").models(model("m", 100));
-    Demand lately =
-        new Demand(Map.of("m", new Demand.Use(0.5, 0, NOW_MS - 20 * MINUTE)));
+    Demand lately = new Demand(Map.of("m", new Demand.Use(0.5, 0, NOW_MS - 20 * MINUTE)));
     assertEquals(List.of(), step(mesh, lately));
   }
 
@@ -297,8 +294,7 @@ class PlannerRecallTest {
   @Test
   void aPinnedModelIsLoadedOnceThoughItHasNoMinimum() {
     SmallMesh mesh =
-        three()
-            .models(new Model("m", "onnx", "p", "", 10, 0, 0, Set.of(), Set.of(), 0, true));
+        three().models(new Model("m", "onnx", "p", "", 10, 0, 0, Set.of(), Set.of(), 0, true));
     assertEquals(1, step(mesh, Demand.NONE).size());
   }
 

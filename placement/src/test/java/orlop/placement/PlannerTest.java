@@ -443,8 +443,8 @@ class PlannerTest {
   void aVeryLargeBoundOfChangesIsABound() {
     Planner bold =
         new Planner(
-            new Planner.Config(
-                1 << 30, 60_000, 300_000, 1, 2_000, 600_000, 10, 100, 3_600_000, 0), new Placer());
+            new Planner.Config(1 << 30, 60_000, 300_000, 1, 2_000, 600_000, 10, 100, 3_600_000, 0),
+            new Placer());
     assertEquals(1, bold.plan(mesh(bounded("m", 1, 0)).view(), Demand.NONE, NOW_MS).size());
   }
 

@@ -25,8 +25,8 @@ import orlop.placement.Memory;
  * @param loadTimeoutMs longest that one load into memory may take once its files are on the disk, 1
  *     to 86,400,000; default 600,000. Past it the load counts as failed, its place is free again,
  *     and what it still brings is thrown away.
- * @param eventLoops threads that move the bytes of all gRPC connections, 1 to 64; default one for each
- *     two cores
+ * @param eventLoops threads that move the bytes of all gRPC connections, 1 to 64; default one for
+ *     each two cores
  * @param computeThreads platform threads that run inferences, 1 to 1,024; default one per core
  * @param computeQueue inferences that may wait for such a thread before the next is refused, 1 to
  *     1,000,000; default 1,024
@@ -46,8 +46,8 @@ import orlop.placement.Memory;
  *     or an answer on its way gets one second more for each 16 KiB that have passed.
  * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
  *     3,600,000; default 30,000
- * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models that
- *     were used lately stand in other pods, 0 to 3,600,000; default 0, which waits for nothing
+ * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models
+ *     that were used lately stand in other pods, 0 to 3,600,000; default 0, which waits for nothing
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
  * @param version of the software, as it is told to clients and to other pods
  */

@@ -94,18 +94,12 @@ public final class ServingPod implements AutoCloseable {
     this.config = config;
     this.registry = registry;
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
-    host = new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
+    host =
+        new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     dispatcher =
         new Dispatcher(
-            config,
-            registry,
-            new Router(new Placer()),
-            host,
-            tap,
-            metrics,
-            clock,
-            this::anyLoop);
+            config, registry, new Router(new Placer()), host, tap, metrics, clock, this::anyLoop);
     Front front = new Front(dispatcher, () -> ready);
     Undo undo = new Undo();
     undo.add(dispatcher).add(waiting::shutdownNow);
