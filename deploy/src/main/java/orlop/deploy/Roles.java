@@ -110,7 +110,7 @@ final class Roles {
           "free that port or set the key to another; 0 takes any",
           e);
     }
-    teardown.add(config.id(), pod, config.drainTimeoutMs());
+    teardown.add(config.id(), pod, config.handOverTimeoutMs() + config.drainTimeoutMs());
     String host = config.host().equals("0.0.0.0") ? "127.0.0.1" : config.host();
     if (!models.isEmpty()) {
       int timeoutSeconds = (int) Math.clamp(config.loadTimeoutMs() / 1_000, 60, 3_600);
@@ -132,13 +132,20 @@ final class Roles {
 
   static Controller controller(Settings given, Registry registry, Teardown teardown) {
     Settings settings = filledIn(given);
-    return teardown.add(
-        "controller",
-        Controller.start(
-            settings.section("controller", ControllerConfig.class),
-            registry,
-            new Planner(settings.section("planner", Planner.Config.class), new Placer()),
-            System::currentTimeMillis));
+    try {
+      return teardown.add(
+          "controller",
+          Controller.start(
+              settings.section("controller", ControllerConfig.class),
+              registry,
+              new Planner(settings.section("planner", Planner.Config.class), new Placer()),
+              System::currentTimeMillis));
+    } catch (IOException e) {
+      throw new CommandException(
+          String.valueOf(e.getMessage()),
+          "free that port or set the key to another; 0 for none",
+          e);
+    }
   }
 
   /** One bridge for each stream, all over one client of the mesh. */

@@ -171,7 +171,20 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
     required("modelInfo.type", info.getType());
     Model model;
     try {
-      model = Model.of(modelId, info.getType(), info.getPath(), info.getKey(), clockMs.getAsLong());
+      Wishes wishes = Wishes.of(info.getKey());
+      model =
+          new Model(
+              modelId,
+              info.getType(),
+              info.getPath(),
+              info.getKey(),
+              wishes.sizeBytes(),
+              wishes.minCopies(),
+              wishes.maxCopies(),
+              wishes.requiredLabels(),
+              wishes.preferredLabels(),
+              clockMs.getAsLong(),
+              wishes.pinned());
     } catch (IllegalArgumentException e) {
       throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
     }

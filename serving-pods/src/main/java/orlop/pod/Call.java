@@ -97,8 +97,7 @@ final class Call extends Deadlines.Entry {
   /**
    * @param deadlineNs by {@link System#nanoTime}
    */
-  Call(
-      Dispatcher pod, Loop loop, Op op, RequestHeaders headers, long deadlineNs, Caller caller) {
+  Call(Dispatcher pod, Loop loop, Op op, RequestHeaders headers, long deadlineNs, Caller caller) {
     this.pod = pod;
     this.loop = loop;
     this.op = op;
@@ -391,9 +390,11 @@ final class Call extends Deadlines.Entry {
   }
 
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
+    long queuedNs = System.nanoTime();
     try {
       pod.compute.execute(
           () -> {
+            slot.waited(System.nanoTime() - queuedNs);
             if (resumed) {
               pod.resume.leave();
             }
@@ -432,8 +433,7 @@ final class Call extends Deadlines.Entry {
       later(Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
       return;
     }
-    Inference.Result result =
-        Inference.run(pod, to, held, message, headers, cancellation);
+    Inference.Result result = Inference.run(pod, to, held, message, headers, cancellation);
     switch (result) {
       case Inference.Answer(ByteBuf framed) -> onLoop(() -> answer(framed));
       case Inference.Failure(Status status) -> later(status);
