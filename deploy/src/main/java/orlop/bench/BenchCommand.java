@@ -28,6 +28,7 @@ public final class BenchCommand implements Runnable {
     return new CommandLine(new BenchCommand())
         .addSubcommand(new PlacementBench())
         .addSubcommand(new PolicyBench())
+        .addSubcommand(new RegistryBench())
         .addSubcommand(new RouteBench());
   }
 
