@@ -4,6 +4,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -37,8 +38,10 @@ final class BenchProcess implements AutoCloseable {
     command.addAll(jvmOptions);
     command.add(main.getName());
     command.addAll(List.of(args));
+    Path log = Files.createTempFile("orlop-bench-" + main.getSimpleName() + "-", ".log");
+    log.toFile().deleteOnExit();
     ProcessBuilder builder =
-        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD);
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.to(log.toFile()));
     builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
     Process process = builder.start();
     BufferedReader out =
@@ -49,7 +52,8 @@ final class BenchProcess implements AutoCloseable {
       }
     }
     process.destroyForcibly();
-    throw new IOException(main.getName() + " ended before it was ready");
+    throw new IOException(
+        main.getName() + " ended before it was ready: " + Files.readString(log).lines().findFirst());
   }
 
   String announced() {

@@ -67,7 +67,10 @@ final class ClientCommands {
     @Parameters(paramLabel = "MODEL", description = "The model's id, unique in the mesh.")
     String id = "";
 
-    @Option(names = "--type", defaultValue = "onnx", description = "Format. Default: onnx.")
+    @Option(
+        names = "--type",
+        defaultValue = "onnx",
+        description = "Format: onnx, xgboost or lightgbm. Default: onnx.")
     String type = "onnx";
 
     @Option(

@@ -117,7 +117,9 @@ final class Inlet extends Link {
   }
 
   private void accept(Http2Stream stream, Http2Headers headers, boolean end) {
-    if (!Wire.isGrpc(headers.get(Wire.CONTENT_TYPE))) {
+    if (headers.path() == null || headers.scheme() == null) {
+      end(stream, Wire.http(400), !end);
+    } else if (!Wire.isGrpc(headers.get(Wire.CONTENT_TYPE))) {
       end(stream, Wire.http(415), !end);
     } else if (headers.method() == null || !AsciiString.contentEquals(POST, headers.method())) {
       end(stream, Wire.http(405), !end);

@@ -184,13 +184,24 @@ abstract class Link extends Http2ConnectionHandler {
    * @param from whose sender gets the credit once the data has left; null when nobody does
    */
   final void data(Http2Stream stream, ByteBuf data, boolean end, @Nullable Credit from) {
+    if (from != null && encoder().flowController().isWritable(stream)) {
+      // There is room for more than this, so the sender need not wait until it has left.
+      from.give();
+      write(stream, data, end, null);
+    } else {
+      write(stream, data, end, from);
+    }
+  }
+
+  /**
+   * Sends data on, which it takes over.
+   *
+   * @param sent told when it has left, or cannot any more
+   */
+  final void write(Http2Stream stream, ByteBuf data, boolean end, @Nullable Credit sent) {
     ChannelPromise promise = context().newPromise();
-    if (from != null) {
-      if (encoder().flowController().isWritable(stream)) {
-        from.give();
-      } else {
-        promise.addListener(done -> from.give());
-      }
+    if (sent != null) {
+      promise.addListener(done -> sent.give());
     }
     encoder().writeData(context(), stream.id(), data, 0, end, promise);
     touch();

@@ -310,7 +310,8 @@ final class Outlet {
         Http2Exception.StreamException error) {
       Http2Stream stream = connection().stream(error.streamId());
       Leg leg = stream == null ? null : leg(stream);
-      if (leg != null) {
+      // What could not be written is the consequence of an end that is told by itself.
+      if (leg != null && !outbound) {
         leg.failed(
             Status.INTERNAL.withDescription("the answer breaks HTTP/2: " + error.getMessage()),
             false);

@@ -354,7 +354,7 @@ final class Passage implements Call.Caller, Leg.Sink {
     int bytes = framed.readableBytes();
     client.headers(stream, Wire.answer(), false);
     pod.hold(bytes);
-    client.data(stream, framed, false, () -> pod.release(bytes));
+    client.write(stream, framed, false, () -> pod.release(bytes));
     close(Wire.ok());
   }
 
@@ -434,8 +434,13 @@ final class Passage implements Call.Caller, Leg.Sink {
       tell(status, false);
     } else if (answering) {
       leg = null;
-      tell(status, false);
-      call.answeredThere(status);
+      // Nobody here cancelled it, so to the caller the place has failed.
+      Status told =
+          status.getCode() == Status.Code.CANCELLED
+              ? Status.UNAVAILABLE.withDescription(status.getDescription())
+              : status;
+      call.answeredThere(told);
+      tell(told, false);
     } else {
       leg = null;
       call.lostThere(status, unprocessed, request.restore());

@@ -69,7 +69,11 @@ final class RestCalls {
    * @param message what {@link #encoded} gave
    */
   ModelInferResponse infer(RestRequest request, String model, byte[] message) throws RestError {
-    byte[] answer = call(request, Op.INFER, model, message);
+    CompletableFuture<byte[]> ended = new CompletableFuture<>();
+    Call call = begin(request, Op.INFER, model, message, ended);
+    // The call counts the message now, so the body need not be counted any more.
+    request.freeBody();
+    byte[] answer = await(request, call, ended);
     try {
       return ModelInferResponse.parseFrom(answer);
     } catch (InvalidProtocolBufferException e) {
@@ -111,22 +115,33 @@ final class RestCalls {
   }
 
   private byte[] call(RestRequest request, Op op, String model, byte[] message) throws RestError {
-    CompletableFuture<byte[]> answer = new CompletableFuture<>();
-    Call call =
-        dispatcher.begin(
-            op,
-            message,
-            headers(request),
-            model,
-            Deadline.after(config.maxWaitMs(), TimeUnit.MILLISECONDS),
-            (status, trailers, bytes) -> {
-              if (bytes != null) {
-                answer.complete(bytes);
-              } else {
-                answer.completeExceptionally(status.asRuntimeException());
-              }
-            });
-    request.freeBody();
+    CompletableFuture<byte[]> ended = new CompletableFuture<>();
+    return await(request, begin(request, op, model, message, ended), ended);
+  }
+
+  private Call begin(
+      RestRequest request,
+      Op op,
+      String model,
+      byte[] message,
+      CompletableFuture<byte[]> answer) {
+    return dispatcher.begin(
+        op,
+        message,
+        headers(request),
+        model,
+        Deadline.after(config.maxWaitMs(), TimeUnit.MILLISECONDS),
+        (status, trailers, bytes) -> {
+          if (bytes != null) {
+            answer.complete(bytes);
+          } else {
+            answer.completeExceptionally(status.asRuntimeException());
+          }
+        });
+  }
+
+  private byte[] await(RestRequest request, Call call, CompletableFuture<byte[]> answer)
+      throws RestError {
     request.whenGone(call::cancel);
     try {
       return answer.get(config.maxWaitMs() + 1_000, TimeUnit.MILLISECONDS);

@@ -7,12 +7,15 @@ import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.socket.DuplexChannel;
 import io.netty.handler.codec.http.DefaultFullHttpResponse;
-import io.netty.handler.codec.http.FullHttpResponse;
+import io.netty.handler.codec.http.DefaultHttpContent;
+import io.netty.handler.codec.http.DefaultHttpResponse;
+import io.netty.handler.codec.http.DefaultLastHttpContent;
 import io.netty.handler.codec.http.HttpContent;
 import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaderValues;
 import io.netty.handler.codec.http.HttpObject;
 import io.netty.handler.codec.http.HttpRequest;
+import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpUtil;
 import io.netty.handler.codec.http.HttpVersion;
@@ -36,7 +39,8 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
   /*
    * What holds time: a new connection has readTimeoutMs for its first head, a kept one KEEP_ALIVE_MS
    * for the first byte of the next and then readTimeoutMs for the head; a body, and an answer on its
-   * way out, readTimeoutMs and one second more for each MIN_BYTES_PER_SECOND. While a request is
+   * way out, must move in each readTimeoutMs, and altogether has that long and one second more for
+   * each MIN_BYTES_PER_SECOND. While a request is
    * handled nothing is timed here: the call has its own deadline.
    *
    * What comes while a request is handled (pipelining) is kept, at most what one read brings, and
@@ -45,7 +49,8 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
   private static final long KEEP_ALIVE_MS = 75_000;
   private static final long LINGER_MS = 5_000;
   private static final long MIN_BYTES_PER_SECOND = 16 << 10;
-  private static final int FIRST_BODY_BYTES = 64 << 10;
+  private static final int FIRST_BODY_BYTES = 4 << 10;
+  private static final int WRITTEN_BYTES = 64 << 10;
   private static final long DISCARD_BYTES = 64L << 20;
 
   private enum State {
@@ -71,6 +76,7 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
   private long expected;
   private long startNs;
   private long movedBytes;
+  private long checkedBytes;
   private @Nullable RestRequest handled;
   private @Nullable ScheduledFuture<?> timer;
 
@@ -86,7 +92,8 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
       public void channelRead(ChannelHandlerContext ctx, Object message) {
         if (state == State.HEAD && !headBegun) {
           headBegun = true;
-          time(ctx, timeoutNs);
+          // Answers must be written from behind the codec.
+          time(ctx.pipeline().context(RestConnection.this), timeoutNs);
         }
         ctx.fireChannelRead(message);
       }
@@ -166,11 +173,16 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
   }
 
   private void begin(ChannelHandlerContext ctx, HttpRequest request) {
+    if (request.protocolVersion().majorVersion() != 1) {
+      refuse(ctx, RestError.bad("this is not HTTP/1.1 but " + request.protocolVersion()));
+      return;
+    }
     head = request;
     keepAlive = HttpUtil.isKeepAlive(request);
     acceptsGzip = RestEncoding.acceptsGzip(request.headers().getAll("accept-encoding"));
     received = 0;
     movedBytes = 0;
+    checkedBytes = 0;
     startNs = System.nanoTime();
     state = State.BODY;
     expected = -1;
@@ -275,29 +287,33 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
   private void write(ChannelHandlerContext ctx, RestReply reply, boolean gzipped, State next) {
     state = next;
     long bytes = reply.bytes();
-    FullHttpResponse response =
-        new DefaultFullHttpResponse(
-            HttpVersion.HTTP_1_1,
-            HttpResponseStatus.valueOf(reply.status()),
-            Unpooled.wrappedBuffer(reply.parts().toArray(ByteBuffer[]::new)));
+    boolean stays = keepAlive && !server.stopping();
+    HttpResponse response =
+        new DefaultHttpResponse(
+            HttpVersion.HTTP_1_1, HttpResponseStatus.valueOf(reply.status()));
     response
         .headers()
         .set(HttpHeaderNames.CONTENT_TYPE, reply.type())
-        .set(HttpHeaderNames.CONTENT_LENGTH, bytes);
+        .set(HttpHeaderNames.CONTENT_LENGTH, bytes)
+        .set(
+            HttpHeaderNames.CONNECTION,
+            stays ? HttpHeaderValues.KEEP_ALIVE : HttpHeaderValues.CLOSE);
     if (gzipped) {
       response.headers().set(HttpHeaderNames.CONTENT_ENCODING, HttpHeaderValues.GZIP);
     }
     reply.headers().forEach(response.headers()::set);
-    boolean stays = keepAlive && !server.stopping();
-    response
-        .headers()
-        .set(
-            HttpHeaderNames.CONNECTION,
-            stays ? HttpHeaderValues.KEEP_ALIVE : HttpHeaderValues.CLOSE);
     startNs = System.nanoTime();
-    movedBytes = next == State.WRITING ? bytes : 0;
+    movedBytes = 0;
+    checkedBytes = 0;
     time(ctx, next == State.WRITING ? timeoutNs : TimeUnit.MILLISECONDS.toNanos(LINGER_MS));
-    ctx.writeAndFlush(response)
+    ctx.write(response);
+    ByteBuf body = Unpooled.wrappedBuffer(reply.parts().toArray(ByteBuffer[]::new));
+    while (body.readableBytes() > WRITTEN_BYTES) {
+      // In pieces, so that it shows how much of it the caller has read.
+      ctx.write(new DefaultHttpContent(body.readRetainedSlice(WRITTEN_BYTES)))
+          .addListener(done -> movedBytes += state == State.WRITING ? WRITTEN_BYTES : 0);
+    }
+    ctx.writeAndFlush(new DefaultLastHttpContent(body))
         .addListener(
             done -> {
               if (next == State.WRITING) {
@@ -385,14 +401,15 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
     }
   }
 
-  /** Whether the bytes that moved have bought more time; if so, the timer runs on. */
+  /** Whether bytes moved of late, and fast enough as a whole; if so, the timer runs on. */
   private boolean earned(ChannelHandlerContext ctx) {
     long boughtNs = movedBytes * TimeUnit.SECONDS.toNanos(1) / MIN_BYTES_PER_SECOND;
     long leftNs = startNs + timeoutNs + boughtNs - System.nanoTime();
-    if (leftNs <= 0) {
+    if (leftNs <= 0 || movedBytes == checkedBytes) {
       return false;
     }
-    time(ctx, leftNs);
+    checkedBytes = movedBytes;
+    time(ctx, Math.min(leftNs, timeoutNs));
     return true;
   }
 

@@ -166,7 +166,7 @@ final class RestElements {
         if (number && Float.isInfinite(value)) {
           throw wrong(json, "a number from " + -Float.MAX_VALUE + " to " + Float.MAX_VALUE);
         }
-        putInt(Float.floatToRawIntBits(value));
+        putInt(Float.floatToRawIntBits(value == 0 && minus(json) ? -0f : value));
       }
       case FP64 -> {
         boolean number = real(json, token);
@@ -174,7 +174,7 @@ final class RestElements {
         if (number && Double.isInfinite(value)) {
           throw wrong(json, "a number from " + -Double.MAX_VALUE + " to " + Double.MAX_VALUE);
         }
-        putLong(Double.doubleToRawLongBits(value));
+        putLong(Double.doubleToRawLongBits(value == 0 && minus(json) ? -0d : value));
       }
       case BYTES -> string(json, token);
       default -> integer(json, token);
@@ -225,6 +225,11 @@ final class RestElements {
       throw wrong(json, "a number");
     }
     return !json.isNaN();
+  }
+
+  /** A zero written {@code -0} is read as an integer, which has no sign. */
+  private static boolean minus(JsonParser json) throws IOException {
+    return json.getTextCharacters()[json.getTextOffset()] == '-';
   }
 
   private double word(JsonParser json) throws IOException, RestError {

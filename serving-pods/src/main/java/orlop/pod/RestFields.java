@@ -14,6 +14,9 @@ final class RestFields {
   private final byte[] body;
   private final Map<String, Integer> at = new HashMap<>();
 
+  /** Values that do not stand alone as JSON: whole numbers, true and false. */
+  private final Map<String, Object> scalars = new HashMap<>();
+
   RestFields(byte[] body) throws RestError {
     this.body = body;
     try (JsonParser json = RestJson.parser(body, 0, body.length)) {
@@ -23,6 +26,12 @@ final class RestFields {
       for (String key = json.nextFieldName(); key != null; key = json.nextFieldName()) {
         boolean isNull = json.nextToken() == JsonToken.VALUE_NULL;
         long offset = json.currentTokenLocation().getByteOffset();
+        if (json.currentToken() == JsonToken.VALUE_NUMBER_INT
+            && json.getNumberType() == JsonParser.NumberType.INT) {
+          scalars.put(key, json.getIntValue());
+        } else if (json.currentToken().isBoolean()) {
+          scalars.put(key, json.getBooleanValue());
+        }
         json.skipChildren();
         if (!isNull && at.put(key, (int) offset) != null) {
           throw RestError.bad("the request: '" + key + "' stands twice");
@@ -66,31 +75,19 @@ final class RestFields {
     if (!has(key)) {
       return absent;
     }
-    try (JsonParser json = at(key)) {
-      boolean fits =
-          json.currentToken() == JsonToken.VALUE_NUMBER_INT
-              && json.getNumberType() == JsonParser.NumberType.INT
-              && json.getIntValue() > 0;
-      if (!fits) {
-        throw RestError.bad("'" + key + "' must be an integer from 1");
-      }
-      return json.getIntValue();
-    } catch (IOException e) {
-      throw RestJson.notJson(e);
+    if (!(scalars.get(key) instanceof Integer value) || value < 1) {
+      throw RestError.bad("'" + key + "' must be an integer from 1");
     }
+    return value;
   }
 
   boolean flag(String key, boolean absent) throws RestError {
     if (!has(key)) {
       return absent;
     }
-    try (JsonParser json = at(key)) {
-      if (!json.currentToken().isBoolean()) {
-        throw RestError.bad("'" + key + "' must be true or false");
-      }
-      return json.getBooleanValue();
-    } catch (IOException e) {
-      throw RestJson.notJson(e);
+    if (!(scalars.get(key) instanceof Boolean value)) {
+      throw RestError.bad("'" + key + "' must be true or false");
     }
+    return value;
   }
 }

@@ -259,9 +259,18 @@ public final class ServingPod implements AutoCloseable {
     return host.loadedCount();
   }
 
+  RestFront rest() {
+    return rest;
+  }
+
   /** Calls accepted and not answered. */
   int inFlight() {
     return dispatcher.inFlight();
+  }
+
+  /** Bytes of requests and answers that are kept in memory. */
+  long heldBytes() {
+    return dispatcher.heldBytes();
   }
 
   /** Calls kept until a load has ended. */

@@ -21,15 +21,16 @@ import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.channel.socket.nio.NioSocketChannel;
 import io.netty.util.concurrent.GlobalEventExecutor;
 import java.io.IOException;
+import java.lang.System.Logger.Level;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
 import java.util.IdentityHashMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.jspecify.annotations.Nullable;
 import orlop.placement.MeshView;
 
 /**
@@ -39,6 +40,7 @@ import orlop.placement.MeshView;
  * <p>Thread-safe.
  */
 final class StreamRouter implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(StreamRouter.class.getName());
   private static final int CONNECT_TIMEOUT_MS = 1_000;
   private static final int SETTINGS_TIMEOUT_MS = 3_000;
   private static final int BACKLOG = 1_024;
@@ -132,12 +134,13 @@ final class StreamRouter implements AutoCloseable {
           try {
             address = InetAddress.getByName(host.replaceAll("[\\[\\]]", ""));
           } catch (UnknownHostException e) {
-            loop.executor.execute(
+            onLoop(
+                loop.executor,
                 () -> outlet.failedToConnect("host '" + host + "' is unknown"));
             return;
           }
-          loop.executor.execute(
-              () -> connect(loop, outlet, new InetSocketAddress(address, port)));
+          onLoop(
+              loop.executor, () -> connect(loop, outlet, new InetSocketAddress(address, port)));
         });
     return outlet;
   }
@@ -178,11 +181,16 @@ final class StreamRouter implements AutoCloseable {
   /** Lets go of connections to pods that the view no longer knows. */
   void keepOnly(MeshView view) {
     for (Loop loop : loops.values()) {
-      try {
-        loop.executor.execute(() -> loop.keepOnly(view));
-      } catch (java.util.concurrent.RejectedExecutionException e) {
-        return;
-      }
+      onLoop(loop.executor, () -> loop.keepOnly(view));
+    }
+  }
+
+  private static void onLoop(EventLoop executor, Runnable step) {
+    try {
+      executor.execute(step);
+    } catch (RejectedExecutionException e) {
+      // The loop has ended, and with it all that the step is about.
+      LOG.log(Level.DEBUG, "an event loop has ended");
     }
   }
 
@@ -190,15 +198,14 @@ final class StreamRouter implements AutoCloseable {
   void shutdown(long timeoutMs) {
     server.close();
     for (Channel client : clients) {
-      client
-          .eventLoop()
-          .execute(
-              () -> {
-                Inlet inlet = client.pipeline().get(Inlet.class);
-                if (inlet != null) {
-                  inlet.retireWithin(timeoutMs);
-                }
-              });
+      onLoop(
+          client.eventLoop(),
+          () -> {
+            Inlet inlet = client.pipeline().get(Inlet.class);
+            if (inlet != null) {
+              inlet.retireWithin(timeoutMs);
+            }
+          });
     }
   }
 
@@ -212,12 +219,10 @@ final class StreamRouter implements AutoCloseable {
   public void close() {
     server.close();
     for (Channel client : clients) {
-      client.eventLoop().execute(() -> client.unsafe().closeForcibly());
+      onLoop(client.eventLoop(), () -> client.unsafe().closeForcibly());
     }
     for (Loop loop : loops.values()) {
-      if (!loop.executor.isShuttingDown()) {
-        loop.executor.execute(loop::close);
-      }
+      onLoop(loop.executor, loop::close);
     }
     group.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly(2_000);
   }

@@ -13,8 +13,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import orlop.runtime.InferenceException.Code;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.LongUnaryOperator;
 import org.jspecify.annotations.Nullable;
+import orlop.runtime.InferenceException.Code;
 
 /**
  * An {@link Ensemble} behind V2. One input of rows; the output {@code predict} is what the
@@ -46,14 +48,20 @@ final class EnsembleModel implements LoadedModel {
   /** Null once closed, so that the memory goes even if somebody keeps this. */
   private volatile @Nullable Ensemble ensemble;
 
-  EnsembleModel(String modelId, String platform, Ensemble ensemble) {
+  private final LongUnaryOperator holding;
+  private final AtomicBoolean closed = new AtomicBoolean();
+
+  /**
+   * @param holding is given minus the size when the model is closed
+   */
+  EnsembleModel(String modelId, String platform, Ensemble ensemble, LongUnaryOperator holding) {
     this.ensemble = ensemble;
+    this.holding = holding;
     this.sizeBytes = residentBytes(ensemble);
     Objective objective = ensemble.objective();
     TensorType real = objective.single() ? TensorType.FP32 : TensorType.FP64;
     Map<String, TensorSpec> outputs = new LinkedHashMap<>();
-    outputs.put(
-        PREDICT, spec(PREDICT, real, objective.predictions(ensemble.outputs())));
+    outputs.put(PREDICT, spec(PREDICT, real, objective.predictions(ensemble.outputs())));
     if (objective.classes() > 0) {
       long[] table = {-1, objective.classes()};
       outputs.put(PROBABILITIES, new TensorSpec(PROBABILITIES, real, table, true));
@@ -115,7 +123,10 @@ final class EnsembleModel implements LoadedModel {
 
   @Override
   public void close() {
-    ensemble = null;
+    if (closed.compareAndSet(false, true)) {
+      ensemble = null;
+      long unused = holding.applyAsLong(-sizeBytes);
+    }
   }
 
   private ModelInferResponse run(
@@ -181,8 +192,7 @@ final class EnsembleModel implements LoadedModel {
     Set<String> seen = new HashSet<>();
     for (InferRequestedOutputTensor requested : request.getOutputsList()) {
       String name = requested.getName();
-      TensorSpec spec =
-          name.equals(MARGIN) ? margin : signature.outputs().get(kind(name));
+      TensorSpec spec = name.equals(MARGIN) ? margin : signature.outputs().get(kind(name));
       if (spec == null) {
         throw signature.refuse(
             "no output '"
@@ -254,8 +264,7 @@ final class EnsembleModel implements LoadedModel {
       this.rows = rows;
     }
 
-    void add(
-        TensorSpec spec, String kind, boolean raw, ModelInferResponse.Builder response) {
+    void add(TensorSpec spec, String kind, boolean raw, ModelInferResponse.Builder response) {
       switch (kind) {
         case MARGIN -> NumberTensors.add(spec, rows, margins, raw, response);
         case PREDICT -> NumberTensors.add(spec, rows, predictions(), raw, response);
@@ -281,8 +290,7 @@ final class EnsembleModel implements LoadedModel {
     private double[] probabilities() {
       double[] known = probabilities;
       if (known == null) {
-        known =
-            model.objective().probabilities(scores, predictions(), rows, model.outputs());
+        known = model.objective().probabilities(scores, predictions(), rows, model.outputs());
         probabilities = known;
       }
       return known;

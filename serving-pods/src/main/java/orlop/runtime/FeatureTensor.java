@@ -63,7 +63,10 @@ final class FeatureTensor {
   /** Reads {@code count} numbers from index {@code from} on, as floats. */
   void floats(int from, int count, float[] into) {
     if (type == TensorType.FP32 && raw != null) {
-      raw.slice(from * 4, count * 4).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(into, 0, count);
+      raw.slice(from * 4, count * 4)
+          .order(ByteOrder.LITTLE_ENDIAN)
+          .asFloatBuffer()
+          .get(into, 0, count);
       return;
     }
     for (int i = 0; i < count; i++) {
@@ -105,9 +108,7 @@ final class FeatureTensor {
       throw new IllegalStateException(type + " is never typed");
     }
     short bits = bytes.getShort(2 * index);
-    return type == TensorType.FP16
-        ? Float.float16ToFloat(bits)
-        : Float.intBitsToFloat(bits << 16);
+    return type == TensorType.FP16 ? Float.float16ToFloat(bits) : Float.intBitsToFloat(bits << 16);
   }
 
   private long whole(int index) {

@@ -193,7 +193,7 @@ final class ForestBuilder {
   void replaceLeafKeys(LongUnaryOperator replacement) {
     if (counting) {
       for (int i = 0; i < leaves; i++) {
-        replacement.applyAsLong(0);
+        long unused = replacement.applyAsLong(0);
       }
       return;
     }

@@ -79,19 +79,19 @@ final class LightgbmFile {
   }
 
   private void readHead() throws IOException {
-    while (next() != null && !isBoundary(line)) {
-      if (line.equals("average_output")) {
+    for (String text = next(); text != null && !isBoundary(text); text = next()) {
+      if (text.equals("average_output")) {
         average = true;
       } else {
-        keep(line, HEAD_KEYS, head);
+        keep(text, HEAD_KEYS, head);
       }
     }
   }
 
   private Map<String, String> readBlock() throws IOException {
     Map<String, String> block = new LinkedHashMap<>();
-    while (next() != null && !isBoundary(line)) {
-      keep(line, TREE_KEYS, block);
+    for (String text = next(); text != null && !isBoundary(text); text = next()) {
+      keep(text, TREE_KEYS, block);
     }
     return block;
   }
@@ -140,7 +140,8 @@ final class LightgbmFile {
     }
     if (objective.classes() > 2 && objective.classes() != outputs) {
       throw malformed(
-          "num_class", classes + " beside num_tree_per_iteration = " + outputs + ", expected both alike");
+          "num_class",
+          classes + " beside num_tree_per_iteration = " + outputs + ", expected both alike");
     }
     int[] groups = new int[count];
     for (int tree = 0; tree < count; tree++) {

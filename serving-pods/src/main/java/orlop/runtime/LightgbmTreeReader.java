@@ -54,7 +54,8 @@ final class LightgbmTreeReader {
     }
     String claimed = block.getOrDefault("num_leaves", "").strip();
     if (!claimed.equals(Integer.toString(leaves.length))) {
-      throw malformed("num_leaves", "'" + claimed + "', expected " + leaves.length + " as leaf_value");
+      throw malformed(
+          "num_leaves", "'" + claimed + "', expected " + leaves.length + " as leaf_value");
     }
     int nodes = splits + leaves.length;
     int[] left = new int[nodes];
@@ -90,7 +91,14 @@ final class LightgbmTreeReader {
       if (child >= splits || child < -leaves) {
         throw malformed(
             key,
-            "split " + node + " leads to " + child + ", expected " + -leaves + " to " + (splits - 1));
+            "split "
+                + node
+                + " leads to "
+                + child
+                + ", expected "
+                + -leaves
+                + " to "
+                + (splits - 1));
       }
       into[node] = child >= 0 ? child : splits + ~child;
     }

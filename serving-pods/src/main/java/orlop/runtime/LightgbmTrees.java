@@ -35,12 +35,6 @@ record LightgbmTrees(
   public boolean margins(
       FeatureTensor input, int fromIteration, int toIteration, double[] into, Cancellation cancel) {
     return forest.add(
-        input,
-        input.rows(),
-        fromIteration * outputs,
-        toIteration * outputs,
-        outputs,
-        into,
-        cancel);
+        input, input.rows(), fromIteration * outputs, toIteration * outputs, outputs, into, cancel);
   }
 }

@@ -5,13 +5,30 @@ import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.concurrent.atomic.AtomicLong;
 import orlop.runtime.ModelLoadException.Reason;
 
 /**
  * Runs models of XGBoost (type {@code xgboost}: JSON or UBJSON) and of LightGBM (type {@code
- * lightgbm}: text) without either library. Holds nothing but its models, which live on the heap.
+ * lightgbm}: text) without either library. Its models live on the Java heap and may take half of
+ * it; a load beyond that is refused as {@link Reason#OUT_OF_MEMORY}, so that calls keep theirs.
  */
 public final class TreeRuntime implements ModelRuntime {
+  private static final long SMALL_MODEL_BYTES = 12_000;
+
+  private final long limitBytes;
+  private final AtomicLong heldBytes = new AtomicLong();
+
+  public TreeRuntime() {
+    this(Runtime.getRuntime().maxMemory() / 2);
+  }
+
+  /**
+   * @param limitBytes what all models together may take
+   */
+  TreeRuntime(long limitBytes) {
+    this.limitBytes = limitBytes;
+  }
 
   @Override
   public String name() {
@@ -30,6 +47,12 @@ public final class TreeRuntime implements ModelRuntime {
     return EnsembleModel.residentBytes(format.read(format.locate(modelPath), true));
   }
 
+  /** A third of UBJSON or LightGBM's text, a fifth of JSON, and what little models have besides. */
+  @Override
+  public long guessSizeBytes(long fileBytes) {
+    return SMALL_MODEL_BYTES + fileBytes / 2;
+  }
+
   @Override
   public LoadedModel load(String modelId, String modelType, Path modelPath)
       throws ModelLoadException {
@@ -38,12 +61,19 @@ public final class TreeRuntime implements ModelRuntime {
     if (format == null) {
       throw new ModelLoadException(
           Reason.BAD_MODEL,
-          where + "type '" + modelType + "' is not for " + name() + ", expected xgboost or lightgbm",
+          where
+              + "type '"
+              + modelType
+              + "' is not for "
+              + name()
+              + ", expected xgboost or lightgbm",
           null);
     }
     try {
       Ensemble ensemble = format.read(format.locate(modelPath), false);
-      return new EnsembleModel(modelId, format.name().toLowerCase(Locale.ROOT), ensemble);
+      hold(where, EnsembleModel.residentBytes(ensemble));
+      String platform = format.name().toLowerCase(Locale.ROOT);
+      return new EnsembleModel(modelId, platform, ensemble, heldBytes::addAndGet);
     } catch (NoSuchFileException e) {
       String text = where + modelPath + ": " + OnnxFile.explain(e);
       throw new ModelLoadException(Reason.NOT_FOUND, text, e);
@@ -58,6 +88,23 @@ public final class TreeRuntime implements ModelRuntime {
     } catch (OutOfMemoryError e) {
       String text = where + "no heap for " + modelPath + ": " + e.getMessage();
       throw new ModelLoadException(Reason.OUT_OF_MEMORY, text, e);
+    }
+  }
+
+  private void hold(String where, long bytes) throws ModelLoadException {
+    long held = heldBytes.addAndGet(bytes);
+    if (held > limitBytes) {
+      heldBytes.addAndGet(-bytes);
+      throw new ModelLoadException(
+          Reason.OUT_OF_MEMORY,
+          where
+              + bytes
+              + " bytes beside "
+              + (held - bytes)
+              + " of other tree models, expected at most "
+              + limitBytes
+              + " in all, half of the Java heap (ORLOP_JAVA_OPTS=-Xmx)",
+          null);
     }
   }
 

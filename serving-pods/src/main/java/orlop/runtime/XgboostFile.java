@@ -7,8 +7,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import orlop.runtime.Objective.Transform;
 import org.jspecify.annotations.Nullable;
+import orlop.runtime.Objective.Transform;
 
 /**
  * Reads a model that XGBoost 1.0 or later saved as JSON or UBJSON. Trees are laid out one by one as
@@ -248,7 +248,12 @@ final class XgboostFile {
       if (groups[tree] < 0 || groups[tree] >= outputs) {
         throw malformed(
             where + ".tree_info",
-            "tree " + tree + " adds to output " + groups[tree] + ", expected 0 to " + (outputs - 1));
+            "tree "
+                + tree
+                + " adds to output "
+                + groups[tree]
+                + ", expected 0 to "
+                + (outputs - 1));
       }
     }
     return groups;
@@ -264,8 +269,7 @@ final class XgboostFile {
         sound &= given[i] >= given[i - 1];
       }
       if (!sound) {
-        throw malformed(
-            where + ".iteration_indptr", "expected a growing list from 0 to " + count);
+        throw malformed(where + ".iteration_indptr", "expected a growing list from 0 to " + count);
       }
       return given;
     }
@@ -300,8 +304,7 @@ final class XgboostFile {
     float[] base = base(outputs);
     // The library takes the first number for all outputs here.
     Arrays.fill(base, base[0]);
-    return new XgboostLinear(
-        weights, base, features, objective, Map.copyOf(attributes));
+    return new XgboostLinear(weights, base, features, objective, Map.copyOf(attributes));
   }
 
   /** One number for all outputs up to version 3.0, since then also a list. */

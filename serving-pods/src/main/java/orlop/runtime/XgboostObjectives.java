@@ -1,8 +1,8 @@
 package orlop.runtime;
 
 import java.util.List;
-import orlop.runtime.Objective.Transform;
 import org.jspecify.annotations.Nullable;
+import orlop.runtime.Objective.Transform;
 
 /** What the objectives of XGBoost do to margins, and to the base score. Stateless. */
 final class XgboostObjectives {
@@ -50,8 +50,7 @@ final class XgboostObjectives {
   /** The margin that a base score stands for; the file keeps it as a prediction. */
   static float margin(String name, float baseScore) {
     return switch (name) {
-      case "binary:logistic", "reg:logistic" ->
-          (float) -Math.log(1f / baseScore - 1f);
+      case "binary:logistic", "reg:logistic" -> (float) -Math.log(1f / baseScore - 1f);
       case "count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft" ->
           (float) Math.log(baseScore);
       default -> baseScore;
