@@ -39,7 +39,8 @@ final class EtcdGauge implements AutoCloseable {
 
   /** The last key under the prefix whose name holds {@code part}. */
   Pair find(String prefix, String part) throws IOException, InterruptedException {
-    String end = prefix.substring(0, prefix.length() - 1) + (char) (prefix.charAt(prefix.length() - 1) + 1);
+    String end =
+        prefix.substring(0, prefix.length() - 1) + (char) (prefix.charAt(prefix.length() - 1) + 1);
     Pair found = null;
     for (JsonNode kv : range(key(prefix), key(end), 0).path("kvs")) {
       String name =

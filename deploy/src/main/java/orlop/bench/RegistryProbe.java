@@ -50,8 +50,7 @@ final class RegistryProbe {
         long idleBefore = System.nanoTime();
         TimeUnit.SECONDS.sleep(idleSeconds);
         double idleNs = System.nanoTime() - idleBefore;
-        answer.put(
-            "idleCpuPercentOfCore", 100 * (system.getProcessCpuTime() - cpuBefore) / idleNs);
+        answer.put("idleCpuPercentOfCore", 100 * (system.getProcessCpuTime() - cpuBefore) / idleNs);
         return used;
       }
     }

@@ -5,8 +5,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
 /**
- * Keys whose first word, that a load has begun, waits a moment: most loads are over before that, and
- * then their end is the first word. Guarded by the session's lock.
+ * Keys whose first word, that a load has begun, waits a moment: most loads are over before that,
+ * and then their end is the first word. Guarded by the session's lock.
  */
 final class HeldBack {
   private static final long HOLD_BACK_NS = TimeUnit.MILLISECONDS.toNanos(250);

@@ -4,7 +4,9 @@ import java.util.function.Consumer;
 
 /** One of the leases of a session, and how many of its keys are under it. */
 final class SessionLease implements EtcdLease.Holder {
-  /** In etcd 3.4 a put costs more the more keys its lease has; a lease costs three calls in 10 s. */
+  /**
+   * In etcd 3.4 a put costs more the more keys its lease has; a lease costs three calls in 10 s.
+   */
   static final int MAX_KEYS = 1_000;
 
   final EtcdLease lease;

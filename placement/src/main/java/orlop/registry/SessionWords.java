@@ -31,20 +31,19 @@ final class SessionWords {
     };
   }
 
-  /** Whether the view says the same; a value that came through etcd may have lost what is too long. */
+  /**
+   * Whether the view says the same; a value that came through etcd may have lost what is too long.
+   */
   boolean stands(MeshView now, Delta delta) {
     return switch (delta) {
       case Delta.PodPut(Pod pod) -> {
         Pod seen = now.pod(podId);
-        yield seen != null
-            && (seen.equals(pod)
-                || values.encode(seen).equals(values.encode(pod)));
+        yield seen != null && (seen.equals(pod) || values.encode(seen).equals(values.encode(pod)));
       }
       case Delta.CopyPut(Copy copy) -> {
         Copy seen = now.copy(podId, copy.modelId());
         yield seen != null
-            && (seen.equals(copy)
-                || values.encode(seen).equals(values.encode(copy)));
+            && (seen.equals(copy) || values.encode(seen).equals(values.encode(copy)));
       }
       case Delta.CopyRemoved(String pod, String modelId) -> now.copy(pod, modelId) == null;
       case Delta.PodRemoved removed -> true;
