@@ -10,6 +10,7 @@ import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.MetadataUtils;
 import java.util.concurrent.TimeUnit;
 import mmesh.ModelMeshGrpc;
+import orlop.api.PodControlGrpc;
 import picocli.CommandLine.Option;
 
 /** One connection of the command line to any pod of a mesh. Thread-safe. */
@@ -32,6 +33,9 @@ final class MeshClient implements AutoCloseable {
         description = "Give up after so long, 1 to 3600. Default: ${DEFAULT-VALUE}.")
     int timeoutSeconds = 60;
 
+    /** What the address came from, for the line that refuses it. */
+    String option = "--mesh";
+
     MeshClient connect() {
       if (timeoutSeconds < 1 || timeoutSeconds > 3600) {
         throw new CommandException(
@@ -39,7 +43,8 @@ final class MeshClient implements AutoCloseable {
       }
       if (!address.matches("[^:]+:\\d{1,5}|\\[.*]:\\d{1,5}")) {
         throw new CommandException(
-            "--mesh '" + address + "' is not HOST:PORT", "for example --mesh 127.0.0.1:8033");
+            option + " '" + address + "' is not HOST:PORT",
+            "for example " + option + " 127.0.0.1:8033");
       }
       return new MeshClient(address, timeoutSeconds);
     }
@@ -61,6 +66,11 @@ final class MeshClient implements AutoCloseable {
 
   ModelMeshGrpc.ModelMeshBlockingStub management() {
     return ModelMeshGrpc.newBlockingStub(channel)
+        .withDeadlineAfter(timeoutSeconds, TimeUnit.SECONDS);
+  }
+
+  PodControlGrpc.PodControlBlockingStub pod() {
+    return PodControlGrpc.newBlockingStub(channel)
         .withDeadlineAfter(timeoutSeconds, TimeUnit.SECONDS);
   }
 

@@ -20,6 +20,9 @@ public final class Hints {
   /** Longer than any view is stale. */
   public static final long LIFE_MS = 60_000;
 
+  /** A record is that much ahead of the copies that are announced beside it, at most. */
+  private static final long JOIN_MS = 2_000;
+
   static final int MAX_PODS = 256;
   static final int MAX_SENT = 64;
 
@@ -34,7 +37,7 @@ public final class Hints {
   public record Heard(long atMs, int loadsQueued, long queuedMs, Memory used, boolean draining) {}
 
   /** A load that this pod asked for. */
-  private record Sent(long atMs, long loadMs, Memory size) {}
+  private record Sent(String modelId, long atMs, long loadMs, Memory size) {}
 
   private record Note(@Nullable Heard heard, List<Sent> sent, long newestMs) {}
 
@@ -59,13 +62,13 @@ public final class Hints {
    *
    * @param loadMs what it is expected to take, without the wait
    */
-  public Hints sent(String podId, long loadMs, Memory size, long nowMs) {
+  public Hints sent(String podId, String modelId, long loadMs, Memory size, long nowMs) {
     Note old = notes.get(podId);
     List<Sent> sent = new ArrayList<>(old == null ? List.of() : after(old.sent, nowMs - LIFE_MS));
     if (sent.size() >= MAX_SENT) {
       sent.removeFirst();
     }
-    sent.add(new Sent(nowMs, loadMs, size));
+    sent.add(new Sent(modelId, nowMs, loadMs, size));
     Heard heard = old == null ? null : old.heard;
     return with(podId, new Note(heard, List.copyOf(sent), nowMs), nowMs);
   }
@@ -79,6 +82,31 @@ public final class Hints {
   Pod seen(Pod pod, long nowMs) {
     Note note = notes.get(pod.id());
     return note == null ? pod : seen(pod, note, nowMs);
+  }
+
+  /** Whether the model was sent there and nothing newer was heard; then a further call joins it. */
+  boolean sentLately(Pod pod, String modelId, long nowMs) {
+    Note note = notes.isEmpty() ? null : notes.get(pod.id());
+    if (note != null) {
+      for (Sent sent : note.sent) {
+        if (sent.modelId.equals(modelId)
+            && sent.atMs > pod.outlook().saidMs() - JOIN_MS
+            && sent.atMs > nowMs - LIFE_MS) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  /** Whether its last answer said that it takes nothing new, and its record does not know yet. */
+  boolean drains(Pod pod, long nowMs) {
+    Note note = notes.isEmpty() ? null : notes.get(pod.id());
+    Heard heard = note == null ? null : note.heard;
+    return heard != null
+        && heard.draining
+        && heard.atMs > pod.outlook().saidMs()
+        && heard.atMs > nowMs - LIFE_MS;
   }
 
   private static Pod seen(Pod pod, Note note, long nowMs) {

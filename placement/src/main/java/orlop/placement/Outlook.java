@@ -30,7 +30,15 @@ public record Outlook(
   /** Of a pod that said nothing. */
   public static final Outlook UNKNOWN = new Outlook(0, 0, 0, 0, Map.of(), 0, 0);
 
+  private static final long MOST = 1L << 40;
+
+  /** What no pod can mean counts as the nearest that it can. */
   public Outlook {
+    saidMs = Math.max(0, saidMs);
+    loaders = Math.clamp(loaders, 0, 1 << 16);
+    queuedMs = Math.clamp(queuedMs, 0, MOST);
+    pullBytesPerS = Math.max(0, pullBytesPerS);
+    evictionCost = evictionCost > 0 ? Math.min(evictionCost, MOST) : 0;
     loadBytesPerS = Map.copyOf(loadBytesPerS);
   }
 

@@ -42,6 +42,9 @@ public final class Placer {
    */
   private static final int CHOICES = 16;
 
+  /** Copies that are explained at most. */
+  private static final int MAX_LINES = 100;
+
   /** Pods remembered to have the model's files. */
   private static final int DISKS = 2;
 
@@ -111,7 +114,9 @@ public final class Placer {
   public List<String> explain(MeshView view, Model model, Attempt attempt) {
     List<String> lines = new ArrayList<>();
     for (Copy copy : view.copies(model.id())) {
-      lines.add(explain(view, model, copy, attempt));
+      if (lines.size() < MAX_LINES) {
+        lines.add(explain(view, model, copy, attempt));
+      }
     }
     Collections.sort(lines);
     lines.add(
@@ -153,7 +158,7 @@ public final class Placer {
     if (attempt.tried().contains(pod.id())) {
       return Obstacle.TRIED;
     }
-    if (attempt.hints().seen(pod, question.nowMs).draining()) {
+    if (pod.draining() || attempt.hints().drains(pod, question.nowMs)) {
       return Obstacle.DRAINING;
     }
     if (!pod.labels().containsAll(question.model.requiredLabels())) {
@@ -219,7 +224,11 @@ public final class Placer {
     }
     Estimate best = estimates.getFirst();
     Estimate self = null;
+    Estimate sent = null;
     for (Estimate estimate : estimates) {
+      if (attempt.hints().sentLately(estimate.pod(), question.model.id(), question.nowMs)) {
+        sent = estimate;
+      }
       if (estimate.score(fewestInZone) < best.score(fewestInZone)) {
         best = estimate;
       }
@@ -231,6 +240,10 @@ public final class Placer {
     if (attempt.balanced() && self != null && bearable(self, best)) {
       best = self;
       how = "its caller's pod";
+    }
+    if (sent != null) {
+      best = sent;
+      how = "asked to load it a moment ago,";
     }
     String why =
         "%s; %s of %d compared, %d of %d pods may load it"

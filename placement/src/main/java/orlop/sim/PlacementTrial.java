@@ -35,7 +35,9 @@ public final class PlacementTrial {
     /** The incumbent's, as it was meant. */
     INCUMBENT,
     /** The incumbent's, with the slip in its shortlist. */
-    INCUMBENT_AS_CODED
+    INCUMBENT_AS_CODED,
+    /** The incumbent's, as if every pod knew all others as they were a tenth of a second ago. */
+    INCUMBENT_ALL_SEEING
   }
 
   /**
@@ -383,7 +385,7 @@ public final class PlacementTrial {
       return;
     }
     Router.Expected expected = router.expect(known, call.model, pod, attempt(call, self));
-    self.sent(pod.id(), expected);
+    self.sent(pod.id(), call.model.id(), expected);
     forward(call, pod, call.tried.isEmpty() ? expected.queueMs() : -1);
   }
 

@@ -1,7 +1,9 @@
 package orlop.sim;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -63,6 +65,8 @@ final class TrialPod implements Usage {
   private long diskSinceMs;
   private final Map<String, Long> leftMs = new HashMap<>();
   private long queuedMs;
+  private long queuedBytes;
+  private final Set<String> notStarted = new HashSet<>();
   private Hints hints = Hints.NONE;
   private long saidNs;
   private boolean changed;
@@ -197,6 +201,8 @@ final class TrialPod implements Usage {
           times.expectedMs(model.type(), model.sizeHintBytes(), disk.containsKey(model.id()));
       expectedMs.put(model.id(), ms);
       queuedMs += ms;
+      queuedBytes += model.sizeHintBytes();
+      notStarted.add(model.id());
     }
     feed(
         new Event.Wanted(
@@ -213,6 +219,9 @@ final class TrialPod implements Usage {
         case Action.Answer(String modelId, Action.Outcome outcome) ->
             answer(modelId, outcome instanceof Action.Outcome.Ready);
       }
+    }
+    if (trial.setup.rules() == PlacementTrial.Rules.INCUMBENT_ALL_SEEING && !trial.frozen()) {
+      trial.publish(instance());
     }
   }
 
@@ -233,11 +242,19 @@ final class TrialPod implements Usage {
   private void noLongerQueued(String modelId) {
     Long ms = expectedMs.remove(modelId);
     queuedMs -= ms == null ? 0 : ms;
+    started(modelId);
+  }
+
+  private void started(String modelId) {
+    if (notStarted.remove(modelId)) {
+      queuedBytes -= trial.stock.model(modelId).sizeHintBytes();
+    }
   }
 
   private void load(Model model) {
     loads++;
     changed = true;
+    started(model.id());
     boolean here = disk.containsKey(model.id());
     long pullMs = here ? 0 : trial.stock.pullMs(model);
     long loadMs = trial.stock.loadMs(model);
@@ -348,16 +365,41 @@ final class TrialPod implements Usage {
         outlook);
   }
 
+  /** The incumbent makes room as soon as a load is queued, and says so. */
   IncumbentRules.Instance instance() {
     return new IncumbentRules.Instance(
         id,
         capacity.ramBytes(),
-        cache.free().ramBytes(),
-        cache.residents(),
-        cache.oldestUseNs() / Timeline.MS,
+        Math.max(0, cache.free().ramBytes() - queuedBytes),
+        cache.residents() + notStarted.size(),
+        oldestUseOnceAllAreIn() / Timeline.MS,
         Math.min(cache.loadsQueued(), trial.setup.loaders()),
         trial.setup.loaders(),
         callsPerMinute);
+  }
+
+  private long oldestUseOnceAllAreIn() {
+    long missing = queuedBytes - cache.free().ramBytes();
+    if (missing <= 0) {
+      return cache.oldestUseNs();
+    }
+    List<String> byUse = new ArrayList<>();
+    cache
+        .states()
+        .forEach(
+            (modelId, state) -> {
+              if (state instanceof CopyState.Loaded) {
+                byUse.add(modelId);
+              }
+            });
+    byUse.sort(Comparator.comparingLong(this::lastUsedNs).thenComparing(modelId -> modelId));
+    for (String modelId : byUse) {
+      if (missing <= 0) {
+        return lastUsedNs(modelId);
+      }
+      missing -= trial.stock.model(modelId).sizeHintBytes();
+    }
+    return trial.timeline.nowNs();
   }
 
   // Hints.
@@ -372,8 +414,8 @@ final class TrialPod implements Usage {
     hints = hints.heard(pod.id, pod.word(), trial.timeline.nowMs());
   }
 
-  void sent(String podId, Router.Expected expected) {
-    hints = hints.sent(podId, expected.loadMs(), expected.size(), trial.timeline.nowMs());
+  void sent(String podId, String modelId, Router.Expected expected) {
+    hints = hints.sent(podId, modelId, expected.loadMs(), expected.size(), trial.timeline.nowMs());
   }
 
   /** A pod knows itself best. */

@@ -68,11 +68,12 @@ final class Loader {
     } catch (RuntimeException e) {
       throw new LoadException(false, "pull of " + model.path() + " failed: " + e, e);
     }
+    long pullMs = (System.nanoTime() - startNs) / 1_000_000;
     boolean done = false;
     try {
       LoadedModel loaded = load(runtime, model, files);
       done = true;
-      return new Held(model, loaded, files, (System.nanoTime() - startNs) / 1_000_000);
+      return new Held(model, loaded, files, (System.nanoTime() - startNs) / 1_000_000, pullMs);
     } finally {
       if (!done) {
         files.close();

@@ -75,10 +75,12 @@ final class ModelHost implements AutoCloseable {
   private final BlockingQueue<Message> queue = new ArrayBlockingQueue<>(QUEUE);
   private final Map<String, Slot<Held>> slots = new ConcurrentHashMap<>();
   private final AtomicBoolean viewMoved = new AtomicBoolean();
+  private final HintBoard board;
   private volatile boolean stopped;
   private volatile boolean draining;
   private volatile long usedBytes;
   private volatile int waiting;
+  private volatile int unloadsFailing;
   private @Nullable Thread thread;
   private Registry.@Nullable Subscription subscription;
 
@@ -95,6 +97,11 @@ final class ModelHost implements AutoCloseable {
     this.policy = policy;
     this.metrics = metrics;
     this.clock = clock;
+    this.board = new HintBoard(config.id());
+  }
+
+  HintBoard board() {
+    return board;
   }
 
   /** Starts the host thread. Wishes made before are carried out from now on. Once. */
@@ -215,6 +222,15 @@ final class ModelHost implements AutoCloseable {
 
   void used(long ramBytes) {
     usedBytes = ramBytes;
+  }
+
+  void unloadsFailing(int models) {
+    unloadsFailing = models;
+  }
+
+  /** Models whose last unload failed and whose memory is still taken; a second old. */
+  int unloadsFailing() {
+    return unloadsFailing;
   }
 
   void waiting(int calls) {

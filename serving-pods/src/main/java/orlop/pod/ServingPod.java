@@ -90,7 +90,8 @@ public final class ServingPod implements AutoCloseable {
       throws IOException, RegistryException {
     this.config = config;
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
-    host = new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
+    host =
+        new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     dispatcher =
         new Dispatcher(
@@ -218,6 +219,10 @@ public final class ServingPod implements AutoCloseable {
         host::usedBytes);
     metrics.gauge(
         "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
+    metrics.gauge(
+        "orlop_unloads_failing",
+        "Models whose last unload failed and whose memory is still taken",
+        host::unloadsFailing);
     metrics.gauge("orlop_calls_in_flight", "Calls accepted and not answered", dispatcher::inFlight);
     metrics.gauge(
         "orlop_compute_queue", "Inferences that wait for a compute thread", this::queuedInferences);
