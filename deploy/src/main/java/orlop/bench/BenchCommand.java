@@ -29,6 +29,7 @@ public final class BenchCommand implements Runnable {
         .addSubcommand(new PlacementBench())
         .addSubcommand(new PlannerBench())
         .addSubcommand(new PolicyBench())
+        .addSubcommand(new RegistryBench())
         .addSubcommand(new RouteBench());
   }
 
