@@ -102,11 +102,11 @@ class OutlookPlacementTest {
   @Test
   void aModelGoesBackToThePodWhoseDiskHasIt() {
     Model model = model("m", 4 * GB);
-    SmallMesh mesh = mesh(model);
-    for (int i = 0; i < 200; i++) {
-      mesh.pods(pod("p" + i, 0));
-    }
     for (String last : List.of("p17", "p133")) {
+      SmallMesh mesh = mesh(model);
+      for (int i = 0; i < 200; i++) {
+        mesh.pods(pod("p" + i, 0));
+      }
       mesh.copy("m", last, loaded(), NOW_MS - 60_000);
       MeshView view =
           mesh.view().with(List.of(new Delta.CopyRemoved(last, "m")), 1_000);
