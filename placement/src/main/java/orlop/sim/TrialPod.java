@@ -197,16 +197,13 @@ final class TrialPod implements Usage {
     }
     waiting.computeIfAbsent(model.id(), k -> new ArrayList<>()).add(visitor);
     if (!expectedMs.containsKey(model.id())) {
-      long ms =
-          times.expectedMs(model.type(), model.sizeHintBytes(), disk.containsKey(model.id()));
+      long ms = times.expectedMs(model.type(), model.sizeHintBytes(), disk.containsKey(model.id()));
       expectedMs.put(model.id(), ms);
       queuedMs += ms;
       queuedBytes += model.sizeHintBytes();
       notStarted.add(model.id());
     }
-    feed(
-        new Event.Wanted(
-            model.id(), Memory.ram(model.sizeHintBytes()), trial.timeline.nowNs()));
+    feed(new Event.Wanted(model.id(), Memory.ram(model.sizeHintBytes()), trial.timeline.nowNs()));
   }
 
   private void feed(Event event) {
