@@ -87,8 +87,7 @@ public final class ServingPod implements AutoCloseable {
       throws IOException, RegistryException {
     this.config = config;
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
-    host =
-        new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
+    host = new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     forwarder = new Forwarder(config.maxMessageBytes());
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     Router router = new Router(new Placer());
