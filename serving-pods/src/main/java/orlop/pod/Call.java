@@ -227,7 +227,7 @@ final class Call extends Deadlines.Entry {
     switch (route) {
       case Route.Here() -> here(to, false);
       case Route.There(Pod target) -> thereOrHere(to, target, -1);
-      case Route.Load(Pod target) -> 
+      case Route.Load(Pod target) ->
           thereOrHere(to, target, pod.host.board().send(pod.router, view, model, target, attempt));
       case Route.Reject(Route.Cause cause, String detail) -> reject(to, cause, detail);
     }
