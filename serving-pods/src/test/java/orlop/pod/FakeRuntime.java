@@ -34,12 +34,14 @@ final class FakeRuntime implements ModelRuntime {
   final Map<String, ModelLoadException> loadFailures = new ConcurrentHashMap<>();
   final Map<String, InferenceException> inferenceFailures = new ConcurrentHashMap<>();
   final Map<String, Error> inferenceErrors = new ConcurrentHashMap<>();
+
   /** What models say that they take and give; nothing where unset. */
   final Map<String, ModelMetadataResponse> metadata = new ConcurrentHashMap<>();
 
   /** What models answer; an echo where unset. */
   final Map<String, Function<ModelInferRequest, ModelInferResponse>> functions =
       new ConcurrentHashMap<>();
+
   volatile long defaultBytes = 1_000;
   volatile @Nullable CountDownLatch loadGate;
   volatile @Nullable CountDownLatch inferGate;
@@ -96,8 +98,7 @@ final class FakeRuntime implements ModelRuntime {
     @Override
     public ModelMetadataResponse metadata() {
       return metadata.getOrDefault(
-          modelId,
-          ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build());
+          modelId, ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build());
     }
 
     @Override
