@@ -37,8 +37,7 @@ final class ModelMeshEnvironmentTest {
   }
 
   private static String refusal(String... pairs) {
-    return String.valueOf(
-        assertThrows(CommandException.class, () -> read(pairs)).getMessage());
+    return String.valueOf(assertThrows(CommandException.class, () -> read(pairs)).getMessage());
   }
 
   @Test
@@ -107,7 +106,8 @@ final class ModelMeshEnvironmentTest {
             .warnings();
     assertEquals(2, warnings.size(), warnings.toString());
     assertTrue(warnings.get(0).startsWith("MM_LOCATION=n changes nothing here"));
-    assertTrue(warnings.get(1).contains("MM_PROBE_PROT") && warnings.get(1).contains("MM_PROBE_PORT"));
+    assertTrue(
+        warnings.get(1).contains("MM_PROBE_PROT") && warnings.get(1).contains("MM_PROBE_PORT"));
   }
 
   @Test
@@ -156,7 +156,8 @@ final class ModelMeshEnvironmentTest {
   @Test
   void aChangedConstraintsFileHoldsForTheNextModel() throws Exception {
     Path file = dir.resolve("constraints.json");
-    Files.writeString(file, "{\"onnx\":{\"required\":[\"a\"]},\"_default\":{\"preferred\":[\"p\"]}}");
+    Files.writeString(
+        file, "{\"onnx\":{\"required\":[\"a\"]},\"_default\":{\"preferred\":[\"p\"]}}");
     TypeConstraints constraints = TypeConstraints.of("", file.toString());
     assertNotNull(constraints);
     assertEquals(Set.of("a"), constraints.apply(model("onnx")).requiredLabels());

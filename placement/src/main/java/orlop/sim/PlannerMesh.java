@@ -57,47 +57,82 @@ final class PlannerMesh {
 
     static Setup of(int pods, long podBytes, long seed) {
       return new Setup(
-          pods,
-          podBytes,
-          4,
-          2,
-          10_000,
-          1_000,
-          90_000,
-          10_000,
-          20,
-          Planner.Config.defaults(),
-          seed);
+          pods, podBytes, 4, 2, 10_000, 1_000, 90_000, 10_000, 20, Planner.Config.defaults(), seed);
     }
 
     Setup planEveryMs(long ms) {
       return new Setup(
-          pods, podBytes, threads, loaders, leaseMs, ms, handOverMs, deadlineMs, serviceMs, planner,
+          pods,
+          podBytes,
+          threads,
+          loaders,
+          leaseMs,
+          ms,
+          handOverMs,
+          deadlineMs,
+          serviceMs,
+          planner,
           seed);
     }
 
     Setup deadlineMs(long ms) {
       return new Setup(
-          pods, podBytes, threads, loaders, leaseMs, planMs, handOverMs, ms, serviceMs, planner,
+          pods,
+          podBytes,
+          threads,
+          loaders,
+          leaseMs,
+          planMs,
+          handOverMs,
+          ms,
+          serviceMs,
+          planner,
           seed);
     }
 
     Setup serviceMs(double ms) {
       return new Setup(
-          pods, podBytes, threads, loaders, leaseMs, planMs, handOverMs, deadlineMs, ms, planner,
+          pods,
+          podBytes,
+          threads,
+          loaders,
+          leaseMs,
+          planMs,
+          handOverMs,
+          deadlineMs,
+          ms,
+          planner,
           seed);
     }
 
     Setup threads(int count) {
       return new Setup(
-          pods, podBytes, count, loaders, leaseMs, planMs, handOverMs, deadlineMs, serviceMs,
-          planner, seed);
+          pods,
+          podBytes,
+          count,
+          loaders,
+          leaseMs,
+          planMs,
+          handOverMs,
+          deadlineMs,
+          serviceMs,
+          planner,
+          seed);
     }
 
     Setup planner(Planner.Config config) {
       return new Setup(
-          pods, podBytes, threads, loaders, leaseMs, planMs, handOverMs, deadlineMs, serviceMs,
-          config, seed);
+          pods,
+          podBytes,
+          threads,
+          loaders,
+          leaseMs,
+          planMs,
+          handOverMs,
+          deadlineMs,
+          serviceMs,
+          config,
+          seed);
     }
   }
 
@@ -304,7 +339,8 @@ final class PlannerMesh {
 
   /** kill -9: its lease ends as long after its last renewal as it lasts. */
   long kill(PlannerPod pod) {
-    long leftNs = setup.leaseMs() * Timeline.MS - random.nextLong(setup.leaseMs() * Timeline.MS / 3);
+    long leftNs =
+        setup.leaseMs() * Timeline.MS - random.nextLong(setup.leaseMs() * Timeline.MS / 3);
     pod.die();
     // The leader's stream from the pod breaks, and it cannot be opened again.
     timeline.after(Timeline.SECOND / 2, () -> meter.unreachable(pod.id(), nowMs()));
@@ -371,12 +407,7 @@ final class PlannerMesh {
       return;
     }
     Call call =
-        new Call(
-            modelId,
-            counts.calls,
-            nowNs(),
-            takesNs,
-            doors.get(random.nextInt(doors.size())));
+        new Call(modelId, counts.calls, nowNs(), takesNs, doors.get(random.nextInt(doors.size())));
     timeline.after(setup.deadlineMs() * Timeline.MS, () -> end(call, "DEADLINE"));
     attempt(call);
   }

@@ -65,6 +65,7 @@ final class PlannerPod implements Usage {
 
   /** What is queued or being loaded, and since when it is; the future while it is queued. */
   private final Map<String, Long> loading = new LinkedHashMap<>();
+
   private final Map<String, Held> held = new LinkedHashMap<>();
   private final Map<String, List<Visit>> waiting = new HashMap<>();
   private final Queue<Queued> queue = new ArrayDeque<>();
@@ -405,7 +406,9 @@ final class PlannerPod implements Usage {
 
   private void refuseWaiting() {
     List<Visit> all = new ArrayList<>();
-    waiting.keySet().stream().sorted().forEach(id -> all.addAll(waiting.getOrDefault(id, List.of())));
+    waiting.keySet().stream()
+        .sorted()
+        .forEach(id -> all.addAll(waiting.getOrDefault(id, List.of())));
     waiting.clear();
     all.forEach(visit -> visit.hearing.ended(Reply.LOST));
   }

@@ -360,7 +360,9 @@ final class Call extends Deadlines.Entry {
         pod.resume.leave();
       }
       pinned = slot;
-      pass(new Hop(new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
+      pass(
+          new Hop(
+              new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
       return;
     }
     ByteBuf message = op == Op.INFER ? caller.message() : null;
