@@ -11,6 +11,7 @@ import java.nio.file.attribute.FileTime;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
@@ -82,7 +83,9 @@ final class ModelMeshEnvironmentTest {
     assertEquals(2113, pod.metricsPort());
     assertEquals(8090, pod.probePort());
     assertEquals("500", settings.text("planner.callsPerCopyPerMinute"));
-    assertEquals("logger://", settings.flatten().get("processors.uris").get(1).asText());
+    assertEquals(
+        "logger://",
+        Objects.requireNonNull(settings.flatten().get("processors.uris")).get(1).asText());
   }
 
   @Test

@@ -145,7 +145,10 @@ final class TrialPod implements Usage {
   @Override
   public int recentUses(String modelId, long[] newestFirst) {
     Uses known = uses.get(modelId);
-    int count = known == null ? 0 : (int) Math.min(known.count, newestFirst.length);
+    if (known == null) {
+      return 0;
+    }
+    int count = (int) Math.min(known.count, newestFirst.length);
     for (int i = 0; i < count; i++) {
       newestFirst[i] = known.atNs[i];
     }
