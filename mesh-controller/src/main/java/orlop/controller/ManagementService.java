@@ -24,6 +24,7 @@ import mmesh.UnregisterModelResponse;
 import mmesh.VModelStatusInfo;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
+import orlop.placement.Fit;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Router;
@@ -173,6 +174,10 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
       model = Model.of(modelId, info.getType(), info.getPath(), info.getKey(), clockMs.getAsLong());
     } catch (IllegalArgumentException e) {
       throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
+    }
+    String tooLarge = Fit.whyNowhere(registry.view(), model);
+    if (tooLarge != null && registry.view().model(modelId) == null) {
+      throw Status.INVALID_ARGUMENT.withDescription(tooLarge).asRuntimeException();
     }
     Model standing = registry.createModel(model);
     if (!standing.sameAs(model)) {

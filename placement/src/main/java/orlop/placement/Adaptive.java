@@ -14,6 +14,11 @@ import java.util.Map;
  * models too. Costs some microseconds for each use that it is told of and some hundred kilobytes.
  */
 final class Adaptive implements EvictionPolicy {
+  /** Uses over which a rate is taken: many where demand is steady, few where it moves. */
+  private static final int LONG = USES_KEPT;
+
+  private static final int SHORT = 3;
+
   /** Most models followed. */
   private static final int FOLLOWED = 4_096;
 
@@ -37,7 +42,7 @@ final class Adaptive implements EvictionPolicy {
   private int chosen;
 
   Adaptive() {
-    this(List.of(new CostDensity(), new GreedyDualSize(), new GreedyDualSizeFrequency()));
+    this(List.of(new CostDensity(LONG), new CostDensity(SHORT), new GreedyDualSize(), new Lru()));
   }
 
   Adaptive(List<EvictionPolicy> arms) {

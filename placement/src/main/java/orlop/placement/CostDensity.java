@@ -10,9 +10,18 @@ package orlop.placement;
 final class CostDensity implements EvictionPolicy {
   private static final long LEAST_NS = 1_000_000;
 
+  private final int depth;
+
+  /**
+   * @param depth k at most
+   */
+  CostDensity(int depth) {
+    this.depth = depth;
+  }
+
   @Override
   public double value(Resident resident, long nowNs) {
-    int k = resident.usesKnown();
+    int k = Math.min(depth, resident.usesKnown());
     long spanNs = Math.max(LEAST_NS, nowNs - resident.useNs(k));
     return (k - 0.5) / spanNs * resident.costNs() / resident.share();
   }

@@ -21,7 +21,7 @@ public enum Eviction {
       case LRU -> new Lru();
       case GDS -> new GreedyDualSize();
       case GDSF -> new GreedyDualSizeFrequency();
-      case DENSITY -> new CostDensity();
+      case DENSITY -> new CostDensity(EvictionPolicy.USES_KEPT);
       case ADAPTIVE -> new Adaptive();
     };
   }

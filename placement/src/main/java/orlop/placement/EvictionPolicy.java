@@ -7,7 +7,7 @@ package orlop.placement;
 @FunctionalInterface
 public interface EvictionPolicy {
   /** How many of a model's last uses are known at most. */
-  int USES_KEPT = 4;
+  int USES_KEPT = 8;
 
   /** What keeping the resident is worth; the lowest leaves first. */
   double value(Resident resident, long nowNs);

@@ -19,7 +19,7 @@ final class Leavers {
   private static final long FIRST_AGE_NS = 1_000 * Step.MS;
 
   private final EvictionPolicy policy;
-  private final CostDensity density = new CostDensity();
+  private final CostDensity density = new CostDensity(EvictionPolicy.USES_KEPT);
   private final Usage usage;
   private final CacheConfig config;
   private final Seats seats;

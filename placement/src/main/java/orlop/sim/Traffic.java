@@ -12,14 +12,12 @@ import java.util.SplittableRandom;
 public final class Traffic {
   /** What the stream looks like. */
   public enum Shape {
-    /**
-     * Independent calls by Zipf's law; every 50,000 calls five ranks in a hundred change places.
-     */
+    /** Independent calls by Zipf's law; now and then five ranks in a hundred change places. */
     ZIPF,
     /**
      * As functions in a public cloud are called (Shahrad et al., "Serverless in the Wild", ATC
      * 2020): rates over eight decades, of which most are small; timers, independent calls and
-     * bursts (Gamma gaps); five rates in a hundred change places every 50,000 calls.
+     * bursts (Gamma gaps); now and then five rates in a hundred change places.
      */
     AZURE,
     /** Zipf by three groups of models whose days begin eight hours apart. */
@@ -41,16 +39,29 @@ public final class Traffic {
    * @param callsPerSecond on average, without the calls of scans
    * @param zipf exponent of Zipf's law
    * @param dayNs length of the day that {@link Shape#DIURNAL} follows
+   * @param changeEvery calls after which five ranks or rates in a hundred change places
    * @param seed of all randomness
    */
   public record Plan(
-      Shape shape, int models, double callsPerSecond, double zipf, long dayNs, long seed) {
+      Shape shape,
+      int models,
+      double callsPerSecond,
+      double zipf,
+      long dayNs,
+      int changeEvery,
+      long seed) {
     public Plan {
-      if (models < 3 || callsPerSecond <= 0 || zipf < 0 || dayNs < 1) {
+      if (models < 3 || callsPerSecond <= 0 || zipf < 0 || dayNs < 1 || changeEvery < 1) {
         throw new IllegalArgumentException(
-            "traffic of %d models (at least 3), %s calls/s (above 0), zipf %s (at least 0), day %d ns"
-                .formatted(models, callsPerSecond, zipf, dayNs));
+            "traffic of %d models (at least 3), %s calls/s (above 0), zipf %s (at least 0), day %d ns, change every %d calls (at least 1)"
+                .formatted(models, callsPerSecond, zipf, dayNs, changeEvery));
       }
+    }
+
+    /** Ranks change places every 50,000 calls. */
+    public Plan(
+        Shape shape, int models, double callsPerSecond, double zipf, long dayNs, long seed) {
+      this(shape, models, callsPerSecond, zipf, dayNs, CHANGE_EVERY, seed);
     }
 
     public static Plan of(Shape shape, int models, double callsPerSecond, double zipf, long seed) {
@@ -121,9 +132,6 @@ public final class Traffic {
   public void next() {
     retired = -1;
     scan = false;
-    if (calls++ % CHANGE_EVERY == CHANGE_EVERY - 1) {
-      changePlaces();
-    }
     if (plan.shape() == Shape.AZURE) {
       nextAzure();
     } else {
@@ -163,12 +171,20 @@ public final class Traffic {
       return;
     }
     timeNs = nextPlainNs;
+    countCall();
     nextPlainNs += gap(meanGapNs / loudness());
     turn();
     if (plan.shape() == Shape.FLASH_CROWD && timeNs < crowdEndsNs && random.nextInt(5) == 0) {
       model = crowded;
     } else {
       model = byRank[rank()];
+    }
+  }
+
+  /** Calls of scans do not count, so that the others are the same with scans and without. */
+  private void countCall() {
+    if (calls++ % plan.changeEvery() == plan.changeEvery() - 1) {
+      changePlaces();
     }
   }
 
@@ -266,6 +282,7 @@ public final class Traffic {
     }
     timeNs = first.timeNs;
     model = first.model;
+    countCall();
     schedule(model, timeNs);
   }
 

@@ -1,21 +1,12 @@
 package orlop.pod;
 
-import com.google.protobuf.CodedInputStream;
-import com.google.protobuf.UnsafeByteOperations;
-import inference.ModelInferRequest;
-import inference.ModelInferResponse;
-import io.grpc.Deadline;
-import io.grpc.Metadata;
 import io.grpc.Status;
-import java.io.IOException;
+import io.netty.buffer.ByteBuf;
 import java.lang.System.Logger.Level;
 import java.util.HashSet;
 import java.util.Set;
-import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
 import orlop.placement.Action;
@@ -25,86 +16,157 @@ import orlop.placement.Model;
 import orlop.placement.Pod;
 import orlop.placement.Route;
 import orlop.runtime.Cancellation;
-import orlop.runtime.InferenceException;
+import orlop.runtime.SidecarModel;
 
 /**
  * One call on its way to a pod that holds its model: a loop over at most {@link Attempt#MAX_TRIED}
  * pods that no thread stands still for.
  *
- * <p>The steps run one after the other, each on the thread that brought the news it waited for: an
- * event loop, a virtual thread of the host, a compute thread. Only {@link #cancel} and the time-out
- * come from aside; {@code done} decides who answers.
+ * <p>Owned by the event loop of the one who calls. Only an inference leaves it, for a compute
+ * thread, and comes back.
  */
-final class Call {
+final class Call extends Deadlines.Entry {
   /*
-   * Which failures send a call to a further pod:
+   * Which failures send a call to a further pod, as long as nothing of the answer has been passed
+   * on and the request can be sent again:
    *   refused       the pod says not-here in its trailers: it did not run the call
    *   no room, draining, or a load that failed for now, in this pod: it did not run either
-   *   UNAVAILABLE   without that trailer, from the transport: the pod died or was never reached. It
-   *                 may have run the inference; that is repeated all the same, because a V2
-   *                 inference is a pure function of model and inputs.
-   *   CANCELLED     though nobody here cancelled: the pod ended before it had answered.
+   *   unprocessed   never reached the pod, or it says so by GOAWAY or REFUSED_STREAM
+   *   lost          the connection broke, or the pod gave the call up. It may have run the
+   *                 inference; that is repeated all the same, because a V2 inference is a pure
+   *                 function of model and inputs. Calls of unknown methods are not repeated.
    * Everything else is an answer.
    *
    * A forwarded call makes one step only: serve, load, or refuse.
    */
   private static final System.Logger LOG = System.getLogger(Call.class.getName());
-  private static final Metadata.Key<String> FORWARDED_BY = Named.ascii(Headers.FORWARDED_BY);
-  private static final Metadata.Key<String> REFUSED = Named.ascii(Headers.REFUSED);
-  private static final Metadata.Key<String> BALANCED = Named.ascii(Headers.BALANCED);
-  private static final String NOT_HERE = "not-here";
   private static final int MAX_MISSED_PINS = 3;
 
-  private final Dispatcher pod;
-  private final Op op;
-  private final Metadata headers;
-  private final String nameInside;
-  private final Deadline deadline;
-  private final Dispatcher.Reply reply;
+  /** Whoever made the call. All methods run on the call's event loop. */
+  interface Caller {
+    /** Sends the call on; what becomes of it comes back through the methods of {@link Call}. */
+    void pass(Hop hop);
+
+    /**
+     * The request message, decompressed and to be released, once all of it is there. Before that it
+     * is null, and {@link Call#whole} is called when it is not any more.
+     */
+    @Nullable ByteBuf message();
+
+    /** The answer: a message behind its gRPC prefix, to be released. */
+    void answered(ByteBuf framed);
+
+    /**
+     * There is no answer.
+     *
+     * @param refused whether the one who sent it here may try another pod
+     */
+    void failed(Status status, boolean refused);
+  }
+
+  /**
+   * Where a call is sent on to, and as what.
+   *
+   * @param loadAfterMs wait before the load that is asked for there; negative when none is
+   */
+  record Hop(Outlet.Target target, Named named, long loadAfterMs) {}
+
+  final Dispatcher pod;
+  final Loop loop;
+  final Op op;
+  final long deadlineNs;
+  private final RequestHeaders headers;
+  private final Caller caller;
   private final boolean forwarded;
   private final long startNs = System.nanoTime();
-  private final int messageBytes;
   private final Cancellation cancellation = new Cancellation();
-  private final AtomicBoolean done = new AtomicBoolean();
 
-  // Handed on from step to step; each step happens before the next. Freed when done.
-  private byte @Nullable [] message;
+  private String nameInside = "";
   private @Nullable Named named;
-  private final Set<String> tried = new HashSet<>();
+  private Set<String> tried = Set.of();
   private @Nullable Status lastRefusal;
   private boolean waited;
+  private boolean needsMessage;
   private int missedPins;
+  private @Nullable Slot<Held> pinned;
+  private @Nullable Hop under;
 
-  private volatile Forwarder.@Nullable Hop hop;
-  private volatile @Nullable Future<?> timeout;
+  /** Also read by compute threads. */
+  private volatile boolean done;
 
+  /**
+   * @param deadlineNs by {@link System#nanoTime}
+   */
   Call(
-      Dispatcher pod,
-      Op op,
-      byte[] message,
-      Metadata headers,
-      String nameInside,
-      Deadline deadline,
-      Dispatcher.Reply reply) {
+      Dispatcher pod, Loop loop, Op op, RequestHeaders headers, long deadlineNs, Caller caller) {
     this.pod = pod;
+    this.loop = loop;
     this.op = op;
-    this.message = message;
-    this.messageBytes = message.length;
     this.headers = headers;
-    this.nameInside = nameInside;
-    this.deadline = deadline;
-    this.reply = reply;
-    this.forwarded = headers.containsKey(FORWARDED_BY);
+    this.deadlineNs = deadlineNs;
+    this.caller = caller;
+    this.forwarded = headers.get(Headers.FORWARDED_BY) != null;
+  }
+
+  /** Takes its place among the calls in flight; when there is none it ends at once. */
+  boolean enter() {
+    int calls = pod.enter();
+    if (calls > pod.config.maxInFlight()) {
+      overloaded(calls - 1 + " calls are in flight, maxInFlight is " + pod.config.maxInFlight());
+      return false;
+    }
+    loop.deadlines.add(this, deadlineNs);
+    return true;
+  }
+
+  /** Whether headers alone say which model is meant. */
+  boolean namedByHeaders() {
+    return Named.byHeaders(headers);
+  }
+
+  boolean forwarded() {
+    return forwarded;
+  }
+
+  boolean done() {
+    return done;
+  }
+
+  /**
+   * Whether the pod that sent it here is to hear what is queued here by now: when that has just
+   * changed, or was not as that pod thought.
+   */
+  boolean tellsLoad(boolean refused) {
+    return forwarded && (refused || waited);
+  }
+
+  /** Nanoseconds that are left to it. */
+  long leftNs() {
+    return deadlineNs - System.nanoTime();
+  }
+
+  long startNs() {
+    return startNs;
   }
 
   /** The caller has gone: stops what runs for it. Idempotent; from any thread. */
   void cancel() {
-    end(Status.CANCELLED.withDescription("the caller cancelled the call"), false, null);
+    onLoop(
+        () -> {
+          end(Status.CANCELLED.withDescription("the caller cancelled the call"), false, true);
+          cancellation.cancel();
+        });
+  }
+
+  @Override
+  void expired() {
+    Named to = named;
+    fail(
+        Status.DEADLINE_EXCEEDED.withDescription(
+            waited && to != null && under == null
+                ? "model '" + to.model().id() + "' was not loaded before the deadline"
+                : "the deadline passed before there was an answer"));
     cancellation.cancel();
-    Forwarder.Hop under = hop;
-    if (under != null) {
-      under.cancel();
-    }
   }
 
   void overloaded(String why) {
@@ -114,15 +176,21 @@ final class Call {
             "pod '" + pod.config.id() + "' is overloaded: " + why));
   }
 
-  void begin() {
+  /**
+   * Sends it on its way.
+   *
+   * @param name the model's name inside the message, used when no header names one
+   */
+  void begin(String name) {
+    nameInside = name;
     MeshView view = pod.registry.view();
-    Named known = Named.resolve(view, headers, nameInside);
+    Named known = Named.resolve(view, headers, name);
     if (known != null) {
       named = known;
       route(known);
       return;
     }
-    String asked = Named.asked(headers, nameInside);
+    String asked = Named.asked(headers, name);
     if (asked.isEmpty()) {
       fail(
           Status.INVALID_ARGUMENT.withDescription(
@@ -132,32 +200,36 @@ final class Call {
                   + Headers.VMODEL_ID));
     } else {
       // A forwarded call may have outrun the registry: another pod knows more.
-      refuseOrFail(
-          Status.NOT_FOUND.withDescription("no model or alias '" + asked + "' is registered"));
+      end(
+          Status.NOT_FOUND.withDescription("no model or alias '" + asked + "' is registered"),
+          forwarded,
+          true);
     }
   }
 
   /** One turn of the loop. */
   private void route(Named to) {
-    if (done.get()) {
+    if (done) {
       return;
     }
-    if (deadline.isExpired()) {
+    if (leftNs() <= 0) {
       fail(Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
       return;
     }
     Model model = to.model();
-    if (tried.isEmpty() && forwarded && pod.host.isLoaded(model.id())) {
+    if (tried.isEmpty() && pod.host.isLoaded(model.id())) {
       // The pod itself is the judge of what it holds; the view may be behind.
       here(to, false);
       return;
     }
     MeshView view = pod.suspects.without(pod.registry.view());
-    Route route = pod.router.route(view, attempt(model));
+    Attempt attempt = attempt(model);
+    Route route = pod.router.route(view, attempt);
     switch (route) {
       case Route.Here() -> here(to, false);
-      case Route.There(Pod target) -> thereOrHere(to, target, false);
-      case Route.Load(Pod target) -> thereOrHere(to, target, true);
+      case Route.There(Pod target) -> thereOrHere(to, target, -1);
+      case Route.Load(Pod target) -> 
+          thereOrHere(to, target, pod.host.board().send(pod.router, view, model, target, attempt));
       case Route.Reject(Route.Cause cause, String detail) -> reject(to, cause, detail);
     }
   }
@@ -168,19 +240,25 @@ final class Call {
         pod.config.id(),
         forwarded,
         tried,
-        "true".equalsIgnoreCase(headers.get(BALANCED)),
+        "true".equalsIgnoreCase(headers.get(Headers.BALANCED)),
         ThreadLocalRandom.current().nextLong(),
-        pod.clock.nowMs());
+        pod.clock.nowMs(),
+        pod.host.board().hints(),
+        forwarded ? HintBoard.promisedMs(headers) : -1);
   }
 
-  private void thereOrHere(Named to, Pod target, boolean toLoad) {
+  /**
+   * @param loadAfterMs wait before the load that is asked for there; negative when none is
+   */
+  private void thereOrHere(Named to, Pod target, long loadAfterMs) {
     boolean self = target.id().equals(pod.config.id());
     boolean already =
-        toLoad && !tried.contains(pod.config.id()) && pod.host.isLoaded(to.model().id());
+        loadAfterMs >= 0 && !tried.contains(pod.config.id()) && pod.host.isLoaded(to.model().id());
     if (self || already) {
       here(to, false);
     } else {
-      there(to, target);
+      pod.metrics.hopped();
+      pass(new Hop(new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
     }
   }
 
@@ -189,16 +267,19 @@ final class Call {
   /**
    * Runs the call in this pod, after a load if need be.
    *
-   * @param resumed whether it comes from a wait for a load, on a virtual thread that may block
+   * @param resumed whether it waited for the load and holds one of the places of {@link Resume}
    */
   private void here(Named to, boolean resumed) {
     Slot<Held> slot = pod.host.pin(to.model().id());
     if (slot != null) {
-      if (!waited && !forwarded) {
+      if (!waited && !forwarded && !needsMessage) {
         pod.metrics.hitLocally();
       }
       run(to, slot, resumed);
       return;
+    }
+    if (resumed) {
+      pod.resume.leave();
     }
     if (missedPins++ >= MAX_MISSED_PINS) {
       refused(
@@ -210,39 +291,21 @@ final class Call {
     if (!waited) {
       waited = true;
       pod.metrics.missed();
-      timeOut(to);
     }
-    ModelHost.Waiter waiter = ModelHost.Waiter.until(done::get, o -> loadEnded(to, o));
+    ModelHost.Waiter waiter =
+        ModelHost.Waiter.until(() -> done, o -> onLoop(() -> loadEnded(to, o)));
     if (!pod.host.want(to.model(), ModelHost.NOW, waiter)) {
       overloaded("too many calls wait for models to be loaded");
     }
   }
 
-  private void timeOut(Named to) {
-    long leftNs = Math.max(0, deadline.timeRemaining(TimeUnit.NANOSECONDS));
-    try {
-      timeout =
-          pod.timer.schedule(
-              () -> {
-                fail(
-                    Status.DEADLINE_EXCEEDED.withDescription(
-                        "model '" + to.model().id() + "' was not loaded before the deadline"));
-                cancellation.cancel();
-              },
-              leftNs,
-              TimeUnit.NANOSECONDS);
-    } catch (RejectedExecutionException e) {
-      fail(Status.UNAVAILABLE.withDescription("pod '" + pod.config.id() + "' is shutting down"));
-    }
-  }
-
   private void loadEnded(Named to, Action.Outcome outcome) {
-    if (done.get()) {
+    if (done) {
       return;
     }
     String id = to.model().id();
     switch (outcome) {
-      case Action.Outcome.Ready() -> here(to, true);
+      case Action.Outcome.Ready() -> pod.resume.enter(() -> onLoop(() -> resume(to)));
       case Action.Outcome.Failed(String reason, long retryAtMs) -> {
         String text =
             "model '%s' failed to load in pod '%s': %s".formatted(id, pod.config.id(), reason);
@@ -264,65 +327,95 @@ final class Call {
     }
   }
 
-  /** This pod cannot: a forwarded call goes back, another one goes on. */
-  private void refused(Status why) {
-    if (forwarded) {
-      refuseOrFail(why);
+  private void onLoop(Runnable step) {
+    if (loop.executor.inEventLoop()) {
+      step.run();
       return;
     }
-    next(pod.config.id(), why);
+    try {
+      loop.executor.execute(step);
+    } catch (RejectedExecutionException e) {
+      LOG.log(Level.DEBUG, "a call outlived the pod: {0}", String.valueOf(named));
+    }
   }
 
-  private void next(String podId, Status why) {
-    tried.add(podId);
-    lastRefusal = why;
+  private void resume(Named to) {
+    if (done) {
+      pod.resume.leave();
+    } else {
+      here(to, true);
+    }
+  }
+
+  /** All of the request has arrived. */
+  void whole() {
     Named to = named;
-    if (to != null && !done.get()) {
-      pod.metrics.retried();
-      route(to);
+    if (needsMessage && to != null && !done) {
+      here(to, false);
     }
   }
 
   private void run(Named to, Slot<Held> slot, boolean resumed) {
-    if (op == Op.METADATA) {
-      try {
-        answer(
-            slot.held().loaded().metadata().toBuilder().setName(to.asked()).build().toByteArray());
-      } finally {
-        slot.unpin();
+    if (slot.held().loaded() instanceof SidecarModel remote) {
+      if (resumed) {
+        pod.resume.leave();
       }
+      pinned = slot;
+      pass(new Hop(new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
       return;
     }
-    if (resumed && !pod.enterResumed(deadline)) {
+    ByteBuf message = op == Op.INFER ? caller.message() : null;
+    if (message != null) {
+      compute(to, slot, message, resumed);
+      return;
+    }
+    try {
+      if (op == Op.METADATA) {
+        answer(
+            Answers.framed(
+                slot.held().loaded().metadata().toBuilder().setName(to.asked()).build()));
+      } else if (op == Op.INFER) {
+        needsMessage = true;
+      } else {
+        fail(
+            Status.UNIMPLEMENTED.withDescription(
+                "model '%s' runs in pod '%s' itself, which does not serve this method"
+                    .formatted(to.asked(), pod.config.id())));
+      }
+    } finally {
       slot.unpin();
-      fail(
-          Status.DEADLINE_EXCEEDED.withDescription(
-              "model '" + to.model().id() + "' was loaded, and too many calls waited for it"));
-      return;
+      if (resumed) {
+        pod.resume.leave();
+      }
     }
+  }
+
+  private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
     try {
       pod.compute.execute(
           () -> {
             if (resumed) {
-              pod.leaveResumed();
+              pod.resume.leave();
             }
             try {
-              infer(to, slot.held());
+              infer(to, slot.held(), message);
             } catch (RuntimeException | Error e) {
               // Whatever it is, the caller must hear of it and its place be free again.
-              fail(
+              later(
                   Status.INTERNAL.withDescription(
                       "model '%s' failed in pod '%s': %s"
                           .formatted(to.model().id(), pod.config.id(), e)));
               throw e;
             } finally {
               slot.unpin();
+              message.release();
             }
           });
     } catch (RejectedExecutionException e) {
+      message.release();
       slot.unpin();
       if (resumed) {
-        pod.leaveResumed();
+        pod.resume.leave();
       }
       overloaded(
           "%d inferences wait for a compute thread, computeQueue is %d"
@@ -330,107 +423,108 @@ final class Call {
     }
   }
 
-  private void infer(Named to, Held held) {
-    byte[] encoded = message;
-    if (encoded == null || done.get()) {
+  /** On a compute thread. */
+  private void infer(Named to, Held held, ByteBuf message) {
+    if (done) {
       return;
     }
-    if (deadline.isExpired()) {
-      fail(Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
+    if (leftNs() <= 0) {
+      later(Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
       return;
     }
-    ModelInferRequest request;
-    try {
-      CodedInputStream in = UnsafeByteOperations.unsafeWrap(encoded).newCodedInput();
-      in.enableAliasing(true);
-      request = ModelInferRequest.parseFrom(in);
-    } catch (IOException e) {
-      fail(
-          Status.INVALID_ARGUMENT.withDescription(
-              "the request is not a well-formed ModelInferRequest: " + e.getMessage()));
-      return;
-    }
-    String id = pod.payloads.correlationId(request.getId(), headers);
-    pod.payloads.request(id, to, encoded, headers);
-    long runNs = System.nanoTime();
-    try {
-      ModelInferResponse response = held.loaded().infer(request, cancellation);
-      byte[] answer =
-          response.getModelName().equals(to.asked())
-              ? response.toByteArray()
-              : response.toBuilder().setModelName(to.asked()).build().toByteArray();
-      pod.metrics.ran(System.nanoTime() - runNs);
-      pod.payloads.response(id, to, answer, headers);
-      answer(answer);
-    } catch (InferenceException e) {
-      inferenceFailed(to, id, Statuses.of(e), e);
-    } catch (RuntimeException e) {
-      inferenceFailed(
-          to,
-          id,
-          Status.INTERNAL.withDescription(
-              "model '%s' failed in pod '%s': %s".formatted(to.model().id(), pod.config.id(), e)),
-          e);
+    Inference.Result result =
+        Inference.run(pod, to, held, message, headers, cancellation);
+    switch (result) {
+      case Inference.Answer(ByteBuf framed) -> onLoop(() -> answer(framed));
+      case Inference.Failure(Status status) -> later(status);
     }
   }
 
-  private void inferenceFailed(Named to, String id, Status status, Exception cause) {
-    if (status.getCode() == Status.Code.INTERNAL) {
-      LOG.log(Level.WARNING, "{0}: {1}", status.getDescription(), cause);
-    }
-    pod.payloads.failure(id, to, status, headers);
-    fail(status);
+  private void later(Status status) {
+    onLoop(() -> fail(status));
   }
 
-  // ---- in another pod
+  // ---- elsewhere
 
-  private void there(Named to, Pod target) {
-    byte[] bytes = message;
-    if (bytes == null || done.get()) {
+  private void pass(Hop hop) {
+    under = hop;
+    caller.pass(hop);
+  }
+
+  /** The place says that it did not run the call, and why. */
+  void refusedThere(Status status) {
+    Hop hop = under;
+    if (hop != null && !done) {
+      next(hop.target().id(), status);
+    }
+  }
+
+  /**
+   * The place gave no answer, and nothing of one has been passed on.
+   *
+   * @param unprocessed whether it is certain that it did not run the call
+   * @param again whether the request can be sent again
+   */
+  void lostThere(Status status, boolean unprocessed, boolean again) {
+    Hop hop = under;
+    if (hop == null || done) {
       return;
     }
-    pod.metrics.hopped();
-    Forwarder.Hop under =
-        pod.forwarder.send(
-            target,
-            op,
-            bytes,
-            to.forwardedBy(pod.config.id(), headers),
-            deadline,
-            (status, trailers, answer) -> hopEnded(target, status, trailers, answer));
-    hop = under;
-    if (done.get()) {
-      under.cancel();
-    }
-  }
-
-  private void hopEnded(Pod target, Status status, Metadata trailers, byte @Nullable [] answer) {
-    if (done.get()) {
-      return;
-    }
-    if (status.isOk() && answer != null) {
-      answer(answer);
-    } else if (NOT_HERE.equals(trailers.get(REFUSED))) {
-      next(target.id(), status);
-    } else if (status.getCode() == Status.Code.UNAVAILABLE) {
-      pod.suspects.suspect(target.id());
-      lost(target, "cannot be reached", status);
-    } else if (status.getCode() == Status.Code.CANCELLED) {
-      // Also how a pod's clock that runs ahead ends a call, so it is not held against the pod.
-      lost(target, "gave the call up", status);
-    } else if (status.isOk()) {
-      fail(Status.INTERNAL.withDescription("pod '" + target.id() + "' answered without a message"));
-    } else {
-      fail(Status.fromCode(status.getCode()).withDescription(status.getDescription()));
-    }
-  }
-
-  private void lost(Pod target, String how, Status status) {
+    Outlet.Target target = hop.target();
+    Status.Code code = status.getCode();
+    boolean gone = code == Status.Code.UNAVAILABLE || code == Status.Code.CANCELLED;
     String text =
-        "pod '%s' at %s %s: %s"
-            .formatted(target.id(), target.address(), how, status.getDescription());
-    LOG.log(Level.INFO, text);
-    next(target.id(), Status.UNAVAILABLE.withDescription(text));
+        "%s%s %s: %s"
+            .formatted(
+                target.pod() ? "pod '" + target.id() + "' at " : "the runtime at ",
+                target.address(),
+                code == Status.Code.CANCELLED ? "gave the call up" : "cannot be reached",
+                status.getDescription());
+    if (code == Status.Code.UNAVAILABLE && target.pod()) {
+      pod.suspects.suspect(target.id());
+    }
+    if (!gone && !unprocessed) {
+      fail(status);
+    } else if (!again || !unprocessed && !op.pure) {
+      fail(Status.UNAVAILABLE.withDescription(text));
+    } else {
+      LOG.log(Level.INFO, text);
+      Status why = Status.UNAVAILABLE.withDescription(text);
+      if (target.pod()) {
+        next(target.id(), why);
+      } else {
+        unpin();
+        refused(why);
+      }
+    }
+  }
+
+  /** The answer has been passed on to its end. */
+  void answeredThere(Status status) {
+    end(status, false, false);
+  }
+
+  /** This pod cannot: a forwarded call goes back, another one goes on. */
+  private void refused(Status why) {
+    if (forwarded) {
+      end(why, true, true);
+    } else {
+      next(pod.config.id(), why);
+    }
+  }
+
+  private void next(String podId, Status why) {
+    Named to = named;
+    if (to == null || done) {
+      return;
+    }
+    Set<String> more = new HashSet<>(tried);
+    more.add(podId);
+    tried = Set.copyOf(more);
+    lastRefusal = why;
+    under = null;
+    pod.metrics.retried();
+    route(to);
   }
 
   // ---- the end
@@ -445,45 +539,52 @@ final class Call {
       fail(last.augmentDescription("(" + tried.size() + " pods tried; " + detail + ")"));
       return;
     }
-    String text = "model '" + to.asked() + "': " + detail;
-    switch (cause) {
-      case UNKNOWN_MODEL -> refuseOrFail(Status.NOT_FOUND.withDescription(text));
-      case NOT_HERE, EXHAUSTED -> refuseOrFail(Status.UNAVAILABLE.withDescription(text));
-      case NO_ROOM -> refuseOrFail(Status.RESOURCE_EXHAUSTED.withDescription(text));
-      case LOAD_FAILED ->
-          refuseOrFail(
-              (forGood ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE).withDescription(text));
-    }
+    Status status =
+        switch (cause) {
+          case UNKNOWN_MODEL -> Status.NOT_FOUND;
+          case NOT_HERE, EXHAUSTED -> Status.UNAVAILABLE;
+          case NO_ROOM -> Status.RESOURCE_EXHAUSTED;
+          case LOAD_FAILED -> forGood ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE;
+        };
+    // A call that this pod did not run: its sender may try another pod.
+    end(status.withDescription("model '" + to.asked() + "': " + detail), forwarded, true);
   }
 
-  /** For a call that this pod did not run: its sender may try another pod. */
-  private void refuseOrFail(Status status) {
-    end(status, forwarded, null);
+  void fail(Status status) {
+    end(status, false, true);
   }
 
-  private void fail(Status status) {
-    end(status, false, null);
-  }
-
-  private void answer(byte[] answer) {
-    end(Status.OK, false, answer);
-  }
-
-  private void end(Status status, boolean refused, byte @Nullable [] answer) {
-    if (!done.compareAndSet(false, true)) {
+  private void answer(ByteBuf framed) {
+    if (done) {
+      framed.release();
       return;
     }
-    message = null;
-    Future<?> pending = timeout;
-    if (pending != null) {
-      pending.cancel(false);
+    end(Status.OK, false, false);
+    caller.answered(framed);
+  }
+
+  /**
+   * @param tell whether the caller does not know it yet
+   */
+  private void end(Status status, boolean refused, boolean tell) {
+    if (done) {
+      return;
     }
-    pod.ended(messageBytes);
+    done = true;
+    loop.deadlines.remove(this);
+    unpin();
+    pod.leave();
     pod.metrics.called(op.label, status.getCode(), System.nanoTime() - startNs);
-    Metadata trailers = new Metadata();
-    if (refused) {
-      trailers.put(REFUSED, NOT_HERE);
+    if (tell) {
+      caller.failed(status, refused);
     }
-    reply.ended(status, trailers, answer);
+  }
+
+  private void unpin() {
+    Slot<Held> slot = pinned;
+    if (slot != null) {
+      pinned = null;
+      slot.unpin();
+    }
   }
 }

@@ -3,19 +3,21 @@ package orlop.pod;
 import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.Status;
+import io.netty.util.AsciiString;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
-import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Router;
 import orlop.registry.Registry;
 
 /**
- * Admits calls and carries them to an answer, whichever door they came in by. Thread-safe.
+ * What all calls of one pod share, whichever door they came in by: what is known, who decides, who
+ * computes, and the bounds. Thread-safe.
  *
  * <p>Bounds: calls accepted at a time, the bytes they hold, inferences waiting for a compute
  * thread, and the time of each call. What exceeds one is refused at once with {@code
@@ -26,7 +28,6 @@ final class Dispatcher implements AutoCloseable {
   final Registry registry;
   final Router router;
   final ModelHost host;
-  final Forwarder forwarder;
   final Suspects suspects;
   final PayloadTap payloads;
   final Metrics metrics;
@@ -34,38 +35,46 @@ final class Dispatcher implements AutoCloseable {
   final ThreadPoolExecutor compute;
   final ScheduledThreadPoolExecutor timer;
 
+  /** This pod's id, as headers carry it. */
+  final AsciiString asciiId;
+
   /**
    * Keeps the calls that a load has set free from filling the compute queue, in which there must
    * stay room for calls of loaded models.
    */
-  private final Semaphore resumed;
+  final Resume resume;
 
+  private final Supplier<Loop> loops;
   private final AtomicInteger inFlight = new AtomicInteger();
-  private final AtomicLong inFlightBytes = new AtomicLong();
+  private final AtomicLong heldBytes = new AtomicLong();
 
-  /** Told once how a call ended, on any thread; must not block. */
+  /** Told once how a call ended, on an event loop; must not block. */
   interface Reply {
     void ended(Status status, Metadata trailers, byte @Nullable [] message);
   }
 
+  /**
+   * @param loops gives an event loop for a call that does not come from one
+   */
   Dispatcher(
       PodConfig config,
       Registry registry,
       Router router,
       ModelHost host,
-      Forwarder forwarder,
       PayloadTap payloads,
       Metrics metrics,
-      EpochClock clock) {
+      EpochClock clock,
+      Supplier<Loop> loops) {
     this.config = config;
     this.registry = registry;
     this.router = router;
     this.host = host;
-    this.forwarder = forwarder;
     this.suspects = new Suspects(config.suspectMs(), clock::nowMs);
     this.payloads = payloads;
     this.metrics = metrics;
     this.clock = clock;
+    this.loops = loops;
+    this.asciiId = AsciiString.cached(config.id());
     this.compute =
         new ThreadPoolExecutor(
             config.computeThreads(),
@@ -74,7 +83,7 @@ final class Dispatcher implements AutoCloseable {
             TimeUnit.SECONDS,
             new ArrayBlockingQueue<>(config.computeQueue()),
             Thread.ofPlatform().daemon().name("orlop-compute-" + config.id() + "-", 0).factory());
-    this.resumed = new Semaphore(Math.max(1, config.computeQueue() / 2), true);
+    this.resume = new Resume(Math.max(1, config.computeQueue() / 2));
     this.timer =
         new ScheduledThreadPoolExecutor(
             1, Thread.ofPlatform().daemon().name("orlop-timer-" + config.id()).factory());
@@ -82,7 +91,7 @@ final class Dispatcher implements AutoCloseable {
   }
 
   /**
-   * Starts one call; never blocks.
+   * Starts one call that came in by another door than the gRPC port; never blocks.
    *
    * @param message the encoded request, which nobody may change from now on
    * @param nameInside the model's name in the message, used when no header names one
@@ -97,40 +106,43 @@ final class Dispatcher implements AutoCloseable {
       Reply reply) {
     Deadline until =
         deadline != null ? deadline : Deadline.after(config.maxWaitMs(), TimeUnit.MILLISECONDS);
-    Call call = new Call(this, op, message, headers, nameInside, until, reply);
-    int calls = inFlight.incrementAndGet();
-    long bytes = inFlightBytes.addAndGet(message.length);
-    if (calls > config.maxInFlight()) {
-      call.overloaded(calls - 1 + " calls are in flight, maxInFlight is " + config.maxInFlight());
-    } else if (bytes > config.maxInFlightBytes()) {
-      call.overloaded(
-          "calls in flight would hold %d bytes, maxInFlightBytes is %d"
-              .formatted(bytes, config.maxInFlightBytes()));
-    } else {
-      call.begin();
-    }
-    return call;
+    long dueNs = System.nanoTime() + until.timeRemaining(TimeUnit.NANOSECONDS);
+    Messenger messenger = new Messenger(this, loops.get(), op, message, headers, dueNs, reply);
+    messenger.begin(nameInside);
+    return messenger.call();
   }
 
-  /** Waits for a share of the compute queue, on a virtual thread; false when it was too late. */
-  boolean enterResumed(Deadline deadline) {
-    try {
-      return resumed.tryAcquire(
-          Math.max(0, deadline.timeRemaining(TimeUnit.NANOSECONDS)), TimeUnit.NANOSECONDS);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      return false;
-    }
+  /**
+   * Counts a call that has come.
+   *
+   * @return how many there are now
+   */
+  int enter() {
+    return inFlight.incrementAndGet();
   }
 
-  void leaveResumed() {
-    resumed.release();
-  }
-
-  /** Gives back what {@link #begin} took; once per call. */
-  void ended(int messageBytes) {
+  /** Once for each {@link #enter}. */
+  void leave() {
     inFlight.decrementAndGet();
-    inFlightBytes.addAndGet(-messageBytes);
+  }
+
+  /**
+   * Counts bytes of requests and answers that are kept in memory, until {@link #release}.
+   *
+   * @return whether all of them together are within the bound
+   */
+  boolean hold(long bytes) {
+    return bytes == 0 || heldBytes.addAndGet(bytes) <= config.maxInFlightBytes();
+  }
+
+  void release(long bytes) {
+    if (bytes != 0) {
+      heldBytes.addAndGet(-bytes);
+    }
+  }
+
+  long heldBytes() {
+    return heldBytes.get();
   }
 
   int inFlight() {

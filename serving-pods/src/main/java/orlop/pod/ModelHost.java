@@ -11,6 +11,7 @@ import java.util.function.BiConsumer;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
+import orlop.placement.Copy;
 import orlop.placement.Event;
 import orlop.placement.EvictionPolicy;
 import orlop.placement.Model;
@@ -74,10 +75,12 @@ final class ModelHost implements AutoCloseable {
   private final BlockingQueue<Message> queue = new ArrayBlockingQueue<>(QUEUE);
   private final Map<String, Slot<Held>> slots = new ConcurrentHashMap<>();
   private final AtomicBoolean viewMoved = new AtomicBoolean();
+  private final HintBoard board;
   private volatile boolean stopped;
   private volatile boolean draining;
   private volatile long usedBytes;
   private volatile int waiting;
+  private volatile int unloadsFailing;
   private @Nullable Thread thread;
   private Registry.@Nullable Subscription subscription;
 
@@ -94,6 +97,11 @@ final class ModelHost implements AutoCloseable {
     this.policy = policy;
     this.metrics = metrics;
     this.clock = clock;
+    this.board = new HintBoard(config.id());
+  }
+
+  HintBoard board() {
+    return board;
   }
 
   /** Starts the host thread. Wishes made before are carried out from now on. Once. */
@@ -216,6 +224,15 @@ final class ModelHost implements AutoCloseable {
     usedBytes = ramBytes;
   }
 
+  void unloadsFailing(int models) {
+    unloadsFailing = models;
+  }
+
+  /** Models whose last unload failed and whose memory is still taken; a second old. */
+  int unloadsFailing() {
+    return unloadsFailing;
+  }
+
   void waiting(int calls) {
     waiting = calls;
   }
@@ -252,6 +269,27 @@ final class ModelHost implements AutoCloseable {
       public boolean pinned(String modelId) {
         Slot<Held> slot = slots.get(modelId);
         return slot != null && slot.pins() > 0;
+      }
+
+      @Override
+      public long uses(String modelId) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot == null ? 0 : slot.calls();
+      }
+
+      @Override
+      public int recentUses(String modelId, long[] newestFirst) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot == null ? 0 : slot.recentUses(newestFirst);
+      }
+
+      @Override
+      public int copiesElsewhere(String modelId) {
+        int others = 0;
+        for (Copy copy : registry.view().copies(modelId)) {
+          others += copy.isLoaded() && !copy.podId().equals(config.id()) ? 1 : 0;
+        }
+        return others;
       }
     };
   }

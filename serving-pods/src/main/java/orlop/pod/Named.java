@@ -1,7 +1,10 @@
 package orlop.pod;
 
 import io.grpc.Metadata;
+import io.netty.handler.codec.http2.Http2Headers;
+import io.netty.util.AsciiString;
 import java.nio.charset.StandardCharsets;
+import java.util.Base64;
 import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
 import orlop.placement.MeshView;
@@ -16,30 +19,32 @@ import orlop.placement.Model;
  * @param alias the alias that the caller named, or empty
  */
 record Named(Model model, String alias) {
-  private static final Metadata.Key<String> MODEL = ascii(Headers.MODEL_ID);
-  private static final Metadata.Key<String> ALIAS = ascii(Headers.VMODEL_ID);
-  private static final Metadata.Key<byte[]> MODEL_BIN = binary(Headers.MODEL_ID);
-  private static final Metadata.Key<byte[]> ALIAS_BIN = binary(Headers.VMODEL_ID);
+  private static final String BIN = Metadata.BINARY_HEADER_SUFFIX;
 
   /** The name that answers carry: the one that the caller used. */
   String asked() {
     return alias.isEmpty() ? model.id() : alias;
   }
 
+  /** Whether headers say which model is meant. */
+  static boolean byHeaders(RequestHeaders headers) {
+    return read(headers, Headers.MODEL_ID) != null || read(headers, Headers.VMODEL_ID) != null;
+  }
+
   /** The name by which the caller asks, before anything is looked up; empty when it gave none. */
-  static String asked(Metadata headers, String nameInside) {
-    String model = read(headers, MODEL, MODEL_BIN);
+  static String asked(RequestHeaders headers, String nameInside) {
+    String model = read(headers, Headers.MODEL_ID);
     if (model != null) {
       return model;
     }
-    String alias = read(headers, ALIAS, ALIAS_BIN);
+    String alias = read(headers, Headers.VMODEL_ID);
     return alias != null ? alias : nameInside;
   }
 
   /** Null when nothing of that name is registered. */
-  static @Nullable Named resolve(MeshView view, Metadata headers, String nameInside) {
-    String id = read(headers, MODEL, MODEL_BIN);
-    String alias = read(headers, ALIAS, ALIAS_BIN);
+  static @Nullable Named resolve(MeshView view, RequestHeaders headers, String nameInside) {
+    String id = read(headers, Headers.MODEL_ID);
+    String alias = read(headers, Headers.VMODEL_ID);
     Model exact = id == null ? null : view.model(id);
     if (exact != null) {
       return new Named(exact, alias == null ? "" : alias);
@@ -49,46 +54,35 @@ record Named(Model model, String alias) {
     return model == null ? null : new Named(model, view.alias(name) == null ? "" : name);
   }
 
-  /** The headers for the next pod: as they came, but naming what this pod resolved. */
-  Metadata forwardedBy(String podId, Metadata headers) {
-    Metadata next = new Metadata();
-    next.merge(headers);
-    next.discardAll(MODEL);
-    next.discardAll(MODEL_BIN);
-    next.discardAll(ALIAS);
-    next.discardAll(ALIAS_BIN);
-    write(next, MODEL, MODEL_BIN, model.id());
-    if (!alias.isEmpty()) {
-      write(next, ALIAS, ALIAS_BIN, alias);
+  /** Makes the headers name what this pod resolved. */
+  void writeTo(Http2Headers headers) {
+    headers.remove(Wire.MODEL_BIN);
+    headers.remove(Wire.ALIAS_BIN);
+    write(headers, Wire.MODEL, Wire.MODEL_BIN, model.id());
+    if (alias.isEmpty()) {
+      headers.remove(Wire.ALIAS);
+    } else {
+      write(headers, Wire.ALIAS, Wire.ALIAS_BIN, alias);
     }
-    next.put(ascii(Headers.FORWARDED_BY), podId);
-    return next;
   }
 
   static Metadata.Key<String> ascii(String name) {
     return Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER);
   }
 
-  private static Metadata.Key<byte[]> binary(String name) {
-    return Metadata.Key.of(name + Metadata.BINARY_HEADER_SUFFIX, Metadata.BINARY_BYTE_MARSHALLER);
-  }
-
-  private static @Nullable String read(
-      Metadata headers, Metadata.Key<String> text, Metadata.Key<byte[]> bytes) {
-    String value = headers.get(text);
-    if (value != null) {
-      return value;
-    }
-    byte[] encoded = headers.get(bytes);
-    return encoded == null ? null : new String(encoded, StandardCharsets.UTF_8);
+  private static @Nullable String read(RequestHeaders headers, String name) {
+    String value = headers.get(name);
+    return value != null ? value : headers.get(name + BIN);
   }
 
   private static void write(
-      Metadata headers, Metadata.Key<String> text, Metadata.Key<byte[]> bytes, String value) {
+      Http2Headers headers, AsciiString text, AsciiString bytes, String value) {
     if (value.chars().allMatch(c -> c > ' ' && c <= '~')) {
-      headers.put(text, value);
+      headers.set(text, AsciiString.of(value));
     } else {
-      headers.put(bytes, value.getBytes(StandardCharsets.UTF_8));
+      headers.remove(text);
+      byte[] utf8 = value.getBytes(StandardCharsets.UTF_8);
+      headers.set(bytes, AsciiString.of(Base64.getEncoder().withoutPadding().encodeToString(utf8)));
     }
   }
 }

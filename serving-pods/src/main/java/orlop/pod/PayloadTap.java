@@ -1,7 +1,6 @@
 package orlop.pod;
 
 import com.google.protobuf.ByteString;
-import io.grpc.Metadata;
 import io.grpc.Status;
 import java.security.SecureRandom;
 import java.util.HashMap;
@@ -13,7 +12,7 @@ import orlop.payload.PayloadLog;
 
 /** Offers what runs in this pod to the payload log. Thread-safe; never blocks. */
 final class PayloadTap {
-  private static final Metadata.Key<String> REQUEST_ID = Named.ascii("x-request-id");
+  private static final String REQUEST_ID = "x-request-id";
 
   private final PayloadLog log;
   private final Set<String> headerNames;
@@ -30,7 +29,7 @@ final class PayloadTap {
    * The id that ties a request to its response: the caller's V2 id, else its {@code x-request-id},
    * else a new UUID of version 7.
    */
-  String correlationId(String v2Id, Metadata headers) {
+  String correlationId(String v2Id, RequestHeaders headers) {
     if (!v2Id.isEmpty()) {
       return v2Id;
     }
@@ -38,7 +37,12 @@ final class PayloadTap {
     return id != null && !id.isEmpty() ? id : uuid7().toString();
   }
 
-  void request(String id, Named named, byte[] message, Metadata headers) {
+  /** Whether the payloads of that call are wanted. */
+  boolean samples(String id) {
+    return log.samples(id);
+  }
+
+  void request(String id, Named named, byte[] message, RequestHeaders headers) {
     if (log.samples(id)) {
       log.offer(
           PayloadEvent.Kind.REQUEST,
@@ -52,7 +56,7 @@ final class PayloadTap {
     }
   }
 
-  void response(String id, Named named, byte[] message, Metadata headers) {
+  void response(String id, Named named, byte[] message, RequestHeaders headers) {
     if (log.samples(id)) {
       log.offer(
           PayloadEvent.Kind.RESPONSE,
@@ -67,7 +71,7 @@ final class PayloadTap {
   }
 
   /** The response of an inference that ran and failed: its status, with the text as value. */
-  void failure(String id, Named named, Status status, Metadata headers) {
+  void failure(String id, Named named, Status status, RequestHeaders headers) {
     if (log.samples(id)) {
       String text = status.getDescription();
       log.offer(
@@ -82,10 +86,10 @@ final class PayloadTap {
     }
   }
 
-  private Map<String, String> allowed(Metadata headers) {
+  private Map<String, String> allowed(RequestHeaders headers) {
     Map<String, String> kept = new HashMap<>();
     for (String name : headerNames) {
-      String value = headers.get(Named.ascii(name));
+      String value = headers.get(name);
       if (value != null) {
         kept.put(name, value);
       }

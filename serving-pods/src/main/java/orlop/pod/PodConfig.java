@@ -1,6 +1,7 @@
 package orlop.pod;
 
 import java.util.Set;
+import orlop.placement.Eviction;
 import orlop.placement.Memory;
 
 /**
@@ -19,10 +20,13 @@ import orlop.placement.Memory;
  * @param labels what models may require or prefer
  * @param capacity memory that models may occupy
  * @param headroom part of the capacity that is kept free for running inferences
+ * @param evictionPolicy which model leaves first when memory is full; default {@code adaptive}
  * @param loadingConcurrency models loaded at the same time, 1 to 256; default 2
  * @param loadTimeoutMs longest that one load into memory may take once its files are on the disk, 1
  *     to 86,400,000; default 600,000. Past it the load counts as failed, its place is free again,
  *     and what it still brings is thrown away.
+ * @param eventLoops threads that move the bytes of all gRPC connections, 1 to 64; default one for each
+ *     two cores
  * @param computeThreads platform threads that run inferences, 1 to 1,024; default one per core
  * @param computeQueue inferences that may wait for such a thread before the next is refused, 1 to
  *     1,000,000; default 1,024
@@ -37,6 +41,9 @@ import orlop.placement.Memory;
  *     again, 1 to 3,600,000; default 60,000
  * @param suspectMs how long routing avoids a pod that could not be reached, 1 to 600,000; default
  *     5,000
+ * @param restReadTimeoutMs longest that a REST client may take to send the head of a request, and
+ *     to begin with its body or with reading its answer, 100 to 3,600,000; default 30,000. A body
+ *     or an answer on its way gets one second more for each 16 KiB that have passed.
  * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
  *     3,600,000; default 30,000
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
@@ -54,8 +61,10 @@ public record PodConfig(
     Set<String> labels,
     Memory capacity,
     Memory headroom,
+    Eviction evictionPolicy,
     int loadingConcurrency,
     long loadTimeoutMs,
+    int eventLoops,
     int computeThreads,
     int computeQueue,
     int maxInFlight,
@@ -64,6 +73,7 @@ public record PodConfig(
     long maxWaitMs,
     long unloadWaitMs,
     long suspectMs,
+    long restReadTimeoutMs,
     long drainTimeoutMs,
     Set<String> payloadHeaders,
     String version) {
@@ -91,6 +101,7 @@ public record PodConfig(
     }
     within("loadingConcurrency", loadingConcurrency, 1, 256);
     within("loadTimeoutMs", loadTimeoutMs, 1, 86_400_000);
+    within("eventLoops", eventLoops, 1, 64);
     within("computeThreads", computeThreads, 1, 1_024);
     within("computeQueue", computeQueue, 1, 1_000_000);
     within("maxInFlight", maxInFlight, 1, 1_000_000);
@@ -99,6 +110,7 @@ public record PodConfig(
     within("maxWaitMs", maxWaitMs, 1, 3_600_000);
     within("unloadWaitMs", unloadWaitMs, 1, 3_600_000);
     within("suspectMs", suspectMs, 1, 600_000);
+    within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     labels = Set.copyOf(labels);
     payloadHeaders = Set.copyOf(payloadHeaders);
@@ -130,8 +142,10 @@ public record PodConfig(
     b.zone = zone;
     b.labels = labels;
     b.headroom = headroom;
+    b.evictionPolicy = evictionPolicy;
     b.loadingConcurrency = loadingConcurrency;
     b.loadTimeoutMs = loadTimeoutMs;
+    b.eventLoops = eventLoops;
     b.computeThreads = computeThreads;
     b.computeQueue = computeQueue;
     b.maxInFlight = maxInFlight;
@@ -140,6 +154,7 @@ public record PodConfig(
     b.maxWaitMs = maxWaitMs;
     b.unloadWaitMs = unloadWaitMs;
     b.suspectMs = suspectMs;
+    b.restReadTimeoutMs = restReadTimeoutMs;
     b.drainTimeoutMs = drainTimeoutMs;
     b.payloadHeaders = payloadHeaders;
     b.version = version;
@@ -166,8 +181,10 @@ public record PodConfig(
     private String zone = "";
     private Set<String> labels = Set.of();
     private Memory headroom = Memory.NONE;
+    private Eviction evictionPolicy = Eviction.ADAPTIVE;
     private int loadingConcurrency = 2;
     private long loadTimeoutMs = 600_000;
+    private int eventLoops = Math.clamp(Runtime.getRuntime().availableProcessors() / 2, 1, 64);
     private int computeThreads = Runtime.getRuntime().availableProcessors();
     private int computeQueue = 1_024;
     private int maxInFlight = 20_000;
@@ -176,6 +193,7 @@ public record PodConfig(
     private long maxWaitMs = 300_000;
     private long unloadWaitMs = 60_000;
     private long suspectMs = 5_000;
+    private long restReadTimeoutMs = 30_000;
     private long drainTimeoutMs = 30_000;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
     private String version = "0.1.0";
@@ -219,6 +237,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder evictionPolicy(Eviction value) {
+      evictionPolicy = value;
+      return this;
+    }
+
     public Builder loadingConcurrency(int value) {
       loadingConcurrency = value;
       return this;
@@ -226,6 +249,11 @@ public record PodConfig(
 
     public Builder loadTimeoutMs(long value) {
       loadTimeoutMs = value;
+      return this;
+    }
+
+    public Builder eventLoops(int value) {
+      eventLoops = value;
       return this;
     }
 
@@ -263,6 +291,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder restReadTimeoutMs(long value) {
+      restReadTimeoutMs = value;
+      return this;
+    }
+
     public Builder drainTimeoutMs(long value) {
       drainTimeoutMs = value;
       return this;
@@ -296,8 +329,10 @@ public record PodConfig(
           labels,
           capacity,
           headroom,
+          evictionPolicy,
           loadingConcurrency,
           loadTimeoutMs,
+          eventLoops,
           computeThreads,
           computeQueue,
           maxInFlight,
@@ -306,6 +341,7 @@ public record PodConfig(
           maxWaitMs,
           unloadWaitMs,
           suspectMs,
+          restReadTimeoutMs,
           drainTimeoutMs,
           payloadHeaders,
           version);

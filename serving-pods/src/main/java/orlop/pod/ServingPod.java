@@ -12,15 +12,17 @@ import io.grpc.protobuf.services.HealthStatusManager;
 import io.grpc.protobuf.services.ProtoReflectionServiceV1;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.stream.Collectors;
 import orlop.payload.PayloadLog;
-import orlop.placement.EvictionPolicy;
 import orlop.placement.Memory;
 import orlop.placement.Placer;
 import orlop.placement.Pod;
@@ -46,11 +48,11 @@ public final class ServingPod implements AutoCloseable {
   private final EpochClock clock = new EpochClock();
 
   private final ModelHost host;
-  private final Forwarder forwarder;
   private final Dispatcher dispatcher;
   private final HealthStatusManager health = new HealthStatusManager();
   private final ExecutorService waiting = Executors.newVirtualThreadPerTaskExecutor();
-  private final Server server;
+  private final Server own;
+  private final StreamRouter router;
   private final RestFront rest;
   private final Pages pages;
   private final PodSession session;
@@ -88,24 +90,34 @@ public final class ServingPod implements AutoCloseable {
       throws IOException, RegistryException {
     this.config = config;
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
-    host = new ModelHost(config, registry, loader, EvictionPolicy.LRU, metrics, clock);
-    forwarder = new Forwarder(config.maxMessageBytes());
+    host =
+        new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
-    Router router = new Router(new Placer());
-    dispatcher = new Dispatcher(config, registry, router, host, forwarder, tap, metrics, clock);
+    dispatcher =
+        new Dispatcher(
+            config,
+            registry,
+            new Router(new Placer()),
+            host,
+            tap,
+            metrics,
+            clock,
+            this::anyLoop);
     Front front = new Front(dispatcher, () -> ready);
     Undo undo = new Undo();
-    undo.add(dispatcher).add(forwarder).add(waiting::shutdownNow);
+    undo.add(dispatcher).add(waiting::shutdownNow);
     try {
-      server = grpc(front, more);
-      undo.add(server::shutdownNow);
+      own = own(front, more);
+      undo.add(own::shutdownNow);
+      router = new StreamRouter(dispatcher, here(own), services(own));
+      undo.add(router);
       rest = new RestFront(config, front, dispatcher);
       undo.add(rest);
       pages = new Pages(config, () -> ready, metrics);
       undo.add(pages);
       address =
           config.advertisedAddress().isEmpty()
-              ? "localhost:" + server.getPort()
+              ? "localhost:" + router.port()
               : config.advertisedAddress();
       Pod self = self();
       session = registry.join(self);
@@ -114,7 +126,7 @@ public final class ServingPod implements AutoCloseable {
       undo.all();
       throw e;
     }
-    watching = registry.listen(forwarder::keepOnly);
+    watching = registry.listen(router::keepOnly);
     gauges(store, payloads);
     ready = true;
     health.setStatus("", ServingStatus.SERVING);
@@ -130,9 +142,13 @@ public final class ServingPod implements AutoCloseable {
         String.valueOf(config.capacity().ramBytes() >> 20));
   }
 
-  private Server grpc(Front front, List<BindableService> more) throws IOException {
+  /**
+   * The server of everything that needs no model, reached through the router alone: it listens on
+   * the loopback address only.
+   */
+  private Server own(Front front, List<BindableService> more) throws IOException {
     NettyServerBuilder builder =
-        NettyServerBuilder.forAddress(new InetSocketAddress(config.host(), config.grpcPort()))
+        NettyServerBuilder.forAddress(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0))
             .directExecutor()
             .callExecutor(new ByService())
             .maxInboundMessageSize(config.maxMessageBytes())
@@ -144,14 +160,22 @@ public final class ServingPod implements AutoCloseable {
             .addService(health.getHealthService())
             .addService(ProtoReflectionServiceV1.newInstance());
     more.forEach(builder::addService);
-    try {
-      return builder.build().start();
-    } catch (IOException e) {
-      throw new IOException(
-          "cannot listen on %s:%d (grpcPort): %s"
-              .formatted(config.host(), config.grpcPort(), e.getMessage()),
-          e);
-    }
+    return builder.build().start();
+  }
+
+  private static Outlet.Target here(Server own) {
+    String host = InetAddress.getLoopbackAddress().getHostAddress();
+    return new Outlet.Target("own services", host + ":" + own.getPort(), false);
+  }
+
+  private static Set<String> services(Server own) {
+    return own.getServices().stream()
+        .map(service -> service.getServiceDescriptor().getName())
+        .collect(Collectors.toUnmodifiableSet());
+  }
+
+  private Loop anyLoop() {
+    return router.anyLoop();
   }
 
   /** Inference stays on the event loop, which it never holds; the rest may block. */
@@ -195,6 +219,10 @@ public final class ServingPod implements AutoCloseable {
         host::usedBytes);
     metrics.gauge(
         "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
+    metrics.gauge(
+        "orlop_unloads_failing",
+        "Models whose last unload failed and whose memory is still taken",
+        host::unloadsFailing);
     metrics.gauge("orlop_calls_in_flight", "Calls accepted and not answered", dispatcher::inFlight);
     metrics.gauge(
         "orlop_compute_queue", "Inferences that wait for a compute thread", this::queuedInferences);
@@ -211,7 +239,7 @@ public final class ServingPod implements AutoCloseable {
   }
 
   public int grpcPort() {
-    return server.getPort();
+    return router.port();
   }
 
   public int restPort() {
@@ -236,9 +264,18 @@ public final class ServingPod implements AutoCloseable {
     return host.loadedCount();
   }
 
+  RestFront rest() {
+    return rest;
+  }
+
   /** Calls accepted and not answered. */
   int inFlight() {
     return dispatcher.inFlight();
+  }
+
+  /** Bytes of requests and answers that are kept in memory. */
+  long heldBytes() {
+    return dispatcher.heldBytes();
   }
 
   /** Calls kept until a load has ended. */
@@ -277,7 +314,7 @@ public final class ServingPod implements AutoCloseable {
       session.flush(Math.min(1_000, config.drainTimeoutMs()));
       // The registry forgets this pod first, so that no new call is sent into a closing server.
       session.close();
-      server.shutdown();
+      router.shutdown(leftMs(deadlineNs));
       rest.stop(leftMs(deadlineNs));
       if (!awaitCalls(deadlineNs)) {
         LOG.log(
@@ -302,9 +339,10 @@ public final class ServingPod implements AutoCloseable {
     long untilNs = deadlineNs;
     boolean idle = false;
     while (leftMs(untilNs) > 0) {
-      if (server.awaitTermination(Math.min(20, leftMs(untilNs)), TimeUnit.MILLISECONDS)) {
+      if (router.terminated()) {
         return true;
       }
+      Thread.sleep(Math.min(20, leftMs(untilNs)));
       if (!idle && dispatcher.inFlight() == 0) {
         idle = true;
         untilNs = Math.min(deadlineNs, System.nanoTime() + LAST_WORDS_NS);
@@ -316,19 +354,19 @@ public final class ServingPod implements AutoCloseable {
   /** Ends without a word to anybody, as a crash would: the registry still believes in it. */
   void crash() {
     if (closed.compareAndSet(false, true)) {
-      server.shutdownNow();
+      router.close();
       stop(0);
     }
   }
 
   private void stop(long leftMs) {
-    server.shutdownNow();
+    router.close();
+    own.shutdownNow();
     watching.close();
     rest.close();
     pages.close();
     dispatcher.close();
     host.close(leftMs);
-    forwarder.close();
     waiting.shutdownNow();
   }
 

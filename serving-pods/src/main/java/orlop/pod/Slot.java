@@ -24,6 +24,10 @@ final class Slot<T> {
   private static final VarHandle STATE;
   private static final VarHandle LAST_USED;
   private static final VarHandle CALLS;
+  private static final VarHandle RECENT = MethodHandles.arrayElementVarHandle(long[].class);
+
+  /** Last uses kept; a power of two. */
+  private static final int RECENT_USES = 8;
 
   static {
     try {
@@ -48,6 +52,9 @@ final class Slot<T> {
   @SuppressWarnings("unused")
   private volatile long calls;
 
+  /** The last uses, in a ring that {@link #calls} goes round. */
+  private final long[] recent = new long[RECENT_USES];
+
   Slot(T held) {
     this.held = held;
   }
@@ -71,7 +78,8 @@ final class Slot<T> {
     } while (!STATE.weakCompareAndSet(this, seen, seen + 1));
     // A later stamp may be overwritten by a slightly earlier one: the policy does not care.
     LAST_USED.setOpaque(this, nowNs);
-    CALLS.getAndAddRelease(this, 1L);
+    long before = (long) CALLS.getAndAddRelease(this, 1L);
+    RECENT.setOpaque(recent, (int) before & (RECENT_USES - 1), nowNs);
     return true;
   }
 
@@ -107,6 +115,25 @@ final class Slot<T> {
   /** Nanoseconds since the epoch; 0 when never pinned. */
   long lastUsedNs() {
     return lastUsedNs;
+  }
+
+  /**
+   * When it was pinned last. Under concurrent pins neighbours may be out of order or still missing.
+   *
+   * @param newestFirst filled with nanoseconds since the epoch
+   * @return how many were filled in
+   */
+  int recentUses(long[] newestFirst) {
+    long count = calls;
+    int known = (int) Math.min(Math.min(count, RECENT_USES), newestFirst.length);
+    int filled = 0;
+    for (int i = 1; i <= known; i++) {
+      long atNs = (long) RECENT.getOpaque(recent, (int) (count - i) & (RECENT_USES - 1));
+      if (atNs != 0) {
+        newestFirst[filled++] = atNs;
+      }
+    }
+    return filled;
   }
 
   /** How often it was pinned. */

@@ -66,7 +66,7 @@ class FailureTest {
             TestMesh.failure(
                 () ->
                     ClientCalls.blockingUnaryCall(
-                        mesh.channel(mesh.pod(0)), Op.INFER.method, CallOptions.DEFAULT, junk));
+                        mesh.channel(mesh.pod(0)), Bytes.INFER, CallOptions.DEFAULT, junk));
         assertEquals(Status.Code.INVALID_ARGUMENT, status.getCode(), text(status));
       }
     }
@@ -393,7 +393,7 @@ class FailureTest {
     try (TestMesh mesh = new TestMesh(1)) {
       mesh.register("m");
       ClientCall<byte[], byte[]> call =
-          mesh.channel(mesh.pod(0)).newCall(Op.INFER.method, CallOptions.DEFAULT);
+          mesh.channel(mesh.pod(0)).newCall(Bytes.INFER, CallOptions.DEFAULT);
       var ended = new java.util.concurrent.CompletableFuture<Status>();
       call.start(
           new ClientCall.Listener<>() {

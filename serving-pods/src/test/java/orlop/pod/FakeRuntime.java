@@ -9,12 +9,14 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import orlop.runtime.Cancellation;
 import orlop.runtime.InferenceException;
 import orlop.runtime.LoadedModel;
 import orlop.runtime.ModelLoadException;
 import orlop.runtime.ModelRuntime;
+import orlop.runtime.SidecarModel;
 
 /**
  * A runtime under the test's control. A model echoes its inputs as outputs; loads and inferences
@@ -33,7 +35,17 @@ final class FakeRuntime implements ModelRuntime {
   final Map<String, ModelLoadException> loadFailures = new ConcurrentHashMap<>();
   final Map<String, InferenceException> inferenceFailures = new ConcurrentHashMap<>();
   final Map<String, Error> inferenceErrors = new ConcurrentHashMap<>();
+  /** What models say that they take and give; nothing where unset. */
+  final Map<String, ModelMetadataResponse> metadata = new ConcurrentHashMap<>();
+
+  /** What models answer; an echo where unset. */
+  final Map<String, Function<ModelInferRequest, ModelInferResponse>> functions =
+      new ConcurrentHashMap<>();
   volatile long defaultBytes = 1_000;
+
+  /** Where calls of models that are loaded from now on go instead of running here. */
+  volatile @Nullable String sidecar;
+
   volatile @Nullable CountDownLatch loadGate;
   volatile @Nullable CountDownLatch inferGate;
 
@@ -62,7 +74,8 @@ final class FakeRuntime implements ModelRuntime {
       throw failure;
     }
     loaded.incrementAndGet();
-    return new Echo(modelId);
+    String elsewhere = sidecar;
+    return elsewhere == null ? new Echo(modelId) : new Beside(modelId, elsewhere);
   }
 
   @Override
@@ -78,7 +91,21 @@ final class FakeRuntime implements ModelRuntime {
     }
   }
 
-  private final class Echo implements LoadedModel {
+  private final class Beside extends Echo implements SidecarModel {
+    private final String address;
+
+    Beside(String modelId, String address) {
+      super(modelId);
+      this.address = address;
+    }
+
+    @Override
+    public String address() {
+      return address;
+    }
+  }
+
+  private class Echo implements LoadedModel {
     private final String modelId;
     private volatile boolean closed;
 
@@ -88,7 +115,9 @@ final class FakeRuntime implements ModelRuntime {
 
     @Override
     public ModelMetadataResponse metadata() {
-      return ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build();
+      return metadata.getOrDefault(
+          modelId,
+          ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build());
     }
 
     @Override
@@ -123,6 +152,10 @@ final class FakeRuntime implements ModelRuntime {
           usedAfterClose.incrementAndGet();
         }
         inferences.incrementAndGet();
+        Function<ModelInferRequest, ModelInferResponse> function = functions.get(modelId);
+        if (function != null) {
+          return function.apply(request);
+        }
         ModelInferResponse.Builder response =
             ModelInferResponse.newBuilder()
                 .setModelName(request.getModelName())

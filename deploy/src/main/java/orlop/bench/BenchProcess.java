@@ -1,0 +1,95 @@
+package orlop.bench;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A part of a benchmark in a Java machine of its own, started from this one's class path. It ends
+ * with this process however that ends, because it then loses its standard input.
+ */
+final class BenchProcess implements AutoCloseable {
+  private static final String MARK = "announced ";
+
+  private final Process process;
+  private final String announced;
+
+  private BenchProcess(Process process, String announced) {
+    this.process = process;
+    this.announced = announced;
+  }
+
+  /** Returns when it has announced itself. */
+  static BenchProcess start(Class<?> main, List<String> jvmOptions, String... args)
+      throws IOException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(
+        List.of(
+            "--enable-native-access=ALL-UNNAMED",
+            "--sun-misc-unsafe-memory-access=allow",
+            "-XX:+UseSerialGC"));
+    command.addAll(jvmOptions);
+    command.add(main.getName());
+    command.addAll(List.of(args));
+    Path log = Files.createTempFile("orlop-bench-" + main.getSimpleName() + "-", ".log");
+    log.toFile().deleteOnExit();
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.to(log.toFile()));
+    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
+    Process process = builder.start();
+    BufferedReader out =
+        new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
+    for (String line = out.readLine(); line != null; line = out.readLine()) {
+      if (line.startsWith(MARK)) {
+        return new BenchProcess(process, line.substring(MARK.length()));
+      }
+    }
+    process.destroyForcibly();
+    throw new IOException(
+        main.getName() + " ended before it was ready: " + Files.readString(log).lines().findFirst());
+  }
+
+  String announced() {
+    return announced;
+  }
+
+  /** Microseconds of processor time it has used so far, to the nearest ten thousand. */
+  long cpuMicros() {
+    return process.info().totalCpuDuration().map(d -> d.toNanos() / 1_000).orElse(0L);
+  }
+
+  /** In the child: tells the parent that it is ready. */
+  static void announce(String text) {
+    System.out.println(MARK + text);
+    System.out.flush();
+  }
+
+  /** In the child: returns when the parent has gone or wants it to end. */
+  static void awaitEnd() throws IOException {
+    while (System.in.read() >= 0) {
+      // Nothing is ever said.
+    }
+  }
+
+  @Override
+  public void close() {
+    try {
+      process.getOutputStream().close();
+      if (!process.waitFor(5, TimeUnit.SECONDS)) {
+        process.destroyForcibly();
+      }
+    } catch (IOException e) {
+      process.destroyForcibly();
+    } catch (InterruptedException e) {
+      process.destroyForcibly();
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,40 @@
+package orlop.pod;
+
+import com.google.protobuf.CodedOutputStream;
+import com.google.protobuf.MessageLite;
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.PooledByteBufAllocator;
+import io.netty.buffer.Unpooled;
+import java.io.IOException;
+
+/** Messages behind their gRPC prefix, as they travel. Pure. */
+final class Answers {
+  private Answers() {}
+
+  /** Encodes the message once, into memory that the socket can read. To be released. */
+  static ByteBuf framed(MessageLite message) {
+    int length = message.getSerializedSize();
+    ByteBuf out =
+        PooledByteBufAllocator.DEFAULT.directBuffer(
+            Wire.PREFIX_BYTES + length, Wire.PREFIX_BYTES + length);
+    out.writeByte(0).writeInt(length);
+    try {
+      CodedOutputStream coded =
+          CodedOutputStream.newInstance(out.nioBuffer(Wire.PREFIX_BYTES, length));
+      message.writeTo(coded);
+      coded.flush();
+      coded.checkNoSpaceLeft();
+    } catch (IOException e) {
+      out.release();
+      throw new IllegalStateException("a message is not as long as it says: " + length, e);
+    }
+    return out.writerIndex(Wire.PREFIX_BYTES + length);
+  }
+
+  /** The same for a message that is encoded already, without a copy. */
+  static ByteBuf framed(byte[] message) {
+    ByteBuf prefix = Unpooled.buffer(Wire.PREFIX_BYTES, Wire.PREFIX_BYTES);
+    prefix.writeByte(0).writeInt(message.length);
+    return Unpooled.wrappedBuffer(prefix, Unpooled.wrappedBuffer(message));
+  }
+}

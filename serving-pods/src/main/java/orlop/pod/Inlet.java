@@ -1,0 +1,202 @@
+package orlop.pod;
+
+import io.netty.buffer.ByteBuf;
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.handler.codec.http2.AbstractHttp2ConnectionHandlerBuilder;
+import io.netty.handler.codec.http2.Http2ConnectionAdapter;
+import io.netty.handler.codec.http2.Http2ConnectionDecoder;
+import io.netty.handler.codec.http2.Http2ConnectionEncoder;
+import io.netty.handler.codec.http2.Http2Error;
+import io.netty.handler.codec.http2.Http2Exception;
+import io.netty.handler.codec.http2.Http2Headers;
+import io.netty.handler.codec.http2.Http2Settings;
+import io.netty.handler.codec.http2.Http2Stream;
+import io.netty.util.AsciiString;
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/** A client's connection: makes a {@link Passage} of each of its streams. */
+final class Inlet extends Link {
+  private static final AsciiString POST = AsciiString.cached("POST");
+  private static final long PING_AFTER_MS = 120_000;
+  private static final long PONG_WITHIN_MS = 20_000;
+  private static final long LEAST_PING_NS = TimeUnit.SECONDS.toNanos(5);
+  private static final int MAX_PING_STRIKES = 2;
+
+  /*
+   * A gRPC client resets the stream of each call that it cancels or whose deadline passes, which
+   * happens by the thousand when a mesh is overloaded; what a reset stream costs here is little.
+   */
+  private static final int MAX_RESETS = 20_000;
+  private static final int RESETS_WINDOW_S = 30;
+
+  private final Dispatcher pod;
+  private final Outlet.Target own;
+  private final Set<String> ownServices;
+  private long lastPingNs;
+  private int pingStrikes;
+
+  private Inlet(
+      Dispatcher pod,
+      Loop loop,
+      Outlet.Target own,
+      Set<String> ownServices,
+      Http2ConnectionDecoder decoder,
+      Http2ConnectionEncoder encoder,
+      Http2Settings settings) {
+    super(loop, decoder, encoder, settings, PING_AFTER_MS, PONG_WITHIN_MS);
+    this.pod = pod;
+    this.own = own;
+    this.ownServices = ownServices;
+    this.lastPingNs = System.nanoTime() - LEAST_PING_NS;
+    decoder.frameListener(new Requests());
+    encoder
+        .connection()
+        .addListener(
+            new Http2ConnectionAdapter() {
+              @Override
+              public void onStreamClosed(Http2Stream stream) {
+                Passage passage = stream.getProperty(key);
+                if (passage != null) {
+                  passage.abandoned();
+                }
+              }
+            });
+  }
+
+  /** Makes the handlers of accepted connections. */
+  static final class Builder extends AbstractHttp2ConnectionHandlerBuilder<Inlet, Builder> {
+    private final Dispatcher pod;
+    private final Loop loop;
+    private final Outlet.Target own;
+    private final Set<String> ownServices;
+
+    /**
+     * @param own answers what needs no model
+     * @param ownServices the gRPC services that it has
+     */
+    Builder(Dispatcher pod, Loop loop, Outlet.Target own, Set<String> ownServices) {
+      this.pod = pod;
+      this.loop = loop;
+      this.own = own;
+      this.ownServices = ownServices;
+      server(true);
+      initialSettings(Link.settings());
+      decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
+    }
+
+    @Override
+    public Inlet build() {
+      return super.build();
+    }
+
+    @Override
+    protected Inlet build(
+        Http2ConnectionDecoder decoder, Http2ConnectionEncoder encoder, Http2Settings settings) {
+      return new Inlet(pod, loop, own, ownServices, decoder, encoder, settings);
+    }
+  }
+
+  private @Nullable Op op(Http2Headers headers) {
+    CharSequence path = headers.path();
+    if (path == null) {
+      return null;
+    }
+    for (Op op : Op.values()) {
+      if (AsciiString.contentEquals(op.path, path)) {
+        return op;
+      }
+    }
+    if (!Named.byHeaders(RequestHeaders.of(headers))) {
+      return null;
+    }
+    String text = path.toString();
+    int slash = text.indexOf('/', 1);
+    return slash > 0 && !ownServices.contains(text.substring(1, slash)) ? Op.OTHER : null;
+  }
+
+  private void accept(Http2Stream stream, Http2Headers headers, boolean end) {
+    if (headers.path() == null || headers.scheme() == null) {
+      end(stream, Wire.http(400), !end);
+    } else if (!Wire.isGrpc(headers.get(Wire.CONTENT_TYPE))) {
+      end(stream, Wire.http(415), !end);
+    } else if (headers.method() == null || !AsciiString.contentEquals(POST, headers.method())) {
+      end(stream, Wire.http(405), !end);
+    } else {
+      Passage passage = new Passage(pod, this, stream, headers, op(headers));
+      stream.setProperty(key, passage);
+      passage.begin(end, own);
+    }
+  }
+
+  /** A client may ask for signs of life, but not all the time for nothing. */
+  private void pinged() {
+    long now = System.nanoTime();
+    boolean busy = connection().numActiveStreams() > 0;
+    boolean early = now - lastPingNs < LEAST_PING_NS;
+    lastPingNs = now;
+    if (busy || !early) {
+      pingStrikes = busy ? pingStrikes : 0;
+    } else if (++pingStrikes > MAX_PING_STRIKES) {
+      expel(Http2Error.ENHANCE_YOUR_CALM, "too_many_pings");
+    }
+  }
+
+  @Override
+  public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) throws Exception {
+    super.exceptionCaught(ctx, cause);
+    if (cause instanceof java.io.IOException) {
+      ctx.close();
+    }
+  }
+
+  @Override
+  protected void onStreamError(
+      ChannelHandlerContext ctx,
+      boolean outbound,
+      Throwable cause,
+      Http2Exception.StreamException error) {
+    super.onStreamError(ctx, outbound, cause, error);
+    touch();
+  }
+
+  private final class Requests extends Frames {
+    @Override
+    public void onHeadersRead(
+        ChannelHandlerContext ctx, int id, Http2Headers headers, int padding, boolean end) {
+      Http2Stream stream = connection().stream(id);
+      if (stream == null) {
+        return;
+      }
+      Passage passage = stream.getProperty(key);
+      if (passage == null) {
+        accept(stream, headers, end);
+      } else if (end) {
+        passage.data(io.netty.buffer.Unpooled.EMPTY_BUFFER, 0, true);
+      } else {
+        reset(stream, Http2Error.PROTOCOL_ERROR);
+      }
+    }
+
+    @Override
+    public int onDataRead(
+        ChannelHandlerContext ctx, int id, ByteBuf data, int padding, boolean end) {
+      Http2Stream stream = connection().stream(id);
+      Passage passage = stream == null ? null : stream.getProperty(key);
+      if (passage == null) {
+        return data.readableBytes() + padding;
+      }
+      passage.data(data, padding, end);
+      return 0;
+    }
+
+    @Override
+    public void onRstStreamRead(ChannelHandlerContext ctx, int id, long code) {}
+
+    @Override
+    public void onPingRead(ChannelHandlerContext ctx, long data) {
+      pinged();
+    }
+  }
+}

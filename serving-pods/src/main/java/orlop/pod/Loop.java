@@ -1,0 +1,88 @@
+package orlop.pod;
+
+import io.netty.channel.EventLoop;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+import orlop.placement.MeshView;
+
+/**
+ * One event loop and what is its alone: the connections to other places, the deadlines of its calls
+ * and the connections that wait to be flushed. Everything here runs on that loop.
+ */
+final class Loop {
+  final EventLoop executor;
+  final Deadlines deadlines;
+
+  private final Function<Outlet.Target, Outlet> opener;
+  private final Map<String, Outlet> outlets = new HashMap<>();
+  private final List<Link> dirty = new ArrayList<>();
+  private final Runnable flush = this::flush;
+  private boolean flushing;
+
+  /**
+   * @param opener makes a connection, on this loop
+   */
+  Loop(EventLoop executor, java.util.function.BiFunction<Loop, Outlet.Target, Outlet> opener) {
+    this.executor = executor;
+    this.deadlines = new Deadlines(executor);
+    this.opener = target -> opener.apply(this, target);
+  }
+
+  /**
+   * Flushes the connection once the sockets that are readable now have been read, so that many
+   * frames leave in one write.
+   */
+  void touch(Link link) {
+    dirty.add(link);
+    if (!flushing) {
+      flushing = true;
+      executor.execute(flush);
+    }
+  }
+
+  private void flush() {
+    flushing = false;
+    for (int i = 0; i < dirty.size(); i++) {
+      dirty.get(i).flushNow();
+    }
+    dirty.clear();
+  }
+
+  /** The connection to that place, opened if there is none that takes calls. */
+  Outlet outlet(Outlet.Target target) {
+    Outlet known = outlets.get(target.id());
+    if (known != null && known.takesCalls() && known.target().equals(target)) {
+      return known;
+    }
+    if (known != null) {
+      known.retire();
+    }
+    Outlet opened = opener.apply(target);
+    outlets.put(target.id(), opened);
+    return opened;
+  }
+
+  /** Closes the connections to pods that the view no longer knows; calls in flight finish. */
+  void keepOnly(MeshView view) {
+    for (Iterator<Outlet> all = outlets.values().iterator(); all.hasNext(); ) {
+      Outlet outlet = all.next();
+      if (outlet.target().pod() && view.pod(outlet.target().id()) == null) {
+        all.remove();
+        outlet.retire();
+      }
+    }
+  }
+
+  int connections() {
+    return outlets.size();
+  }
+
+  void close() {
+    outlets.values().forEach(Outlet::close);
+    outlets.clear();
+  }
+}

@@ -1,0 +1,202 @@
+package orlop.pod;
+
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.ByteBufUtil;
+import io.netty.buffer.Unpooled;
+import io.netty.handler.codec.http2.DefaultHttp2Headers;
+import io.netty.handler.codec.http2.Http2Error;
+import io.netty.handler.codec.http2.Http2Headers;
+import io.netty.util.AsciiString;
+import java.util.concurrent.RejectedExecutionException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Makes a unary call for somebody who has the whole message in hand, and collects the whole answer.
+ * All but {@link #begin} happens on the call's event loop.
+ */
+final class Messenger implements Call.Caller, Leg.Sink {
+  private static final AsciiString POST = AsciiString.cached("POST");
+  private static final AsciiString HTTP = AsciiString.cached("http");
+  private static final AsciiString TE = AsciiString.cached("te");
+  private static final AsciiString TRAILERS = AsciiString.cached("trailers");
+
+  private final Dispatcher pod;
+  private final Op op;
+  private final byte[] message;
+  private final Metadata headers;
+  private final Dispatcher.Reply reply;
+  private final Call call;
+  private @Nullable Leg leg;
+  private Call.@Nullable Hop hop;
+  private @Nullable ByteBuf answer;
+  private boolean over;
+
+  Messenger(
+      Dispatcher pod,
+      Loop loop,
+      Op op,
+      byte[] message,
+      Metadata headers,
+      long dueNs,
+      Dispatcher.Reply reply) {
+    this.pod = pod;
+    this.op = op;
+    this.message = message;
+    this.headers = headers;
+    this.reply = reply;
+    this.call = new Call(pod, loop, op, RequestHeaders.of(headers), dueNs, this);
+  }
+
+  Call call() {
+    return call;
+  }
+
+  /** From any thread. */
+  void begin(String nameInside) {
+    try {
+      call.loop.executor.execute(
+          () -> {
+            boolean room = pod.hold(message.length);
+            if (!call.enter()) {
+              return;
+            }
+            if (room) {
+              call.begin(nameInside);
+            } else {
+              call.overloaded(
+                  "calls in flight would hold %d bytes, maxInFlightBytes is %d"
+                      .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+            }
+          });
+    } catch (RejectedExecutionException e) {
+      reply.ended(
+          Status.UNAVAILABLE.withDescription("pod '" + pod.config.id() + "' is shutting down"),
+          new Metadata(),
+          null);
+    }
+  }
+
+  @Override
+  public void pass(Call.Hop to) {
+    hop = to;
+    Http2Headers onward = new DefaultHttp2Headers(false, 32);
+    onward.method(POST).scheme(HTTP).path(op.path).authority(AsciiString.of(to.target().address()));
+    onward.set(Wire.CONTENT_TYPE, Wire.GRPC).set(TE, TRAILERS);
+    onward.set(Wire.TIMEOUT, Wire.timeout(call.leftNs()));
+    for (String name : headers.keys()) {
+      String value =
+          name.endsWith(Metadata.BINARY_HEADER_SUFFIX) ? null : headers.get(Named.ascii(name));
+      if (value != null) {
+        onward.set(AsciiString.of(name), AsciiString.of(value));
+      }
+    }
+    to.named().writeTo(onward);
+    if (to.target().pod()) {
+      onward.set(Wire.FORWARDED_BY, pod.asciiId);
+      HintBoard.promise(onward, to.loadAfterMs());
+    }
+    Leg on = call.loop.outlet(to.target()).begin(onward, false, this);
+    leg = on;
+    on.data(Answers.framed(message), true, null);
+  }
+
+  @Override
+  public ByteBuf message() {
+    return Unpooled.wrappedBuffer(message);
+  }
+
+  @Override
+  public void answered(ByteBuf framed) {
+    byte[] bytes =
+        ByteBufUtil.getBytes(
+            framed,
+            framed.readerIndex() + Wire.PREFIX_BYTES,
+            framed.readableBytes() - Wire.PREFIX_BYTES);
+    framed.release();
+    end(Status.OK, false, bytes);
+  }
+
+  @Override
+  public void failed(Status status, boolean refused) {
+    end(status, refused, null);
+  }
+
+  private void end(Status status, boolean refused, byte @Nullable [] bytes) {
+    if (over) {
+      return;
+    }
+    over = true;
+    pod.release(message.length);
+    Leg on = leg;
+    if (on != null) {
+      leg = null;
+      on.cancel(Http2Error.CANCEL);
+    }
+    if (answer != null) {
+      pod.release(answer.readableBytes());
+      answer.release();
+      answer = null;
+    }
+    Metadata trailers = new Metadata();
+    if (refused) {
+      trailers.put(Named.ascii(orlop.api.Headers.REFUSED), Wire.NOT_HERE.toString());
+    }
+    reply.ended(status, trailers, bytes);
+  }
+
+  // ---- from the leg
+
+  @Override
+  public void headers(Http2Headers received) {}
+
+  @Override
+  public void data(ByteBuf data, Link.Credit credit) {
+    try {
+      ByteBuf all = answer == null ? Unpooled.buffer(data.readableBytes()) : answer;
+      answer = all;
+      boolean room = pod.hold(data.readableBytes());
+      all.writeBytes(data);
+      if (!room || all.readableBytes() > pod.config.maxMessageBytes() + Wire.PREFIX_BYTES) {
+        call.fail(Status.RESOURCE_EXHAUSTED.withDescription("the answer is too large"));
+      }
+    } finally {
+      data.release();
+      credit.give();
+    }
+  }
+
+  @Override
+  public void trailers(Http2Headers trailers) {
+    leg = null;
+    Status status = Wire.status(trailers);
+    Call.Hop there = hop;
+    ByteBuf all = answer;
+    String podId = there != null && there.target().pod() ? there.target().id() : null;
+    if (podId != null) {
+      pod.host.board().hear(podId, trailers, pod.clock.nowMs());
+    }
+    if (podId != null && Wire.refused(trailers)) {
+      call.refusedThere(status);
+    } else if (!status.isOk()) {
+      call.fail(status);
+    } else if (all == null
+        || all.readableBytes() < Wire.PREFIX_BYTES
+        || all.getByte(0) != 0
+        || all.getInt(1) != all.readableBytes() - Wire.PREFIX_BYTES) {
+      call.fail(Status.INTERNAL.withDescription("the answer is not one uncompressed message"));
+    } else {
+      call.answeredThere(status);
+      answered(all.retain());
+    }
+  }
+
+  @Override
+  public void failed(Status status, boolean unprocessed, Leg from) {
+    if (from == leg) {
+      leg = null;
+      call.lostThere(status, unprocessed, true);
+    }
+  }
+}

@@ -1,0 +1,207 @@
+package orlop.pod;
+
+import com.google.protobuf.InvalidProtocolBufferException;
+import io.netty.buffer.ByteBuf;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * Finds the model's name, field 1, in the first bytes of a gRPC message that is still arriving. The
+ * tensors are neither decoded nor waited for: fields before the name are skipped by their lengths,
+ * and the first name counts. Where the whole message is at hand the last one counts, as the
+ * protobuf specification demands.
+ *
+ * <p>One per call; each byte is looked at once however small the pieces are. O(fields).
+ */
+final class NamePeek {
+  /** How far it got. */
+  enum Found {
+    /** The name is known, and where it stands. */
+    NAME,
+    /** The message is complete and holds no name. */
+    NONE,
+    /** More bytes are needed. */
+    MORE
+  }
+
+  private static final int NAME_TAG = 1 << 3 | 2;
+  private static final int MAX_GROUP_DEPTH = 100;
+
+  /** Offset in the message of the first byte that belongs to no field read so far. */
+  private int at;
+
+  private int depth;
+  private String name = "";
+  private int from;
+  private int to;
+
+  private static final long CUT = -1;
+
+  String name() {
+    return name;
+  }
+
+  /** Offset in the message of the name's tag; equal to {@link #to} when there is no name. */
+  int from() {
+    return from;
+  }
+
+  /** Offset in the message of the byte after the name. */
+  int to() {
+    return to;
+  }
+
+  /**
+   * Looks on.
+   *
+   * @param message from its first byte, without the gRPC prefix, as far as it has arrived
+   * @param length of the whole message
+   * @throws InvalidProtocolBufferException when it is not a well-formed protobuf message
+   */
+  Found look(ByteBuf message, int length) throws InvalidProtocolBufferException {
+    int start = message.readerIndex();
+    int here = Math.min(length, message.readableBytes());
+    boolean whole = here == length;
+    while (at < here) {
+      long tag = varint(message, start, at, here, whole);
+      if (tag == CUT) {
+        return Found.MORE;
+      }
+      int after = at + varintBytes(message, start + at);
+      if ((int) tag == NAME_TAG && depth == 0) {
+        long size = varint(message, start, after, here, whole);
+        if (size == CUT) {
+          return Found.MORE;
+        }
+        int first = after + varintBytes(message, start + after);
+        if (size > length - first) {
+          throw malformed("a length of " + size, after, length);
+        }
+        int end = first + (int) size;
+        if (end > here) {
+          return Found.MORE;
+        }
+        name = text(message, start + first, (int) size, first, length);
+        from = at;
+        to = end;
+        at = end;
+        if (!whole) {
+          return Found.NAME;
+        }
+      } else {
+        int next = skip(message, start, (int) tag, after, here, length, whole);
+        if (next < 0) {
+          return Found.MORE;
+        }
+        if (next > length) {
+          throw malformed("a field that is cut off", at, length);
+        }
+        at = next;
+      }
+    }
+    if (at < length) {
+      return Found.MORE;
+    }
+    if (depth > 0) {
+      throw malformed("a group that does not end", at, length);
+    }
+    return to > from ? Found.NAME : Found.NONE;
+  }
+
+  /** Offset after the field's value, or -1 when bytes are missing. */
+  private int skip(
+      ByteBuf message, int start, int tag, int after, int here, int length, boolean whole)
+      throws InvalidProtocolBufferException {
+    if (tag >>> 3 == 0) {
+      throw malformed("a field number of 0", at, length);
+    }
+    switch (tag & 7) {
+      case 0 -> {
+        return varint(message, start, after, here, whole) == CUT
+            ? -1
+            : after + varintBytes(message, start + after);
+      }
+      case 1 -> {
+        return after + 8;
+      }
+      case 2 -> {
+        long size = varint(message, start, after, here, whole);
+        if (size == CUT) {
+          return -1;
+        }
+        int first = after + varintBytes(message, start + after);
+        if (size > length - first) {
+          throw malformed("a length of " + size, after, length);
+        }
+        return first + (int) size;
+      }
+      case 3 -> {
+        if (++depth > MAX_GROUP_DEPTH) {
+          throw malformed("groups nested deeper than " + MAX_GROUP_DEPTH, at, length);
+        }
+        return after;
+      }
+      case 4 -> {
+        if (--depth < 0) {
+          throw malformed("the end of a group that did not begin", at, length);
+        }
+        return after;
+      }
+      case 5 -> {
+        return after + 4;
+      }
+      default -> throw malformed("a field of wire type " + (tag & 7), at, length);
+    }
+  }
+
+  /** The value as 32 bits without sign, or CUT when it does not end in what is at hand. */
+  private static long varint(ByteBuf message, int start, int offset, int here, boolean whole)
+      throws InvalidProtocolBufferException {
+    long value = 0;
+    for (int i = 0; i < 10; i++) {
+      if (offset + i >= here) {
+        if (whole) {
+          throw malformed("a number that is cut off", offset, here);
+        }
+        return CUT;
+      }
+      byte b = message.getByte(start + offset + i);
+      value |= (long) (b & 0x7f) << 7 * i;
+      if (b >= 0) {
+        return value & 0xFFFF_FFFFL;
+      }
+    }
+    throw malformed("a number of more than 10 bytes", offset, here);
+  }
+
+  private static int varintBytes(ByteBuf message, int index) {
+    int i = index;
+    while (message.getByte(i) < 0) {
+      i++;
+    }
+    return i + 1 - index;
+  }
+
+  private static String text(ByteBuf message, int index, int size, int offset, int length)
+      throws InvalidProtocolBufferException {
+    byte[] bytes = new byte[size];
+    message.getBytes(index, bytes);
+    for (byte b : bytes) {
+      if (b < 0) {
+        try {
+          return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+        } catch (CharacterCodingException e) {
+          throw malformed("a model name that is not UTF-8", offset, length);
+        }
+      }
+    }
+    return new String(bytes, StandardCharsets.ISO_8859_1);
+  }
+
+  private static InvalidProtocolBufferException malformed(String what, int offset, int length) {
+    return new InvalidProtocolBufferException(
+        "the request is not a well-formed protobuf message: %s at byte %d of %d"
+            .formatted(what, offset, length));
+  }
+}

@@ -1,0 +1,458 @@
+package orlop.pod;
+
+import com.google.protobuf.InvalidProtocolBufferException;
+import io.grpc.Status;
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import io.netty.handler.codec.http2.Http2Error;
+import io.netty.handler.codec.http2.Http2Headers;
+import io.netty.handler.codec.http2.Http2Stream;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One stream of a client, from its headers to the last byte of the answer: frames go to a {@link
+ * Leg} and back as they come. Owned by the client connection's event loop.
+ *
+ * <p>A call that needs a model has a {@link Call} that says where it goes. All others go to the
+ * pod's own server.
+ */
+final class Passage implements Call.Caller, Leg.Sink {
+  /** A time-out is passed on as it came unless more of it than this is over. */
+  private static final long TIMEOUT_SLACK_NS = 1_000_000;
+
+  private final Dispatcher pod;
+  private final Link client;
+  private final Http2Stream stream;
+  private final Http2Headers headers;
+  private final Request request;
+  private final MessageMeter meter;
+  private final @Nullable Call call;
+  private @Nullable NamePeek peek;
+  private boolean peeked;
+  private boolean named;
+  private boolean wholeNeeded;
+  private @Nullable Leg leg;
+  private Call.@Nullable Hop hop;
+  private boolean answering;
+  private boolean over;
+
+  /**
+   * @param op null for a call that needs no model
+   */
+  Passage(Dispatcher pod, Link client, Http2Stream stream, Http2Headers headers, @Nullable Op op) {
+    this.pod = pod;
+    this.client = client;
+    this.stream = stream;
+    this.headers = headers;
+    this.request = new Request(pod, client.context().alloc());
+    this.meter = new MessageMeter(pod.config.maxMessageBytes());
+    if (op == null) {
+      call = null;
+      return;
+    }
+    CharSequence timeout = headers.get(Wire.TIMEOUT);
+    long left = timeout == null ? -1 : Wire.timeoutNs(timeout);
+    if (left < 0) {
+      left = TimeUnit.MILLISECONDS.toNanos(pod.config.maxWaitMs());
+    }
+    long due = System.nanoTime() + left;
+    call = new Call(pod, client.loop, op, RequestHeaders.of(headers), due, this);
+  }
+
+  /** The headers have come; {@code own} answers what needs no model. */
+  void begin(boolean end, Outlet.Target own) {
+    Call to = call;
+    if (end) {
+      request.end();
+    }
+    if (to == null) {
+      leg = client.loop.outlet(own).begin(headers, end, this);
+      return;
+    }
+    if (!to.enter()) {
+      return;
+    }
+    if (end && to.op.unary) {
+      refuse(Status.INVALID_ARGUMENT.withDescription("the call carries no request message"));
+    } else if (!to.op.unary && to.namedByHeaders()) {
+      name(to, "");
+    }
+  }
+
+  // ---- the request
+
+  /** The next part of the request, which stays the connection's. */
+  void data(ByteBuf data, int padding, boolean end) {
+    int bytes = data.readableBytes() + padding;
+    if (over) {
+      client.credit(stream, bytes);
+      return;
+    }
+    Call to = call;
+    boolean small = meter.read(data);
+    if (end) {
+      request.end();
+    }
+    Leg on = leg;
+    if (to != null && to.op.unary && meter.messages() > 1) {
+      client.credit(stream, bytes);
+      refuse(
+          Status.INVALID_ARGUMENT.withDescription(
+              "the call carries more than one request message"));
+    } else if (!small) {
+      client.credit(stream, bytes);
+      refuse(
+          Status.RESOURCE_EXHAUSTED.withDescription(
+              "a message of %d bytes is larger than maxMessageBytes, which is %d"
+                  .formatted(meter.lastLength(), pod.config.maxMessageBytes())));
+    } else if (on != null) {
+      ByteBuf part = data.retain();
+      if (call != null && !answering) {
+        request.remember(part);
+      }
+      on.data(part, end, bytes == 0 ? null : () -> client.credit(stream, bytes));
+    } else {
+      hold(data, bytes);
+    }
+  }
+
+  private void hold(ByteBuf data, int bytes) {
+    Call to = call;
+    boolean room = request.hold(data.retain(), bytes);
+    if (to == null) {
+      return;
+    }
+    if (to.op.unary && request.ended() && !meter.complete()) {
+      refuse(Status.INVALID_ARGUMENT.withDescription("the request message is cut off"));
+      return;
+    }
+    if (!named) {
+      tryName(to);
+    } else if (request.ended() && wholeNeeded) {
+      to.whole();
+    }
+    if (over || leg != null) {
+      return;
+    }
+    if (request.held() != null && !room) {
+      to.overloaded(
+          "calls in flight would hold %d bytes, maxInFlightBytes is %d"
+              .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+      return;
+    }
+    if (wholeNeeded) {
+      client.credit(stream, request.takeCredit());
+    } else if (named) {
+      request.settle();
+    }
+  }
+
+  private void tryName(Call to) {
+    ByteBuf held = request.held();
+    if (held == null || held.readableBytes() < Wire.PREFIX_BYTES) {
+      if (request.ended()) {
+        refuse(Status.INVALID_ARGUMENT.withDescription("the call carries no request message"));
+      }
+      return;
+    }
+    boolean byHeaders = to.namedByHeaders();
+    if (held.getByte(held.readerIndex()) != 0) {
+      if (byHeaders) {
+        name(to, "");
+      } else {
+        nameCompressed(to);
+      }
+      return;
+    }
+    NamePeek looking = peek == null ? new NamePeek() : peek;
+    peek = looking;
+    try {
+      int length = held.getInt(held.readerIndex() + 1);
+      ByteBuf message =
+          held.slice(
+              held.readerIndex() + Wire.PREFIX_BYTES, held.readableBytes() - Wire.PREFIX_BYTES);
+      NamePeek.Found found = looking.look(message, length);
+      peeked = found != NamePeek.Found.MORE;
+      if (!peeked && !byHeaders) {
+        // The name may stand behind more bytes than a window holds.
+        client.credit(stream, request.takeCredit());
+      } else {
+        name(to, looking.name());
+      }
+    } catch (InvalidProtocolBufferException e) {
+      refuse(Status.INVALID_ARGUMENT.withDescription(e.getMessage()));
+    }
+  }
+
+  /** A compressed message must be there as a whole before its name can be read. */
+  private void nameCompressed(Call to) {
+    if (!request.ended()) {
+      client.credit(stream, request.takeCredit());
+      return;
+    }
+    ByteBuf message = message();
+    if (message == null) {
+      return;
+    }
+    try {
+      NamePeek looking = new NamePeek();
+      looking.look(message, message.readableBytes());
+      name(to, looking.name());
+    } catch (InvalidProtocolBufferException e) {
+      refuse(Status.INVALID_ARGUMENT.withDescription(e.getMessage()));
+    } finally {
+      message.release();
+    }
+  }
+
+  private void name(Call to, String inside) {
+    named = true;
+    to.begin(inside);
+  }
+
+  private void refuse(Status status) {
+    Call to = call;
+    Leg on = leg;
+    if (on != null) {
+      leg = null;
+      on.cancel(Http2Error.CANCEL);
+    }
+    if (to != null) {
+      to.fail(status);
+    } else {
+      tell(status, false);
+    }
+  }
+
+  /** The client has gone, or has given the call up. */
+  void abandoned() {
+    if (over) {
+      return;
+    }
+    over = true;
+    request.close();
+    Leg on = leg;
+    if (on != null) {
+      leg = null;
+      on.cancel(Http2Error.CANCEL);
+    }
+    if (call != null) {
+      call.cancel();
+    }
+  }
+
+  // ---- for the call
+
+  @Override
+  public void pass(Call.Hop to) {
+    hop = to;
+    boolean end = request.ended();
+    ByteBuf held = request.held();
+    Leg on =
+        client.loop.outlet(to.target()).begin(onward(known(), to), end && held == null, this);
+    leg = on;
+    if (held != null) {
+      ByteBuf part = to.target().pod() ? held : injected(held, to.named().model().id());
+      int credit = request.sent(part);
+      on.data(part, end, credit == 0 ? null : () -> client.credit(stream, credit));
+    }
+  }
+
+  /** The headers as the next place is to see them. */
+  private Http2Headers onward(Call of, Call.Hop to) {
+    to.named().writeTo(headers);
+    if (to.target().pod()) {
+      headers.set(Wire.FORWARDED_BY, pod.asciiId);
+      HintBoard.promise(headers, to.loadAfterMs());
+    } else {
+      headers.remove(Wire.FORWARDED_BY);
+      HintBoard.promise(headers, -1);
+    }
+    long spent = System.nanoTime() - of.startNs();
+    if (spent > TIMEOUT_SLACK_NS || !headers.contains(Wire.TIMEOUT)) {
+      if (of.op.unary || headers.contains(Wire.TIMEOUT)) {
+        headers.set(Wire.TIMEOUT, Wire.timeout(of.leftNs()));
+      }
+    }
+    return headers;
+  }
+
+  /** A runtime knows its models by their ids alone: puts the id where the name stands. */
+  private ByteBuf injected(ByteBuf held, String id) {
+    NamePeek found = peek;
+    if (!peeked || found == null || found.name().equals(id)) {
+      return held;
+    }
+    byte[] utf8 = id.getBytes(StandardCharsets.UTF_8);
+    ByteBuf field = Unpooled.buffer(utf8.length + 6);
+    field.writeByte(1 << 3 | 2);
+    int rest = utf8.length;
+    while (rest > 0x7f) {
+      field.writeByte(rest & 0x7f | 0x80);
+      rest >>>= 7;
+    }
+    field.writeByte(rest).writeBytes(utf8);
+    int start = held.readerIndex();
+    int length = held.getInt(start + 1) - (found.to() - found.from()) + field.readableBytes();
+    ByteBuf prefix = Unpooled.buffer(Wire.PREFIX_BYTES).writeByte(0).writeInt(length);
+    int before = start + Wire.PREFIX_BYTES;
+    int after = before + found.to();
+    ByteBuf spliced =
+        Unpooled.wrappedBuffer(
+            prefix,
+            held.retainedSlice(before, found.from()),
+            field,
+            held.retainedSlice(after, held.writerIndex() - after));
+    held.release();
+    return spliced;
+  }
+
+  @Override
+  public @Nullable ByteBuf message() {
+    if (!request.ended()) {
+      wholeNeeded = true;
+      client.credit(stream, request.takeCredit());
+      return null;
+    }
+    ByteBuf held = request.held();
+    if (held == null || held.readableBytes() < Wire.PREFIX_BYTES) {
+      refuse(Status.INVALID_ARGUMENT.withDescription("the call carries no request message"));
+      return null;
+    }
+    int start = held.readerIndex();
+    ByteBuf message =
+        held.retainedSlice(start + Wire.PREFIX_BYTES, held.readableBytes() - Wire.PREFIX_BYTES);
+    if (held.getByte(start) == 0) {
+      return message;
+    }
+    try {
+      CharSequence encoding = headers.get(Wire.ENCODING);
+      return Compression.inflated(
+          message, encoding == null ? "identity" : encoding, pod.config.maxMessageBytes());
+    } catch (Compression.Unreadable e) {
+      refuse(e.status());
+      return null;
+    } finally {
+      message.release();
+    }
+  }
+
+  private Call known() {
+    Call of = call;
+    if (of == null) {
+      throw new IllegalStateException("a call without a model is routed");
+    }
+    return of;
+  }
+
+  @Override
+  public void answered(ByteBuf framed) {
+    if (over) {
+      framed.release();
+      return;
+    }
+    int bytes = framed.readableBytes();
+    client.headers(stream, Wire.answer(), false);
+    pod.hold(bytes);
+    client.write(stream, framed, false, () -> pod.release(bytes));
+    close(Wire.ok());
+  }
+
+  @Override
+  public void failed(Status status, boolean refused) {
+    Leg on = leg;
+    if (on != null) {
+      leg = null;
+      on.cancel(Http2Error.CANCEL);
+    }
+    tell(status, refused);
+  }
+
+  /** Ends the call towards the client with a status. */
+  private void tell(Status status, boolean refused) {
+    if (over) {
+      return;
+    }
+    close(answering ? Wire.trailers(status, refused) : Wire.only(status, refused));
+  }
+
+  private void close(Http2Headers last) {
+    over = true;
+    if (call != null && call.tellsLoad(Wire.refused(last))) {
+      pod.host.board().tell(last);
+    }
+    client.credit(stream, request.takeCredit());
+    request.close();
+    // When the answer is there early, nobody wants the rest of the request.
+    client.end(stream, last, !request.ended());
+  }
+
+  // ---- from the leg
+
+  @Override
+  public void headers(Http2Headers answer) {
+    answering = true;
+    request.forget();
+    client.headers(stream, answer, false);
+  }
+
+  @Override
+  public void data(ByteBuf data, Link.Credit credit) {
+    client.data(stream, data, false, credit);
+  }
+
+  @Override
+  public void trailers(Http2Headers trailers) {
+    if (over) {
+      return;
+    }
+    if (call == null) {
+      leg = null;
+      close(trailers);
+      return;
+    }
+    Call of = call;
+    Status status = Wire.status(trailers);
+    Call.Hop there = hop;
+    String podId = there != null && there.target().pod() ? there.target().id() : null;
+    if (podId != null) {
+      pod.host.board().hear(podId, trailers, pod.clock.nowMs());
+    }
+    if (!answering && podId != null && Wire.refused(trailers)) {
+      if (request.restore()) {
+        leg = null;
+        of.refusedThere(status);
+        return;
+      }
+      trailers.remove(Wire.REFUSED);
+    }
+    leg = null;
+    of.answeredThere(status);
+    close(trailers);
+  }
+
+  @Override
+  public void failed(Status status, boolean unprocessed, Leg from) {
+    if (over || from != leg) {
+      return;
+    }
+    if (call == null) {
+      leg = null;
+      tell(status, false);
+    } else if (answering) {
+      leg = null;
+      // Nobody here cancelled it, so to the caller the place has failed.
+      Status told =
+          status.getCode() == Status.Code.CANCELLED
+              ? Status.UNAVAILABLE.withDescription(status.getDescription())
+              : status;
+      call.answeredThere(told);
+      tell(told, false);
+    } else {
+      leg = null;
+      call.lostThere(status, unprocessed, request.restore());
+    }
+  }
+}
