@@ -1,6 +1,7 @@
 package orlop.deploy;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -37,8 +38,7 @@ final class ModelMeshEnvironmentTest {
   }
 
   private static String refusal(String... pairs) {
-    return String.valueOf(
-        assertThrows(CommandException.class, () -> read(pairs)).getMessage());
+    return String.valueOf(assertThrows(CommandException.class, () -> read(pairs)).getMessage());
   }
 
   @Test
@@ -107,7 +107,8 @@ final class ModelMeshEnvironmentTest {
             .warnings();
     assertEquals(2, warnings.size(), warnings.toString());
     assertTrue(warnings.get(0).startsWith("MM_LOCATION=n changes nothing here"));
-    assertTrue(warnings.get(1).contains("MM_PROBE_PROT") && warnings.get(1).contains("MM_PROBE_PORT"));
+    assertTrue(
+        warnings.get(1).contains("MM_PROBE_PROT") && warnings.get(1).contains("MM_PROBE_PORT"));
   }
 
   @Test
@@ -128,6 +129,8 @@ final class ModelMeshEnvironmentTest {
     assertTrue(refusal("KV_STORE", "zookeeper:zk:2181").contains("ZooKeeper is not supported"));
     assertTrue(refusal("KV_STORE", "etcd:https://e:2379").contains("TLS to etcd"));
     assertTrue(refusal("MM_TLS_KEY_CERT_PATH", "/c").contains("asks for TLS"));
+    String passphrase = refusal("MM_TLS_PRIVATE_KEY_PASSPHRASE", "hush");
+    assertFalse(passphrase.contains("hush"), passphrase);
     assertTrue(refusal("KV_STORE", "etcd:{").contains("not valid JSON"));
   }
 
@@ -156,7 +159,8 @@ final class ModelMeshEnvironmentTest {
   @Test
   void aChangedConstraintsFileHoldsForTheNextModel() throws Exception {
     Path file = dir.resolve("constraints.json");
-    Files.writeString(file, "{\"onnx\":{\"required\":[\"a\"]},\"_default\":{\"preferred\":[\"p\"]}}");
+    Files.writeString(
+        file, "{\"onnx\":{\"required\":[\"a\"]},\"_default\":{\"preferred\":[\"p\"]}}");
     TypeConstraints constraints = TypeConstraints.of("", file.toString());
     assertNotNull(constraints);
     assertEquals(Set.of("a"), constraints.apply(model("onnx")).requiredLabels());

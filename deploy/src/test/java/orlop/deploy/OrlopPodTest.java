@@ -23,7 +23,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import orlop.registry.EtcdProcess;
 
-/** {@code deploy/bin/orlop-pod} as a harness of ModelMesh starts it: environment only, then gRPC. */
+/**
+ * {@code deploy/bin/orlop-pod} as a harness of ModelMesh starts it: environment only, then gRPC.
+ */
 @Tag("slow")
 final class OrlopPodTest {
   private static final int READY_SECONDS = 120;
@@ -37,24 +39,31 @@ final class OrlopPodTest {
       Process pod =
           start(
               Map.of(
-                  "KV_STORE", "etcd:" + etcd.endpoint(),
-                  "MM_KVSTORE_PREFIX", "mm",
-                  "MM_SERVICE_NAME", "test",
-                  "MM_SVC_GRPC_PORT", String.valueOf(port),
-                  "INTERNAL_GRPC_PORT", "8085",
-                  "MM_PROBE_PORT", String.valueOf(freePort()),
-                  "MM_METRICS", "prometheus:port=" + freePort(),
+                  "KV_STORE",
+                  "etcd:" + etcd.endpoint(),
+                  "MM_KVSTORE_PREFIX",
+                  "mm",
+                  "MM_SERVICE_NAME",
+                  "test",
+                  "MM_SVC_GRPC_PORT",
+                  String.valueOf(port),
+                  "INTERNAL_GRPC_PORT",
+                  "8085",
+                  "MM_PROBE_PORT",
+                  String.valueOf(freePort()),
+                  "MM_METRICS",
+                  "prometheus:port=" + freePort(),
                   "MM_AUTO_REGISTER_MODELS",
-                      "[{\"modelId\":\"static\",\"modelInfo\":{\"type\":\"onnx\",\"path\":\"p\"},"
-                          + "\"vModelId\":\"alias\"}]",
-                  "SHUTDOWN_TIMEOUT_MS", "1000"));
+                  "[{\"modelId\":\"static\",\"modelInfo\":{\"type\":\"onnx\",\"path\":\"p\"},"
+                      + "\"vModelId\":\"alias\"}]",
+                  "SHUTDOWN_TIMEOUT_MS",
+                  "1000"));
       try (MeshClient mesh = new MeshClient("127.0.0.1:" + port, 30)) {
         awaitRegistered(pod, mesh, "static");
         assertEquals(
             "static",
             mesh.management()
-                .getVModelStatus(
-                    GetVModelStatusRequest.newBuilder().setVModelId("alias").build())
+                .getVModelStatus(GetVModelStatusRequest.newBuilder().setVModelId("alias").build())
                 .getActiveModelId());
         var unused =
             mesh.management()
