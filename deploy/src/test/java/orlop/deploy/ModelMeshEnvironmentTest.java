@@ -18,6 +18,7 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import orlop.deploy.ModelMeshVariables.Use;
+import orlop.payload.ProcessorsConfig;
 import orlop.placement.Model;
 import orlop.pod.PodConfig;
 import orlop.registry.RegistryConfig;
@@ -83,7 +84,9 @@ final class ModelMeshEnvironmentTest {
     assertEquals(2113, pod.metricsPort());
     assertEquals(8090, pod.probePort());
     assertEquals("500", settings.text("planner.callsPerCopyPerMinute"));
-    assertEquals("logger://", settings.flatten().get("processors.uris").get(1).asText());
+    assertEquals(
+        List.of("http://c/x?m#p", "logger://"),
+        settings.section("processors", ProcessorsConfig.class).uris());
   }
 
   @Test
