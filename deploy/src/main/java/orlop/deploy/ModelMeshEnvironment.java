@@ -27,6 +27,7 @@ final class ModelMeshEnvironment {
   /** Keeps our keys apart from those of a ModelMesh that uses the same etcd. */
   private static final String OUR_SEGMENT = "orlop";
 
+  private static final int MAX_SHOWN = 60;
   private static final long DEFAULT_BUFFER_BYTES = 128L << 20;
   private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
   private static final ObjectMapper MAPPER = new ObjectMapper();
@@ -100,17 +101,23 @@ final class ModelMeshEnvironment {
       }
       case Use.Nothing(String why, List<String> harmless) -> {
         if (!harmless.contains(value)) {
-          warnings.add("%s=%s changes nothing here: %s".formatted(name, value, why));
+          warnings.add("%s=%s changes nothing here: %s".formatted(name, brief(value), why));
         }
       }
       case Use.Refused(String why, String remedy, List<String> harmless) -> {
         if (!harmless.contains(value)) {
-          throw new CommandException(name + "=" + value + " " + why, remedy);
+          // Without the value, which may be a passphrase.
+          throw new CommandException(name + " " + why, remedy);
         }
       }
       case Use.Combined c -> {}
       case Use.Launcher l -> {}
     }
+  }
+
+  private static String brief(String value) {
+    String line = ErrorLine.flat(value);
+    return line.length() <= MAX_SHOWN ? line : line.substring(0, MAX_SHOWN) + "…";
   }
 
   private void set(String source, String key, JsonNode value) {

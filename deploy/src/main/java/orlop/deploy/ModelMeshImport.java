@@ -255,12 +255,12 @@ final class ModelMeshImport {
   // ---- calls ----
 
   /** A call to the mesh. */
-  private interface Call<T> {
+  interface Call<T> {
     T send();
   }
 
   /** Waits out a pod that is busy or restarts, {@value #TRIES} times at most. */
-  private static <T> T calm(Call<T> call) {
+  static <T> T calm(Call<T> call) {
     for (int tries = 1; ; tries++) {
       try {
         return call.send();

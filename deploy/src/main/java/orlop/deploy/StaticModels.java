@@ -71,7 +71,13 @@ final class StaticModels {
   static void register(List<StaticModel> models, MeshClient pod) {
     for (StaticModel model : models) {
       try {
-        register(model, pod);
+        // Pods that start together move the same alias; one of them is told to try again.
+        var unused =
+            ModelMeshImport.calm(
+                () -> {
+                  register(model, pod);
+                  return model;
+                });
       } catch (StatusRuntimeException e) {
         throw new CommandException(
             "model '%s' cannot be registered at the start: %s"

@@ -1,6 +1,7 @@
 package orlop.deploy;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -11,13 +12,13 @@ import java.nio.file.attribute.FileTime;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import orlop.deploy.ModelMeshVariables.Use;
+import orlop.payload.ProcessorsConfig;
 import orlop.placement.Model;
 import orlop.pod.PodConfig;
 import orlop.registry.RegistryConfig;
@@ -84,8 +85,8 @@ final class ModelMeshEnvironmentTest {
     assertEquals(8090, pod.probePort());
     assertEquals("500", settings.text("planner.callsPerCopyPerMinute"));
     assertEquals(
-        "logger://",
-        Objects.requireNonNull(settings.flatten().get("processors.uris")).get(1).asText());
+        List.of("http://c/x?m#p", "logger://"),
+        settings.section("processors", ProcessorsConfig.class).uris());
   }
 
   @Test
@@ -131,6 +132,8 @@ final class ModelMeshEnvironmentTest {
     assertTrue(refusal("KV_STORE", "zookeeper:zk:2181").contains("ZooKeeper is not supported"));
     assertTrue(refusal("KV_STORE", "etcd:https://e:2379").contains("TLS to etcd"));
     assertTrue(refusal("MM_TLS_KEY_CERT_PATH", "/c").contains("asks for TLS"));
+    String passphrase = refusal("MM_TLS_PRIVATE_KEY_PASSPHRASE", "hush");
+    assertFalse(passphrase.contains("hush"), passphrase);
     assertTrue(refusal("KV_STORE", "etcd:{").contains("not valid JSON"));
   }
 

@@ -65,7 +65,8 @@ public record ProcessorsConfig(
   static URI checked(String text) {
     URI uri;
     try {
-      uri = URI.create(text);
+      // Java knows no hierarchical URI without anything behind the slashes.
+      uri = URI.create(text.replaceFirst("^logger://(?=$|[?#])", "logger:///"));
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException(
           "processors uris holds '" + text + "', which is no URI", e);
