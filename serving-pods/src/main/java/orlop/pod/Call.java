@@ -93,8 +93,7 @@ final class Call extends Deadlines.Entry {
   /**
    * @param deadlineNs by {@link System#nanoTime}
    */
-  Call(
-      Dispatcher pod, Loop loop, Op op, RequestHeaders headers, long deadlineNs, Caller caller) {
+  Call(Dispatcher pod, Loop loop, Op op, RequestHeaders headers, long deadlineNs, Caller caller) {
     this.pod = pod;
     this.loop = loop;
     this.op = op;
@@ -413,8 +412,7 @@ final class Call extends Deadlines.Entry {
       later(Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
       return;
     }
-    Inference.Result result =
-        Inference.run(pod, to, held, message, headers, cancellation);
+    Inference.Result result = Inference.run(pod, to, held, message, headers, cancellation);
     switch (result) {
       case Inference.Answer(ByteBuf framed) -> onLoop(() -> answer(framed));
       case Inference.Failure(Status status) -> later(status);

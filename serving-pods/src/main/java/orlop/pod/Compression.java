@@ -34,8 +34,7 @@ final class Compression {
    * @param encoding the value of {@code grpc-encoding}
    * @param maxBytes what it may become
    */
-  static ByteBuf inflated(ByteBuf message, CharSequence encoding, int maxBytes)
-      throws Unreadable {
+  static ByteBuf inflated(ByteBuf message, CharSequence encoding, int maxBytes) throws Unreadable {
     try (InputStream in = stream(new ByteBufInputStream(message.duplicate()), encoding)) {
       byte[] bytes = in.readNBytes(maxBytes + 1);
       if (bytes.length > maxBytes) {

@@ -101,19 +101,19 @@ final class HostLoop implements Runnable {
   private static CacheConfig cacheConfig(PodConfig config) {
     CacheConfig d = CacheConfig.defaults(config.capacity().minus(config.headroom()));
     return new CacheConfig(
-        d.capacity(),
-        d.unknownSize(),
-        d.maxResidents(),
-        config.loadingConcurrency(),
-        d.maxQueued(),
-        d.maxFailed(),
-        d.queueTimeoutMs(),
-        d.graceMs(),
-        d.liveWindowMs(),
-        d.retryFirstMs(),
-        d.retryMaxMs(),
-        d.unloadRetryFirstMs(),
-        d.unloadRetryMaxMs())
+            d.capacity(),
+            d.unknownSize(),
+            d.maxResidents(),
+            config.loadingConcurrency(),
+            d.maxQueued(),
+            d.maxFailed(),
+            d.queueTimeoutMs(),
+            d.graceMs(),
+            d.liveWindowMs(),
+            d.retryFirstMs(),
+            d.retryMaxMs(),
+            d.unloadRetryFirstMs(),
+            d.unloadRetryMaxMs())
         .with(config.evictionPolicy());
   }
 
@@ -231,7 +231,8 @@ final class HostLoop implements Runnable {
     switch (event) {
       case Event.Unwanted(String id) -> askedToGo.add(id);
       case Event.Forgotten(String id) -> askedToGo.add(id);
-      case Event.Wanted(String id, Memory size, long lastUsedNs, Event.Purpose purpose) -> askedToGo.remove(id);
+      case Event.Wanted(String id, Memory size, long lastUsedNs, Event.Purpose purpose) ->
+          askedToGo.remove(id);
       default -> {}
     }
     for (Action action : cache.step(event, clock.nowNs())) {

@@ -89,12 +89,7 @@ final class Inference {
   }
 
   private static Failure failed(
-      Dispatcher pod,
-      Named to,
-      String id,
-      Status status,
-      RequestHeaders headers,
-      Exception cause) {
+      Dispatcher pod, Named to, String id, Status status, RequestHeaders headers, Exception cause) {
     if (status.getCode() == Status.Code.INTERNAL) {
       LOG.log(Level.WARNING, "{0}: {1}", status.getDescription(), cause);
     }

@@ -153,8 +153,7 @@ abstract class Link extends Http2ConnectionHandler {
   }
 
   final void headers(Http2Stream stream, Http2Headers headers, boolean end) {
-    encoder()
-        .writeHeaders(context(), stream.id(), headers, 0, end, context().newPromise());
+    encoder().writeHeaders(context(), stream.id(), headers, 0, end, context().newPromise());
     touch();
   }
 

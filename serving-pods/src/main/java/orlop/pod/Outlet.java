@@ -199,8 +199,7 @@ final class Outlet {
         return;
       }
       encoder()
-          .writeHeaders(
-              context(), id, leg.headers, 0, leg.headersEnd(), context().newPromise());
+          .writeHeaders(context(), id, leg.headers, 0, leg.headersEnd(), context().newPromise());
       Http2Stream stream = connection().stream(id);
       touch();
       if (stream == null) {

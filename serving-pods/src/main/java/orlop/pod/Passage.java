@@ -250,8 +250,7 @@ final class Passage implements Call.Caller, Leg.Sink {
     hop = to;
     boolean end = request.ended();
     ByteBuf held = request.held();
-    Leg on =
-        client.loop.outlet(to.target()).begin(onward(known(), to), end && held == null, this);
+    Leg on = client.loop.outlet(to.target()).begin(onward(known(), to), end && held == null, this);
     leg = on;
     if (held != null) {
       ByteBuf part = to.target().pod() ? held : injected(held, to.named().model().id());

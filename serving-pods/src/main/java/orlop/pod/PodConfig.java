@@ -25,8 +25,8 @@ import orlop.placement.Memory;
  * @param loadTimeoutMs longest that one load into memory may take once its files are on the disk, 1
  *     to 86,400,000; default 600,000. Past it the load counts as failed, its place is free again,
  *     and what it still brings is thrown away.
- * @param eventLoops threads that move the bytes of all gRPC connections, 1 to 64; default one for each
- *     two cores
+ * @param eventLoops threads that move the bytes of all gRPC connections, 1 to 64; default one for
+ *     each two cores
  * @param computeThreads platform threads that run inferences, 1 to 1,024; default one per core
  * @param computeQueue inferences that may wait for such a thread before the next is refused, 1 to
  *     1,000,000; default 1,024

@@ -138,7 +138,10 @@ final class Request {
       return false;
     }
     if (!parts.isEmpty()) {
-      held = parts.size() == 1 ? parts.getFirst() : Unpooled.wrappedBuffer(parts.toArray(ByteBuf[]::new));
+      held =
+          parts.size() == 1
+              ? parts.getFirst()
+              : Unpooled.wrappedBuffer(parts.toArray(ByteBuf[]::new));
       counted = replayBytes;
       replayBytes = 0;
       replay = new ArrayList<>(1);

@@ -90,18 +90,12 @@ public final class ServingPod implements AutoCloseable {
       throws IOException, RegistryException {
     this.config = config;
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
-    host = new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
+    host =
+        new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     dispatcher =
         new Dispatcher(
-            config,
-            registry,
-            new Router(new Placer()),
-            host,
-            tap,
-            metrics,
-            clock,
-            this::anyLoop);
+            config, registry, new Router(new Placer()), host, tap, metrics, clock, this::anyLoop);
     Front front = new Front(dispatcher, () -> ready);
     Undo undo = new Undo();
     undo.add(dispatcher).add(waiting::shutdownNow);

@@ -92,7 +92,9 @@ final class StreamRouter implements AutoCloseable {
                   }
                 });
     ChannelFuture bound =
-        bootstrap.bind(new InetSocketAddress(config.host(), config.grpcPort())).awaitUninterruptibly();
+        bootstrap
+            .bind(new InetSocketAddress(config.host(), config.grpcPort()))
+            .awaitUninterruptibly();
     if (!bound.isSuccess()) {
       group.shutdownGracefully(0, 0, TimeUnit.SECONDS);
       throw new IOException(
@@ -134,13 +136,10 @@ final class StreamRouter implements AutoCloseable {
           try {
             address = InetAddress.getByName(host.replaceAll("[\\[\\]]", ""));
           } catch (UnknownHostException e) {
-            onLoop(
-                loop.executor,
-                () -> outlet.failedToConnect("host '" + host + "' is unknown"));
+            onLoop(loop.executor, () -> outlet.failedToConnect("host '" + host + "' is unknown"));
             return;
           }
-          onLoop(
-              loop.executor, () -> connect(loop, outlet, new InetSocketAddress(address, port)));
+          onLoop(loop.executor, () -> connect(loop, outlet, new InetSocketAddress(address, port)));
         });
     return outlet;
   }
@@ -169,7 +168,8 @@ final class StreamRouter implements AutoCloseable {
         done -> {
           if (!done.isSuccess()) {
             Throwable why = done.cause();
-            outlet.failedToConnect(why == null ? "it was cancelled" : String.valueOf(why.getMessage()));
+            outlet.failedToConnect(
+                why == null ? "it was cancelled" : String.valueOf(why.getMessage()));
           }
         });
     loop.executor.schedule(

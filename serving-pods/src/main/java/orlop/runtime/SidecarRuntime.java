@@ -200,7 +200,8 @@ public final class SidecarRuntime implements ModelRuntime {
     @Override
     public ModelMetadataResponse metadata() {
       try {
-        return inference().modelMetadata(ModelMetadataRequest.newBuilder().setName(modelId).build());
+        return inference()
+            .modelMetadata(ModelMetadataRequest.newBuilder().setName(modelId).build());
       } catch (StatusRuntimeException e) {
         return ModelMetadataResponse.newBuilder().setName(modelId).setPlatform(name).build();
       }

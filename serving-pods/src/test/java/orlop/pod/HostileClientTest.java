@@ -142,16 +142,32 @@ class HostileClientTest {
           both,
           1,
           RawHttp2.block(
-              ":method", "GET", ":scheme", "http", ":path", "/", ":authority", "pod",
-              "content-type", "application/grpc"));
+              ":method",
+              "GET",
+              ":scheme",
+              "http",
+              ":path",
+              "/",
+              ":authority",
+              "pod",
+              "content-type",
+              "application/grpc"));
       assertTrue(client.next(RawHttp2.HEADERS).ends());
       client.frame(
           RawHttp2.HEADERS,
           both,
           3,
           RawHttp2.block(
-              ":method", "POST", ":scheme", "http", ":path", INFER, ":authority", "pod",
-              "content-type", "text/html"));
+              ":method",
+              "POST",
+              ":scheme",
+              "http",
+              ":path",
+              INFER,
+              ":authority",
+              "pod",
+              "content-type",
+              "text/html"));
       assertTrue(client.next(RawHttp2.HEADERS).ends());
       assertEquals(0, mesh.pod(0).inFlight());
       assertServes(mesh);
@@ -163,10 +179,7 @@ class HostileClientTest {
     try (TestMesh mesh = mesh();
         RawHttp2 client = RawHttp2.client(mesh.pod(0).grpcPort())) {
       client.frame(
-          RawHttp2.HEADERS,
-          RawHttp2.END_HEADERS,
-          1,
-          RawHttp2.call(INFER, "grpc-timeout", "200m"));
+          RawHttp2.HEADERS, RawHttp2.END_HEADERS, 1, RawHttp2.call(INFER, "grpc-timeout", "200m"));
       client.frame(RawHttp2.DATA, 0, 1, new byte[] {0, 0, 0});
       assertTrue(client.next(RawHttp2.HEADERS).ends());
       RawHttp2.Frame reset = client.next(RawHttp2.RST_STREAM);

@@ -37,8 +37,7 @@ class NamePeekTest {
     assertEquals("", modelName(tensor));
     assertEquals("", modelName(new byte[0]));
     assertEquals(
-        "m",
-        modelName(ModelMetadataRequest.newBuilder().setName("m").build().toByteArray()));
+        "m", modelName(ModelMetadataRequest.newBuilder().setName("m").build().toByteArray()));
   }
 
   @Test
@@ -62,8 +61,7 @@ class NamePeekTest {
       try {
         assertEquals(expected, modelName(bytes));
       } catch (InvalidProtocolBufferException e) {
-        throw new AssertionError(
-            "round " + round + ": the peek refuses what the parser reads", e);
+        throw new AssertionError("round " + round + ": the peek refuses what the parser reads", e);
       }
     }
     assertTrue(accepted > ROUNDS / 10 && refused > ROUNDS / 10, accepted + " / " + refused);

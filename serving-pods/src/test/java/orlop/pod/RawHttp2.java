@@ -120,8 +120,16 @@ final class RawHttp2 implements AutoCloseable {
   static byte[] call(String path, String... more) {
     String[] all = new String[10 + more.length];
     String[] fixed = {
-      ":method", "POST", ":scheme", "http", ":path", path, ":authority", "pod",
-      "content-type", "application/grpc"
+      ":method",
+      "POST",
+      ":scheme",
+      "http",
+      ":path",
+      path,
+      ":authority",
+      "pod",
+      "content-type",
+      "application/grpc"
     };
     System.arraycopy(fixed, 0, all, 0, 10);
     System.arraycopy(more, 0, all, 10, more.length);

@@ -48,8 +48,7 @@ class StreamRouterTest {
     void awaitIdle() {
       TestMesh.await(
           "nothing in flight", () -> mesh.pod(0).inFlight() + mesh.pod(1).inFlight() == 0);
-      TestMesh.await(
-          "nothing held", () -> mesh.pod(0).heldBytes() + mesh.pod(1).heldBytes() == 0);
+      TestMesh.await("nothing held", () -> mesh.pod(0).heldBytes() + mesh.pod(1).heldBytes() == 0);
     }
 
     @Override
@@ -113,9 +112,9 @@ class StreamRouterTest {
       for (ManagedChannel entry : beside.entries()) {
         beside.sidecar.namesInside.clear();
         byte[] asked = TestMesh.request("other-name").toBuilder().setId("7").build().toByteArray();
-        byte[] answer = ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, asked);
-        ModelInferRequest expected =
-            TestMesh.request("m").toBuilder().setId("7").build();
+        byte[] answer =
+            ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, asked);
+        ModelInferRequest expected = TestMesh.request("m").toBuilder().setId("7").build();
         assertEquals(expected, ModelInferRequest.parseFrom(answer));
         assertEquals(List.of("m"), beside.sidecar.namesInside);
         Metadata seen = beside.sidecar.headers.getLast();
@@ -152,8 +151,7 @@ class StreamRouterTest {
   void aStreamInBothDirectionsAnswersMessageByMessage() throws Exception {
     try (Beside beside = new Beside()) {
       for (ManagedChannel entry : beside.entries()) {
-        Stream stream =
-            new Stream(entry, FakeSidecar.STREAM, CallOptions.DEFAULT, new Metadata());
+        Stream stream = new Stream(entry, FakeSidecar.STREAM, CallOptions.DEFAULT, new Metadata());
         for (int i = 0; i < 50; i++) {
           byte[] message =
               TestMesh.request("m").toBuilder().setId("call-" + i).build().toByteArray();
@@ -267,7 +265,8 @@ class StreamRouterTest {
       stream.call.sendMessage(request("m"));
       assertArrayEquals(request("m"), stream.next());
       beside.mesh.registry.deleteModel("m");
-      TestMesh.await("the model to be unknown", () -> beside.mesh.registry.view().model("m") == null);
+      TestMesh.await(
+          "the model to be unknown", () -> beside.mesh.registry.view().model("m") == null);
       stream.call.sendMessage(request("m"));
       assertArrayEquals(request("m"), stream.next());
       FakeRuntime runtime = beside.mesh.runtimes.get(beside.holder);
@@ -346,8 +345,7 @@ class StreamRouterTest {
   void headersBeyondTheLimitEndTheirCallAlone() throws Exception {
     try (Beside beside = new Beside()) {
       for (ManagedChannel entry : beside.entries()) {
-        Stream other =
-            new Stream(entry, FakeSidecar.STREAM, CallOptions.DEFAULT, new Metadata());
+        Stream other = new Stream(entry, FakeSidecar.STREAM, CallOptions.DEFAULT, new Metadata());
         other.call.sendMessage(request("m"));
         assertArrayEquals(request("m"), other.next());
         Metadata huge = forModel("m");
