@@ -26,6 +26,7 @@ public final class BenchCommand implements Runnable {
   /** The command with all benchmarks. */
   public static CommandLine commandLine() {
     return new CommandLine(new BenchCommand())
+        .addSubcommand(new PlacementBench())
         .addSubcommand(new PolicyBench())
         .addSubcommand(new RouteBench());
   }

@@ -23,6 +23,7 @@ import mmesh.RegisterModelRequest;
 import mmesh.SetVModelRequest;
 import mmesh.UnregisterModelRequest;
 import mmesh.VModelStatusInfo;
+import orlop.api.ExplainRequest;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -67,7 +68,10 @@ final class ClientCommands {
     @Parameters(paramLabel = "MODEL", description = "The model's id, unique in the mesh.")
     String id = "";
 
-    @Option(names = "--type", defaultValue = "onnx", description = "Format. Default: onnx.")
+    @Option(
+        names = "--type",
+        defaultValue = "onnx",
+        description = "Format: onnx, xgboost or lightgbm. Default: onnx.")
     String type = "onnx";
 
     @Option(
@@ -182,8 +186,26 @@ final class ClientCommands {
     @Parameters(paramLabel = "NAME", description = "A model's id or an alias.")
     String name = "";
 
+    @Option(
+        names = "--why",
+        description = "Also why each copy is where it is, and where the next one would go.")
+    boolean why;
+
     @Override
     void run(MeshClient client, PrintWriter out) {
+      status(client, out);
+      if (why) {
+        for (String line :
+            client
+                .pod()
+                .explain(ExplainRequest.newBuilder().setName(name).build())
+                .getLinesList()) {
+          out.println("  " + line);
+        }
+      }
+    }
+
+    private void status(MeshClient client, PrintWriter out) {
       VModelStatusInfo alias =
           client
               .management()

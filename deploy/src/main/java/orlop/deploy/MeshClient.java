@@ -10,6 +10,7 @@ import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.MetadataUtils;
 import java.util.concurrent.TimeUnit;
 import mmesh.ModelMeshGrpc;
+import orlop.api.PodControlGrpc;
 import picocli.CommandLine.Option;
 
 /** One connection of the command line to any pod of a mesh. Thread-safe. */
@@ -61,6 +62,11 @@ final class MeshClient implements AutoCloseable {
 
   ModelMeshGrpc.ModelMeshBlockingStub management() {
     return ModelMeshGrpc.newBlockingStub(channel)
+        .withDeadlineAfter(timeoutSeconds, TimeUnit.SECONDS);
+  }
+
+  PodControlGrpc.PodControlBlockingStub pod() {
+    return PodControlGrpc.newBlockingStub(channel)
         .withDeadlineAfter(timeoutSeconds, TimeUnit.SECONDS);
   }
 

@@ -43,6 +43,7 @@ import orlop.registry.RegistryConfig;
 import orlop.registry.RegistryException;
 import orlop.runtime.OnnxRuntime;
 import orlop.runtime.RuntimeConfig;
+import orlop.runtime.TreeRuntime;
 
 /**
  * Puts each server of a mesh together from its settings and hands it to a {@link Teardown}. The one
@@ -94,7 +95,7 @@ final class Roles {
               config,
               registry,
               ModelStore.of(puller),
-              List.of(runtime),
+              List.of(runtime, new TreeRuntime()),
               payloads,
               List.of(management));
     } catch (IOException e) {
@@ -225,6 +226,9 @@ final class Roles {
     Runtime machine = Runtime.getRuntime();
     if (settings.text("pod.computeThreads").equals("0")) {
       filled.add("pod.computeThreads=" + machine.availableProcessors());
+    }
+    if (settings.text("pod.eventLoops").equals("0")) {
+      filled.add("pod.eventLoops=" + Math.clamp(machine.availableProcessors() / 2, 1, 64));
     }
     if (settings.text("pod.maxInFlightBytes").equals("0")) {
       filled.add("pod.maxInFlightBytes=" + Math.max(64L << 20, machine.maxMemory() / 4));

@@ -24,5 +24,17 @@ public final class Headers {
    */
   public static final String REFUSED = "orlop-refused";
 
+  /**
+   * On a forwarded call that its target shall load a model for: the wait for loads before it that
+   * the sender expects there, milliseconds. A target that is far busier refuses.
+   */
+  public static final String PROMISED = "orlop-promised-ms";
+
+  /**
+   * In the trailers of a forwarded call that waited or was refused: what the pod has queued, as
+   * {@code nowMs;loads;queuedMs;ramBytes;vramBytes;draining}.
+   */
+  public static final String LOAD = "orlop-load";
+
   private Headers() {}
 }

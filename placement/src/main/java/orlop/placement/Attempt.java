@@ -12,6 +12,9 @@ import java.util.Set;
  * @param balanced whether the caller spreads its calls over the pods by itself
  * @param salt differs from call to call; spreads equal choices
  * @param nowMs milliseconds since the epoch
+ * @param hints what is known of pods beside the view
+ * @param promisedMs the wait for loads before it that a forwarded call expects here; negative when
+ *     it comes whatever the wait
  */
 public record Attempt(
     String modelId,
@@ -20,11 +23,25 @@ public record Attempt(
     Set<String> tried,
     boolean balanced,
     long salt,
-    long nowMs) {
+    long nowMs,
+    Hints hints,
+    long promisedMs) {
   /** Most pods that one call may try. */
   public static final int MAX_TRIED = 3;
 
   public Attempt {
     tried = Set.copyOf(tried);
+  }
+
+  /** With no more knowledge than the view's, and to be served whatever the wait. */
+  public Attempt(
+      String modelId,
+      String selfPodId,
+      boolean forwarded,
+      Set<String> tried,
+      boolean balanced,
+      long salt,
+      long nowMs) {
+    this(modelId, selfPodId, forwarded, tried, balanced, salt, nowMs, Hints.NONE, -1);
   }
 }

@@ -24,11 +24,25 @@ public final class MeshView {
    */
   private static final int SHARDS = 1024;
 
+  /** Unloaded models of one shard whose last pods are remembered. */
+  private static final int GONE_PER_SHARD = 64;
+
+  /** Pods remembered for each. */
+  private static final int GONE_PER_MODEL = 2;
+
   private static final MeshView EMPTY = empty0();
+
+  /**
+   * A copy that was.
+   *
+   * @param atMs when it was last known to be in memory, milliseconds since the epoch
+   */
+  public record Gone(String podId, long atMs) {}
 
   private final long revision;
   private final Map<String, Model>[] models;
   private final Map<String, List<Copy>>[] copies;
+  private final Map<String, List<Gone>>[] gone;
   private final Map<String, Map<String, Copy>> copiesByPod;
   private final Map<String, Alias> aliases;
   private final Map<String, Pod> pods;
@@ -38,6 +52,7 @@ public final class MeshView {
       long revision,
       Map<String, Model>[] models,
       Map<String, List<Copy>>[] copies,
+      Map<String, List<Gone>>[] gone,
       Map<String, Map<String, Copy>> copiesByPod,
       Map<String, Alias> aliases,
       Map<String, Pod> pods,
@@ -45,6 +60,7 @@ public final class MeshView {
     this.revision = revision;
     this.models = models;
     this.copies = copies;
+    this.gone = gone;
     this.copiesByPod = copiesByPod;
     this.aliases = aliases;
     this.pods = pods;
@@ -61,7 +77,9 @@ public final class MeshView {
     Map<String, List<Copy>>[] copies = new Map[SHARDS];
     Arrays.fill(models, Map.of());
     Arrays.fill(copies, Map.of());
-    return new MeshView(0, models, copies, Map.of(), Map.of(), Map.of(), 0);
+    Map<String, List<Gone>>[] gone = new Map[SHARDS];
+    Arrays.fill(gone, Map.of());
+    return new MeshView(0, models, copies, gone, Map.of(), Map.of(), Map.of(), 0);
   }
 
   public long revision() {
@@ -109,6 +127,15 @@ public final class MeshView {
     return copies[shard(modelId)].getOrDefault(modelId, List.of());
   }
 
+  /**
+   * The pods that a copy of the model last left, the latest first: where its files may still lie on
+   * the disk. What the changes that made this view told, and of the models that left last alone; a
+   * view that was made anew knows nothing.
+   */
+  public List<Gone> lastIn(String modelId) {
+    return gone[shard(modelId)].getOrDefault(modelId, List.of());
+  }
+
   /** The copies in a pod, in no order. */
   public Collection<Copy> copiesIn(String podId) {
     return Collections.unmodifiableCollection(copiesByPod.getOrDefault(podId, Map.of()).values());
@@ -153,8 +180,10 @@ public final class MeshView {
     private final MeshView base;
     private Map<String, Model>[] models;
     private Map<String, List<Copy>>[] copies;
+    private Map<String, List<Gone>>[] gone;
     private final boolean[] ownModels = new boolean[SHARDS];
     private final boolean[] ownCopies = new boolean[SHARDS];
+    private final boolean[] ownGone = new boolean[SHARDS];
     private Map<String, Map<String, Copy>> copiesByPod;
     private final Set<String> ownPodIds = new HashSet<>();
     private Map<String, Alias> aliases;
@@ -165,6 +194,7 @@ public final class MeshView {
       this.base = base;
       models = base.models;
       copies = base.copies;
+      gone = base.gone;
       copiesByPod = base.copiesByPod;
       aliases = base.aliases;
       pods = base.pods;
@@ -196,7 +226,7 @@ public final class MeshView {
     }
 
     MeshView build(long revision) {
-      return new MeshView(revision, models, copies, copiesByPod, aliases, pods, modelCount);
+      return new MeshView(revision, models, copies, gone, copiesByPod, aliases, pods, modelCount);
     }
 
     private void putCopy(Copy copy) {
@@ -211,10 +241,34 @@ public final class MeshView {
     private void removeCopy(String podId, String modelId) {
       dropCopy(podId, modelId);
       Map<String, Copy> inPod = ownPodCopies(podId);
-      inPod.remove(modelId);
+      Copy left = inPod.remove(modelId);
+      if (left != null
+          && (left.isLoaded() || left.state() instanceof CopyState.Unloading)
+          && pods.containsKey(podId)) {
+        remember(modelId, new Gone(podId, left.sinceMs()));
+      }
       if (inPod.isEmpty()) {
         copiesByPod.remove(podId);
         ownPodIds.remove(podId);
+      }
+    }
+
+    /** The model that left longest ago is forgotten where there are too many. */
+    private void remember(String modelId, Gone last) {
+      Map<String, List<Gone>> shard = ownGoneShard(modelId);
+      List<Gone> list = new ArrayList<>(GONE_PER_MODEL);
+      list.add(last);
+      List<Gone> before = shard.remove(modelId);
+      if (before != null) {
+        for (Gone older : before) {
+          if (list.size() < GONE_PER_MODEL && !older.podId().equals(last.podId())) {
+            list.add(older);
+          }
+        }
+      }
+      shard.put(modelId, List.copyOf(list));
+      if (shard.size() > GONE_PER_SHARD) {
+        shard.remove(shard.keySet().iterator().next());
       }
     }
 
@@ -251,6 +305,18 @@ public final class MeshView {
         ownCopies[i] = true;
       }
       return copies[i];
+    }
+
+    private Map<String, List<Gone>> ownGoneShard(String id) {
+      if (gone == base.gone) {
+        gone = base.gone.clone();
+      }
+      int i = shard(id);
+      if (!ownGone[i]) {
+        gone[i] = new LinkedHashMap<>(gone[i]);
+        ownGone[i] = true;
+      }
+      return gone[i];
     }
 
     private Map<String, Copy> ownPodCopies(String podId) {

@@ -1,28 +1,36 @@
 package orlop.placement;
 
-import java.util.Set;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Chooses the pod that shall load a further copy of a model.
+ * Chooses the pod that shall load a further copy of a model: the one where it can be served
+ * soonest, at the least cost to what is there.
  *
  * <p><b>Constraints</b>: not draining; not tried by this call; carries the required labels; the
  * model fits its capacity; no copy of it loading or loaded there; no failed load there whose pause
  * is not over. A model that lately failed in {@link #MAX_FAILED} pods is tried in no other.
  *
- * <p><b>Goals</b>, highest first: a pod where it has not failed before; no backlog of loads; free
- * memory over eviction; the preferred labels; spread over zones; few loads queued; if something
- * must leave, what was unused for longest.
+ * <p><b>Cost</b> ({@link Estimate}), after failures there before: the seconds that are queued, the
+ * pull unless the files are on that pod's disk, the load, the worth of what must leave; and what
+ * wishes are worth in seconds: a zone with fewer copies, the preferred labels, the newest software
+ * while two versions run.
  *
- * <p><b>Algorithm</b>: one scan; of the pods that may load it, those without a failure and with the
- * preferred labels first, the 16 with the highest rendezvous weight for (model, pod) are compared;
- * each goal is a coarse class; the best class wins and the weight decides within it. So pods with
- * equal views choose the same one, views that differ a little mostly agree, and a stale view does
- * not send everything to the one pod that looks best: of what is missed in a moment, a pod gets at
- * most 16 shares of the number of pods.
+ * <p><b>Algorithm</b>: one scan; of the pods that may load it, those without a failure, with the
+ * preferred labels and in the zones with fewest copies first, the 16 with the highest rendezvous
+ * weight for (model, pod) are compared; to these come the few where the model may be on the disk.
+ * The cost is a coarse class; the lowest wins and the weight decides within it. So pods with equal
+ * views choose the same one, views that differ a little mostly agree, and a stale view does not
+ * send everything to the one pod that looks best: of what is missed in a moment, a pod gets at most
+ * 16 shares of the number of pods. What the asking pod knows beside the view ({@link Hints})
+ * corrects what is compared.
  *
- * <p>Pure and thread-safe. O(pods + copies of the model). Source of the bounded comparison:
- * Mitzenmacher, "The power of two choices in randomized load balancing", 2001.
+ * <p>Pure and thread-safe. O(pods + copies of the model). Sources: of the cost, Fu et al.,
+ * "ServerlessLLM", OSDI 2024; of the bounded comparison, Mitzenmacher, "The power of two choices in
+ * randomized load balancing", 2001.
  */
 public final class Placer {
   /** Most pods in which a model may have failed lately before it is tried nowhere else. */
@@ -34,8 +42,11 @@ public final class Placer {
    */
   private static final int CHOICES = 16;
 
-  /** Loads queued from which on a pod is busy. */
-  private static final int BACKLOG = 8;
+  /** Copies that are explained at most. */
+  private static final int MAX_LINES = 100;
+
+  /** Pods remembered to have the model's files. */
+  private static final int DISKS = 2;
 
   /** Why a pod may not load a model. */
   enum Obstacle {
@@ -58,20 +69,24 @@ public final class Placer {
     if (failedLately(view, model, nowMs) >= MAX_FAILED) {
       return loadFailed(view, model, nowMs);
     }
-    ExpectedSize size = ExpectedSize.of(view, model);
+    Question question = new Question(view, model, nowMs);
     int[] ruledOut = new int[Obstacle.values().length];
+    Versions versions = new Versions();
     Shortlist shortlist = new Shortlist(model.id(), CHOICES);
+    int allowed = 0;
     for (Pod pod : view.pods()) {
-      Obstacle obstacle = obstacle(view, model, size, pod, attempt.tried(), nowMs);
+      Obstacle obstacle = obstacle(question, pod, attempt);
       if (obstacle == null) {
-        shortlist.offer(pod, aversion(view, model, pod));
+        shortlist.offer(pod, aversion(question, pod));
+        versions.saw(pod);
+        allowed++;
       } else {
         ruledOut[obstacle.ordinal()]++;
       }
     }
-    Pod best = best(view, model, size, shortlist, nowMs);
-    if (best != null) {
-      return new Placement.Chosen(best, whyChosen(view, model, size, best, nowMs));
+    if (allowed > 0) {
+      question.newest(versions.newest());
+      return chosen(question, compared(question, shortlist, attempt), allowed, attempt);
     }
     return ruledOut[Obstacle.FAILED.ordinal()] > 0
         ? loadFailed(view, model, nowMs)
@@ -88,132 +103,176 @@ public final class Placer {
   }
 
   /** What keeps the pod from loading the model now; null when nothing does. */
-  @Nullable Obstacle obstacle(MeshView view, Model model, Pod pod, Set<String> tried, long nowMs) {
-    return obstacle(view, model, ExpectedSize.of(view, model), pod, tried, nowMs);
+  @Nullable Obstacle obstacle(MeshView view, Model model, Pod pod, Attempt attempt) {
+    return obstacle(new Question(view, model, attempt.nowMs()), pod, attempt);
   }
 
-  private static @Nullable Obstacle obstacle(
-      MeshView view, Model model, ExpectedSize size, Pod pod, Set<String> tried, long nowMs) {
-    Copy copy = copy(view, model, pod);
-    if (copy != null && failedLately(copy, nowMs)) {
+  /**
+   * Why each copy stands where it does: what the pod would offer the model if the copy were not
+   * there, and where among the others that puts it. One line for each copy, then one for the next.
+   */
+  public List<String> explain(MeshView view, Model model, Attempt attempt) {
+    List<String> lines = new ArrayList<>();
+    for (Copy copy : view.copies(model.id())) {
+      if (lines.size() < MAX_LINES) {
+        lines.add(explain(view, model, copy, attempt));
+      }
+    }
+    Collections.sort(lines);
+    lines.add(
+        switch (place(view, model, attempt)) {
+          case Placement.Chosen(Pod pod, String why) -> "next: pod " + pod.id() + ", " + why;
+          case Placement.NoRoom(Route.Cause _, String why) -> "next: nowhere, " + why;
+        });
+    return lines;
+  }
+
+  private String explain(MeshView view, Model model, Copy copy, Attempt attempt) {
+    Delta without = new Delta.CopyRemoved(copy.podId(), copy.modelId());
+    MeshView before = view.with(List.of(without), view.revision());
+    String state = "pod " + copy.podId() + ": " + copy.words(attempt.nowMs());
+    Pod pod = before.pod(copy.podId());
+    if (pod == null) {
+      return state + "; the pod is not known any more";
+    }
+    Question question = new Question(before, model, attempt.nowMs());
+    Obstacle obstacle = obstacle(question, pod, attempt);
+    if (obstacle != null) {
+      return state + "; would not be chosen again: " + obstacle.words;
+    }
+    Placement now = place(before, model, attempt);
+    boolean again =
+        now instanceof Placement.Chosen(Pod best, String _) && best.id().equals(pod.id());
+    return "%s; %s: %s"
+        .formatted(
+            state,
+            again ? "would be chosen again" : "another pod would be chosen now; here it takes",
+            question.estimate(pod, true, question.worth(pod, true)).words(attempt.nowMs()));
+  }
+
+  private static @Nullable Obstacle obstacle(Question question, Pod pod, Attempt attempt) {
+    Copy copy = question.copy(pod);
+    if (copy != null && failedLately(copy, question.nowMs)) {
       return Obstacle.FAILED;
     }
-    if (tried.contains(pod.id())) {
+    if (attempt.tried().contains(pod.id())) {
       return Obstacle.TRIED;
     }
-    if (pod.draining()) {
+    if (pod.draining() || attempt.hints().drains(pod, question.nowMs)) {
       return Obstacle.DRAINING;
     }
-    if (!pod.labels().containsAll(model.requiredLabels())) {
+    if (!pod.labels().containsAll(question.model.requiredLabels())) {
       return Obstacle.LABELS;
     }
-    if (!size.in(pod).fitsIn(pod.capacity())) {
+    if (!question.size.in(pod).fitsIn(pod.capacity())) {
       return Obstacle.TOO_SMALL;
     }
     return copy != null && (copy.isLoaded() || copy.isLoading()) ? Obstacle.HOLDS : null;
   }
 
-  private static @Nullable Pod best(
-      MeshView view, Model model, ExpectedSize size, Shortlist shortlist, long nowMs) {
-    Pod best = null;
-    long bestScore = Long.MAX_VALUE;
-    for (int i = 0; i < shortlist.size(); i++) {
-      long score = score(view, model, size, shortlist.pod(i), nowMs);
-      if (score < bestScore) {
-        best = shortlist.pod(i);
-        bestScore = score;
-      }
-    }
-    return best;
-  }
-
   /** What keeps a pod off the shortlist while others are there. */
-  private static int aversion(MeshView view, Model model, Pod pod) {
-    return (failedBefore(view, model, pod) ? 1_000 : 0) + missingLabels(model, pod);
+  private static int aversion(Question question, Pod pod) {
+    return (question.failedBefore(pod) ? 1 << 24 : 0)
+        + (Math.min(255, question.missingLabels(pod)) << 16)
+        + Math.min(0xffff, question.copiesInZone(pod));
   }
 
-  /** The goals' classes, the highest goal in the highest bits; the lowest score is the best. */
-  private static long score(MeshView view, Model model, ExpectedSize size, Pod pod, long nowMs) {
-    long score = failedBefore(view, model, pod) ? 1 : 0;
-    long room = roomClass(view, model, size.assumedIn(pod), pod);
-    score = score << 6 | backlogClass(pod);
-    score = score << 2 | room;
-    score = score << 8 | Math.min(255, missingLabels(model, pod));
-    score = score << 8 | Math.min(255, copiesInZone(view, model, pod));
-    score = score << 6 | queueClass(pod);
-    return score << 6 | (room < 2 ? 0 : youthClass(pod, nowMs));
-  }
-
-  /** Most models that are to be placed have no copy anywhere. */
-  private static @Nullable Copy copy(MeshView view, Model model, Pod pod) {
-    return view.copies(model.id()).isEmpty() ? null : view.copy(pod.id(), model.id());
-  }
-
-  private static boolean failedBefore(MeshView view, Model model, Pod pod) {
-    Copy copy = copy(view, model, pod);
-    return copy != null && copy.state() instanceof CopyState.FailedToLoad;
-  }
-
-  /**
-   * 0: a quarter of the pod stays free; 1: it just fits; 2: something must leave; 3: the last copy
-   * must leave first.
-   */
-  private static int roomClass(MeshView view, Model model, Memory size, Pod pod) {
-    Copy copy = copy(view, model, pod);
-    if (copy != null && copy.state() instanceof CopyState.Unloading) {
-      return 3;
+  /** The shortlist, then the pods where the files may lie, all as they should be by now. */
+  private static List<Pod> compared(Question question, Shortlist shortlist, Attempt attempt) {
+    List<Pod> pods = new ArrayList<>(CHOICES + DISKS + 1);
+    for (int i = 0; i < shortlist.size(); i++) {
+      pods.add(byNow(shortlist.pod(i), attempt));
     }
-    Memory capacity = pod.capacity();
-    Memory reserve = new Memory(capacity.ramBytes() / 4, capacity.vramBytes() / 4);
-    if (size.plus(reserve).fitsIn(pod.free())) {
-      return 0;
+    for (MeshView.Gone last : question.view.lastIn(question.model.id())) {
+      also(question, last.podId(), pods, attempt);
     }
-    return size.fitsIn(pod.free()) ? 1 : 2;
+    if (attempt.balanced()) {
+      also(question, attempt.selfPodId(), pods, attempt);
+    }
+    return pods;
   }
 
-  private static int missingLabels(Model model, Pod pod) {
-    int missing = 0;
-    for (String label : model.preferredLabels()) {
-      if (!pod.labels().contains(label)) {
-        missing++;
+  private static void also(Question question, String podId, List<Pod> pods, Attempt attempt) {
+    Pod pod = question.view.pod(podId);
+    if (pod == null || obstacle(question, pod, attempt) != null) {
+      return;
+    }
+    for (Pod other : pods) {
+      if (other.id().equals(podId)) {
+        return;
       }
     }
-    return missing;
+    pods.add(byNow(pod, attempt));
   }
 
-  private static int copiesInZone(MeshView view, Model model, Pod pod) {
+  static Pod byNow(Pod pod, Attempt attempt) {
+    Pod seen = attempt.hints().seen(pod, attempt.nowMs());
+    Outlook aged = seen.outlook().at(attempt.nowMs());
+    return aged == seen.outlook() ? seen : seen.withOutlook(aged);
+  }
+
+  private static Placement chosen(
+      Question question, List<Pod> pods, int allowed, Attempt attempt) {
+    boolean byAge = pods.stream().anyMatch(pod -> pod.outlook().evictionCost() <= 0);
+    double usual = usualWorth(question, pods, byAge);
+    List<Estimate> estimates = new ArrayList<>(pods.size());
+    int fewestInZone = Integer.MAX_VALUE;
+    for (Pod pod : pods) {
+      Estimate estimate = question.estimate(pod, byAge, usual);
+      estimates.add(estimate);
+      fewestInZone = Math.min(fewestInZone, estimate.zoneCopies());
+    }
+    Estimate best = estimates.getFirst();
+    Estimate self = null;
+    Estimate sent = null;
+    for (Estimate estimate : estimates) {
+      if (attempt.hints().sentLately(estimate.pod(), question.model.id(), question.nowMs)) {
+        sent = estimate;
+      }
+      if (estimate.score(fewestInZone) < best.score(fewestInZone)) {
+        best = estimate;
+      }
+      if (estimate.pod().id().equals(attempt.selfPodId())) {
+        self = estimate;
+      }
+    }
+    String how = "best";
+    if (attempt.balanced() && self != null && bearable(self, best)) {
+      best = self;
+      how = "its caller's pod";
+    }
+    if (sent != null) {
+      best = sent;
+      how = "asked to load it a moment ago,";
+    }
+    String why =
+        "%s; %s of %d compared, %d of %d pods may load it"
+            .formatted(
+                best.words(question.nowMs),
+                how,
+                pods.size(),
+                allowed,
+                question.view.pods().size());
+    Pod pod = question.view.pod(best.pod().id());
+    return new Placement.Chosen(pod == null ? best.pod() : pod, why);
+  }
+
+  /** A balanced caller's call stays here unless that is much slower than elsewhere. */
+  private static boolean bearable(Estimate self, Estimate best) {
+    return self.failed() == best.failed() && self.waitMs() <= 2 * best.waitMs() + 1_000;
+  }
+
+  /** In the middle of the pods where something must leave; 0 where there is none. */
+  private static double usualWorth(Question question, List<Pod> pods, boolean byAge) {
+    double[] worths = new double[pods.size()];
     int count = 0;
-    for (Copy copy : view.copies(model.id())) {
-      if (copy.isLoaded() || copy.isLoading()) {
-        Pod other = view.pod(copy.podId());
-        if (other != null && other.zone().equals(pod.zone())) {
-          count++;
-        }
+    for (Pod pod : pods) {
+      if (!question.fits(pod)) {
+        worths[count++] = question.worth(pod, byAge);
       }
     }
-    return count;
-  }
-
-  /**
-   * 0: fewer than {@link #BACKLOG} loads queued; then doubling. Above free memory, because a pod
-   * that alone has some would otherwise be sent every load of the mesh.
-   */
-  private static int backlogClass(Pod pod) {
-    return 31 - Integer.numberOfLeadingZeros(Math.max(1, pod.loadsQueued() / (BACKLOG / 2)));
-  }
-
-  /** 0: none or one; then doubling. */
-  private static int queueClass(Pod pod) {
-    return 31 - Integer.numberOfLeadingZeros(Math.max(1, pod.loadsQueued()));
-  }
-
-  /** 63 less the doublings of the age in seconds: the older what would leave, the lower. */
-  private static int youthClass(Pod pod, long nowMs) {
-    if (pod.oldestUseMs() == 0) {
-      return 63;
-    }
-    long ageS = Math.max(0, nowMs - pod.oldestUseMs()) / 1000;
-    return 63 - (64 - Long.numberOfLeadingZeros(ageS));
+    Arrays.sort(worths, 0, count);
+    return count == 0 ? 0 : worths[count / 2];
   }
 
   private static boolean failedLately(Copy copy, long nowMs) {
@@ -263,24 +322,5 @@ public final class Placer {
       }
     }
     return why.toString();
-  }
-
-  private static String whyChosen(
-      MeshView view, Model model, ExpectedSize size, Pod pod, long nowMs) {
-    return "needs %s, free %s of %s; zone '%s' holds %d; %d loads queued; oldest use %d s ago"
-        .formatted(
-            words(size.assumedIn(pod)),
-            words(pod.free()),
-            words(pod.capacity()),
-            pod.zone(),
-            copiesInZone(view, model, pod),
-            pod.loadsQueued(),
-            pod.oldestUseMs() == 0 ? 0 : Math.max(0, nowMs - pod.oldestUseMs()) / 1000);
-  }
-
-  private static String words(Memory memory) {
-    return memory.vramBytes() == 0
-        ? memory.ramBytes() + " B"
-        : memory.ramBytes() + " B + " + memory.vramBytes() + " B VRAM";
   }
 }

@@ -112,20 +112,7 @@ final class PlanDraft {
   }
 
   private void draw(Model model, Pod pod) {
-    Memory used = pod.used().plus(assumed(model, pod));
-    Pod loading =
-        new Pod(
-            pod.id(),
-            pod.address(),
-            pod.zone(),
-            pod.labels(),
-            pod.capacity(),
-            used,
-            pod.loadsQueued() + 1,
-            pod.oldestUseMs(),
-            pod.draining(),
-            pod.startedMs(),
-            pod.version());
+    Pod loading = pod.alsoLoading(assumed(model, pod));
     Copy copy = new Copy(model.id(), pod.id(), new CopyState.Loading(), nowMs);
     view = view.with(List.of(new Delta.PodPut(loading), new Delta.CopyPut(copy)), view.revision());
   }

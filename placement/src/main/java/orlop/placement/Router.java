@@ -6,8 +6,10 @@ import org.jspecify.annotations.Nullable;
  * Says where one call goes next.
  *
  * <p><b>Goals</b>, highest first: serve here; serve where it is loaded, best in a pod that stays;
- * join a load under way; load it where the {@link Placer} says. Calls spread evenly over equal
- * copies by their salt.
+ * join a load under way; load it where the {@link Placer} says, which for a balanced caller is here
+ * unless that is much slower. Calls spread evenly over equal copies by their salt. A forwarded call
+ * that meets a far longer queue than its sender promised it is sent back, for the sender to choose
+ * with that knowledge.
  *
  * <p><b>Bounds</b>: a forwarded call never travels on, and no call tries more than {@link
  * Attempt#MAX_TRIED} pods. A pod that the view does not know is never a target.
@@ -15,6 +17,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Pure and thread-safe. O(copies of the model), O(pods) when it must be loaded.
  */
 public final class Router {
+  /** A queue longer than the sender expected by less than this is no surprise. */
+  private static final long SURPRISE_MS = 2_000;
+
   private final Placer placer;
 
   public Router(Placer placer) {
@@ -52,6 +57,24 @@ public final class Router {
     };
   }
 
+  /**
+   * What loading it in that pod is expected to take, for whoever sends a call there: the queue is
+   * what it promises the call, and all three are what it remembers in its {@link Hints}. O(copies
+   * of the model).
+   */
+  public Expected expect(MeshView view, Model model, Pod pod, Attempt attempt) {
+    Question question = new Question(view, model, attempt.nowMs());
+    Estimate estimate = question.estimate(Placer.byNow(pod, attempt), true, 0);
+    return new Expected(estimate.queueMs(), estimate.ownMs(), question.size.assumedIn(pod));
+  }
+
+  /**
+   * @param queueMs wait for the loads before it
+   * @param loadMs pull and load
+   * @param size memory
+   */
+  public record Expected(long queueMs, long loadMs, Memory size) {}
+
   private Route routeForwarded(MeshView view, Model model, Attempt attempt) {
     Copy copy = selfUsable(view, attempt);
     if (copy != null && (copy.isLoaded() || copy.isLoading())) {
@@ -62,13 +85,22 @@ public final class Router {
       return new Route.Reject(
           Route.Cause.NOT_HERE, "pod '" + attempt.selfPodId() + "' is not in the view");
     }
-    Placer.Obstacle obstacle = placer.obstacle(view, model, self, attempt.tried(), attempt.nowMs());
-    return obstacle == null
-        ? new Route.Load(self)
-        : new Route.Reject(
-            Route.Cause.NOT_HERE,
-            "model '%s' is not in pod '%s' and it may not load it: %s"
-                .formatted(model.id(), self.id(), obstacle));
+    Placer.Obstacle obstacle = placer.obstacle(view, model, self, attempt);
+    if (obstacle != null) {
+      return new Route.Reject(
+          Route.Cause.NOT_HERE,
+          "model '%s' is not in pod '%s' and it may not load it: %s"
+              .formatted(model.id(), self.id(), obstacle));
+    }
+    long queueMs = Question.queueMs(Placer.byNow(self, attempt));
+    if (attempt.promisedMs() >= 0 && queueMs > 2 * attempt.promisedMs() + SURPRISE_MS) {
+      return new Route.Reject(
+          Route.Cause.NOT_HERE,
+          "pod '%s' has loads of %s queued, its caller expected %s"
+              .formatted(
+                  self.id(), Estimate.seconds(queueMs), Estimate.seconds(attempt.promisedMs())));
+    }
+    return new Route.Load(self);
   }
 
   private static @Nullable Copy selfUsable(MeshView view, Attempt attempt) {

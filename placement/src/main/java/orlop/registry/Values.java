@@ -3,19 +3,24 @@ package orlop.registry;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import orlop.api.AliasValue;
 import orlop.api.CopyValue;
 import orlop.api.MemoryValue;
 import orlop.api.ModelValue;
+import orlop.api.OutlookValue;
 import orlop.api.PodValue;
 import orlop.placement.Alias;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.Memory;
 import orlop.placement.Model;
+import orlop.placement.Outlook;
 import orlop.placement.Pod;
 
 /**
@@ -115,6 +120,7 @@ final class Values {
         .setDraining(pod.draining())
         .setStartedMs(pod.startedMs())
         .setVersion(pod.version())
+        .setOutlook(encode(pod.outlook()))
         .build()
         .toByteString();
   }
@@ -133,10 +139,41 @@ final class Values {
           value.getOldestUseMs(),
           value.getDraining(),
           value.getStartedMs(),
-          share(value.getVersion()));
+          share(value.getVersion()),
+          value.hasOutlook() ? outlook(value.getOutlook()) : Outlook.UNKNOWN);
     } catch (InvalidProtocolBufferException | IllegalArgumentException e) {
       throw new Unreadable(String.valueOf(e.getMessage()), e);
     }
+  }
+
+  // Sorted, so that equal records make equal bytes.
+  private static OutlookValue encode(Outlook outlook) {
+    return OutlookValue.newBuilder()
+        .setSaidMs(outlook.saidMs())
+        .setLoaders(outlook.loaders())
+        .setQueuedMs(outlook.queuedMs())
+        .setPullBytesPerS(outlook.pullBytesPerS())
+        .putAllLoadBytesPerS(new TreeMap<>(outlook.loadBytesPerS()))
+        .setEvictionCost(outlook.evictionCost())
+        .setDiskSinceMs(outlook.diskSinceMs())
+        .build();
+  }
+
+  private Outlook outlook(OutlookValue value) {
+    Map<String, Long> rates = new HashMap<>();
+    for (Map.Entry<String, Long> rate : value.getLoadBytesPerSMap().entrySet()) {
+      if (rates.size() < Outlook.MAX_TYPES) {
+        rates.put(share(rate.getKey()), rate.getValue());
+      }
+    }
+    return new Outlook(
+        value.getSaidMs(),
+        value.getLoaders(),
+        value.getQueuedMs(),
+        value.getPullBytesPerS(),
+        rates,
+        value.getEvictionCost(),
+        value.getDiskSinceMs());
   }
 
   ByteString encode(Copy copy) {

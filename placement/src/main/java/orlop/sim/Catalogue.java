@@ -16,6 +16,7 @@ final class Catalogue {
   private static final double CROWDING = 2;
 
   private static final double SIGMA = 0.8;
+  private static final double FETCHED_PER_SECOND = 700e6;
 
   /** How a model behaves. */
   enum Nature {
@@ -28,8 +29,16 @@ final class Catalogue {
 
   /**
    * @param sizeBytes that it really takes
+   * @param bytesPerSecond at which its format is read into memory
+   * @param fetched whether it must be fetched from the storage first
    */
-  record Truth(long sizeBytes, Nature nature) {}
+  record Truth(long sizeBytes, Nature nature, double bytesPerSecond, boolean fetched) {
+    /** How long its load takes where nothing is wrong: by size and format. */
+    double loadSeconds() {
+      double size = Math.min(sizeBytes, POD_BYTES / 2.0);
+      return 0.15 + size / bytesPerSecond + (fetched ? size / FETCHED_PER_SECOND : 0);
+    }
+  }
 
   private final Map<String, Truth> truths = new HashMap<>();
   private final double medianBytes;
@@ -48,7 +57,9 @@ final class Catalogue {
     if (nature == Nature.GIANT) {
       size = POD_BYTES * 2;
     }
-    truths.put(id, new Truth(size, nature));
+    int format = random.nextInt(10);
+    double bytesPerSecond = format < 6 ? 1_500e6 : format < 9 ? 600e6 : 300e6;
+    truths.put(id, new Truth(size, nature, bytesPerSecond, random.nextInt(10) < 3));
     Set<String> required = random.nextInt(20) == 0 ? Set.of("rt:special") : Set.of();
     Set<String> preferred = random.nextInt(10) == 0 ? Set.of("disk:fast") : Set.of();
     int minCopies = sound && random.nextInt(100) == 0 ? 1 : 0;

@@ -26,7 +26,17 @@ public enum Fault {
   /** A pod drains, slowly, and is replaced. */
   DRAIN,
   /** No planner for a while. */
-  PLANNER;
+  PLANNER,
+  /** A load runs out of memory: one that needs more than is free, and one in a hundred besides. */
+  OOM,
+  /** A pod reads its models at 40 MB/s for a minute. */
+  DISK,
+  /** The registry takes no writes of pods, and each pod's view stays behind, for up to 40 s. */
+  ETCD,
+  /** A pod dies and its successor is there before its lease has ended. */
+  RESTART,
+  /** A third of the pods cannot reach the others for a while; all reach the registry. */
+  PARTITION;
 
   private String word() {
     return name().toLowerCase(Locale.ROOT);

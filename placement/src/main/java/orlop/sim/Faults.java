@@ -1,5 +1,6 @@
 package orlop.sim;
 
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.SplittableRandom;
@@ -13,6 +14,7 @@ final class Faults {
   private final Simulation sim;
   private final Set<Fault> kinds;
   private final SplittableRandom random;
+  private final Set<String> island = new HashSet<>();
   private boolean over;
 
   Faults(Simulation sim, Set<Fault> kinds, SplittableRandom random) {
@@ -30,6 +32,10 @@ final class Faults {
     at(Fault.SLOW, 30 * Timeline.SECOND, this::slowDown);
     at(Fault.DRAIN, 40 * Timeline.SECOND, this::drain);
     at(Fault.PLANNER, 90 * Timeline.SECOND, this::stopPlanner);
+    at(Fault.DISK, 30 * Timeline.SECOND, this::slowDisk);
+    at(Fault.ETCD, 60 * Timeline.SECOND, this::stallAll);
+    at(Fault.RESTART, 25 * Timeline.SECOND, this::restart);
+    at(Fault.PARTITION, 60 * Timeline.SECOND, this::part);
   }
 
   void end() {
@@ -48,6 +54,16 @@ final class Faults {
       return "bad format";
     }
     return active(Fault.FAIL) && random.nextInt(30) == 0 ? "connection reset" : null;
+  }
+
+  /** Whether a load that is about to end runs out of memory. */
+  boolean outOfMemory(boolean fits) {
+    return active(Fault.OOM) && (random.nextInt(100) == 0 || (!fits && random.nextInt(2) == 0));
+  }
+
+  /** Whether a packet from one of the pods to the other is lost. */
+  boolean parted(SimPod one, SimPod other) {
+    return island.contains(one.id()) != island.contains(other.id());
   }
 
   boolean unloadFails() {
@@ -71,9 +87,11 @@ final class Faults {
             delayNs,
             () -> {
               if (!over) {
-                sim.tally().faults++;
-                sim.tally().note(sim.timeline().nowNs(), "fault", kind.name(), "", 0);
-                action.run();
+                if (!sim.livePods().isEmpty()) {
+                  sim.tally().faults++;
+                  sim.tally().note(sim.timeline().nowNs(), "fault", kind.name(), "", 0);
+                  action.run();
+                }
                 next(kind, meanNs, action);
               }
             });
@@ -122,6 +140,41 @@ final class Faults {
     SimPod pod = anyPod();
     pod.slow(SLOW_FACTOR);
     sim.timeline().after(Timeline.MINUTE, () -> pod.slow(1));
+  }
+
+  private void slowDisk() {
+    SimPod pod = anyPod();
+    pod.slowDisk(true);
+    sim.timeline().after(Timeline.MINUTE, () -> pod.slowDisk(false));
+  }
+
+  /** Each pod comes back in its own time, so that for a while all views differ. */
+  private void stallAll() {
+    for (SimPod pod : List.copyOf(sim.livePods())) {
+      pod.cutOff();
+      sim.timeline().after(between(0, 40), pod::reconnect);
+    }
+  }
+
+  private void restart() {
+    SimPod pod = anyPod();
+    if (sim.livePods().size() > 1) {
+      sim.kill(pod);
+      sim.timeline().after(LEASE_TTL_NS, () -> sim.registry().revoke(pod.id()));
+      sim.timeline().after(between(1, 3), () -> sim.startPod(pod.ordinal()));
+    }
+  }
+
+  private void part() {
+    if (!island.isEmpty()) {
+      return;
+    }
+    for (SimPod pod : sim.livePods()) {
+      if (random.nextInt(3) == 0) {
+        island.add(pod.id());
+      }
+    }
+    sim.timeline().after(between(5, 40), island::clear);
   }
 
   private void drain() {

@@ -2,6 +2,7 @@ package orlop.sim;
 
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Memory;
 
@@ -17,9 +18,27 @@ final class Ledger {
     boolean letGo;
     int pins;
     long lastUsedNs;
+    long lastOnlineUseNs;
+    int uses;
+    private final long[] starts = new long[4];
 
     Holding(Memory size) {
       this.size = size;
+    }
+
+    /** A call begins. */
+    void used(long nowNs, boolean online) {
+      lastUsedNs = nowNs;
+      lastOnlineUseNs = online ? nowNs : lastOnlineUseNs;
+      starts[uses++ % starts.length] = nowNs;
+    }
+
+    int recentUses(long[] newestFirst) {
+      int count = Math.min(Math.min(uses, starts.length), newestFirst.length);
+      for (int i = 0; i < count; i++) {
+        newestFirst[i] = starts[(uses - 1 - i) % starts.length];
+      }
+      return count;
     }
   }
 
@@ -35,6 +54,19 @@ final class Ledger {
 
   boolean holds(String modelId) {
     return holdings.containsKey(modelId);
+  }
+
+  Set<String> models() {
+    return holdings.keySet();
+  }
+
+  /** How many are being loaded. */
+  int loading() {
+    int loading = 0;
+    for (Holding holding : holdings.values()) {
+      loading += holding.callable || holding.unloading ? 0 : 1;
+    }
+    return loading;
   }
 
   Holding take(String modelId, Memory size) {
@@ -104,6 +136,12 @@ final class Ledger {
   boolean evictedForRoom(String modelId) {
     Holding holding = holdings.get(modelId);
     return holding != null && !holding.letGo && !holding.stuck;
+  }
+
+  /** Whether batches used it, and nobody else. */
+  boolean onlyBatches(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding != null && holding.uses > 0 && holding.lastOnlineUseNs == 0;
   }
 
   long bytes(String modelId) {

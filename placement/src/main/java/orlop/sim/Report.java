@@ -16,6 +16,8 @@ import java.util.TreeMap;
  * @param loadSeconds time spent loading, over all pods
  * @param faults that happened
  * @param planned changes that the planner asked for
+ * @param puts of copies in the registry
+ * @param deletes of copies in the registry
  * @param waitP99Ms time to answer that one call in a hundred exceeded
  * @param rejects calls that were not served, by cause
  * @param hash of the whole history
@@ -32,6 +34,8 @@ public record Report(
     long loadSeconds,
     long faults,
     long planned,
+    long puts,
+    long deletes,
     long waitP99Ms,
     Map<String, Long> rejects,
     long hash) {
@@ -60,6 +64,8 @@ public record Report(
     row(table, "load seconds", loadSeconds);
     row(table, "faults", faults);
     row(table, "planned changes", planned);
+    row(table, "copies put", puts);
+    row(table, "copies deleted", deletes);
     row(table, "p99 ms", waitP99Ms);
     new TreeMap<>(rejects).forEach((cause, count) -> row(table, "rejected " + cause, count));
     row(table, "hash", "%016x".formatted(hash));

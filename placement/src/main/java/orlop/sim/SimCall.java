@@ -45,6 +45,11 @@ final class SimCall {
     return probe;
   }
 
+  /** Whether nobody waits for it; so one in sixteen, but no probe. */
+  boolean batch() {
+    return !probe && number % 16 == 3;
+  }
+
   Set<String> tried() {
     return tried;
   }

@@ -14,7 +14,6 @@ import orlop.placement.CacheConfig;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.Event;
-import orlop.placement.EvictionPolicy;
 import orlop.placement.Memory;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
@@ -40,10 +39,15 @@ final class SimPod implements Usage {
   private record Visit(SimCall call, Listener listener) {}
 
   private static final long LOAD_TIMEOUT_NS = 60 * Timeline.SECOND;
+  private static final double SLOW_DISK_PER_SECOND = 40e6;
+
+  /** A load is announced when it takes longer than this. */
+  private static final long HOLD_BACK_NS = 250 * Timeline.MS;
 
   private final Simulation sim;
   private final Pod first;
   private final int ordinal;
+  private final CacheConfig config;
   private final ModelCache cache;
   private final Ledger ledger = new Ledger();
   private final Map<String, List<Visit>> waiting = new HashMap<>();
@@ -52,12 +56,22 @@ final class SimPod implements Usage {
   private final Set<String> known = new HashSet<>();
   private final Map<String, Copy> announced = new LinkedHashMap<>();
   private final Set<String> unsent = new LinkedHashSet<>();
+  private final Set<String> sent = new HashSet<>();
+  private final Map<String, Long> heldBack = new HashMap<>();
+  private final Set<Visit> handedOver = new LinkedHashSet<>();
+  private final Set<String> urgent = new HashSet<>();
+  private final Set<String> online = new HashSet<>();
+  private final Map<String, Long> turn = new HashMap<>();
+  private final Map<String, Long> waitingSinceNs = new HashMap<>();
+  private final Map<String, Long> retryAtMs = new HashMap<>();
   private final long lagNs;
   private boolean alive = true;
   private boolean draining;
   private @Nullable MeshView frozen;
   private boolean cutOff;
   private int slowness = 1;
+  private boolean slowDisk;
+  private long turns;
   private Pod said;
 
   SimPod(Simulation sim, Pod first, int ordinal, long lagNs) {
@@ -67,7 +81,7 @@ final class SimPod implements Usage {
     this.lagNs = lagNs;
     this.said = first;
     Memory capacity = first.capacity();
-    CacheConfig config =
+    config =
         new CacheConfig(
             capacity,
             new Memory(capacity.ramBytes() / 64, capacity.vramBytes() / 64),
@@ -82,7 +96,7 @@ final class SimPod implements Usage {
             60_000,
             1_000,
             16_000);
-    cache = new ModelCache(config, EvictionPolicy.LRU, this);
+    cache = new ModelCache(config, config.evictionPolicy().policy(), this);
   }
 
   String id() {
@@ -99,6 +113,10 @@ final class SimPod implements Usage {
 
   Memory capacity() {
     return first.capacity();
+  }
+
+  CacheConfig config() {
+    return config;
   }
 
   ModelCache cache() {
@@ -130,6 +148,24 @@ final class SimPod implements Usage {
   }
 
   @Override
+  public long lastOnlineUseNs(String modelId) {
+    Ledger.Holding holding = ledger.get(modelId);
+    return holding == null ? 0 : holding.lastOnlineUseNs;
+  }
+
+  @Override
+  public long uses(String modelId) {
+    Ledger.Holding holding = ledger.get(modelId);
+    return holding == null ? 0 : holding.uses;
+  }
+
+  @Override
+  public int recentUses(String modelId, long[] newestFirst) {
+    Ledger.Holding holding = ledger.get(modelId);
+    return holding == null ? 0 : holding.recentUses(newestFirst);
+  }
+
+  @Override
   public boolean pinned(String modelId) {
     Ledger.Holding holding = ledger.get(modelId);
     return holding != null && holding.pins > 0;
@@ -151,14 +187,25 @@ final class SimPod implements Usage {
     }
     call.waits();
     waiting.computeIfAbsent(model.id(), id -> new ArrayList<>()).add(visit);
-    want(model, sim.timeline().nowNs());
+    waitingSinceNs.putIfAbsent(model.id(), sim.timeline().nowNs());
+    want(model, sim.timeline().nowNs(), call.batch() ? Event.Purpose.BATCH : Event.Purpose.ONLINE);
   }
 
   /** Nobody waits: a plan. */
   void want(Model model, long lastUsedNs) {
+    want(model, lastUsedNs, Event.Purpose.ONLINE);
+  }
+
+  private void want(Model model, long lastUsedNs, Event.Purpose purpose) {
     Memory size = Placer.expectedSize(view(), model, first);
     lastWantNs.put(model.id(), sim.timeline().nowNs());
-    feed(new Event.Wanted(model.id(), size, lastUsedNs));
+    if (lastUsedNs >= sim.timeline().nowNs() - config.liveWindowMs() * Timeline.MS) {
+      urgent.add(model.id());
+    }
+    if (purpose == Event.Purpose.ONLINE) {
+      online.add(model.id());
+    }
+    feed(new Event.Wanted(model.id(), size, lastUsedNs, purpose));
   }
 
   void letGo(String modelId) {
@@ -172,10 +219,10 @@ final class SimPod implements Usage {
   private void run(Visit visit, String modelId) {
     Ledger.Holding holding = ledger.get(modelId);
     if (holding == null) {
-      throw sim.invariants().broken("pod " + id() + " runs a call on absent " + modelId);
+      throw sim.invariants().broken("pod %s runs a call on absent %s", id(), modelId);
     }
     holding.pins++;
-    holding.lastUsedNs = sim.timeline().nowNs();
+    holding.used(sim.timeline().nowNs(), !visit.call.batch());
     running.add(visit);
     sim.timeline()
         .after(
@@ -202,6 +249,15 @@ final class SimPod implements Usage {
     }
     feed(new Event.Tick());
     introduce();
+    sim.invariants().truthful(this);
+    waitingSinceNs.forEach(
+        (id, sinceNs) ->
+            sim.invariants().waitEnds(this, id, sim.timeline().nowNs() - sinceNs, mostWaitNs()));
+  }
+
+  /** In the queue, for a load, for an unload, and in the queue once more. */
+  private long mostWaitNs() {
+    return 2 * config.queueTimeoutMs() * Timeline.MS + 2 * LOAD_TIMEOUT_NS;
   }
 
   /** Longer than any stale view could explain. */
@@ -226,7 +282,7 @@ final class SimPod implements Usage {
   }
 
   boolean idle() {
-    return running.isEmpty() && waiting.isEmpty();
+    return running.isEmpty() && waiting.isEmpty() && handedOver.isEmpty();
   }
 
   private void feed(Event event) {
@@ -250,16 +306,32 @@ final class SimPod implements Usage {
 
   private void answer(String modelId, Action.Outcome outcome) {
     List<Visit> visits = waiting.remove(modelId);
+    waitingSinceNs.remove(modelId);
+    urgent.remove(modelId);
+    online.remove(modelId);
     if (visits == null) {
       return;
     }
     for (Visit visit : visits) {
       if (outcome instanceof Action.Outcome.Ready) {
-        run(visit, modelId);
+        handOver(visit, modelId);
       } else {
         visit.listener.ended(Reply.REFUSED);
       }
     }
+  }
+
+  private void handOver(Visit visit, String modelId) {
+    handedOver.add(visit);
+    sim.timeline()
+        .after(
+            sim.handOverNs(),
+            () -> {
+              if (handedOver.remove(visit)) {
+                sim.invariants().promised(this, modelId);
+                run(visit, modelId);
+              }
+            });
   }
 
   private void startLoad(String modelId) {
@@ -271,7 +343,7 @@ final class SimPod implements Usage {
     Catalogue.Truth truth = sim.catalogue().truth(modelId);
     Memory real = truth == null ? reserved : Catalogue.memory(truth, capacity().vramBytes() > 0);
     long startNs = sim.timeline().nowNs();
-    long durationNs = sim.loadNs(truth) * slowness;
+    long durationNs = sim.loadNs(truth) * slowness + diskNs(truth);
     boolean hangs = sim.faults().hangs();
     String failure = sim.faults().loadFailure(truth);
     sim.timeline()
@@ -284,10 +356,25 @@ final class SimPod implements Usage {
               } else if (failure != null) {
                 boolean permanent = truth != null && truth.nature() == Catalogue.Nature.BROKEN;
                 loadFailed(modelId, failure, permanent);
+              } else if (runsOutOfMemory(modelId, real)) {
+                loadFailed(modelId, "out of memory", false);
               } else {
                 loadDone(modelId, real);
               }
             });
+  }
+
+  private long diskNs(Catalogue.@Nullable Truth truth) {
+    return slowDisk && truth != null
+        ? (long) (truth.sizeBytes() / SLOW_DISK_PER_SECOND * Timeline.SECOND)
+        : 0;
+  }
+
+  private boolean runsOutOfMemory(String modelId, Memory real) {
+    Ledger.Holding holding = ledger.get(modelId);
+    return holding != null
+        && sim.faults()
+            .outOfMemory(ledger.used().minus(holding.size).plus(real).fitsIn(capacity()));
   }
 
   private void loadDone(String modelId, Memory real) {
@@ -313,7 +400,7 @@ final class SimPod implements Usage {
   private void startUnload(String modelId) {
     Ledger.Holding holding = ledger.get(modelId);
     if (holding == null) {
-      throw sim.invariants().broken("pod " + id() + " unloads absent " + modelId);
+      throw sim.invariants().broken("pod %s unloads absent %s", id(), modelId);
     }
     sim.invariants().unloadStarts(this, modelId, holding.pins);
     if (ledger.evictedForRoom(modelId)) {
@@ -339,6 +426,49 @@ final class SimPod implements Usage {
             });
   }
 
+  // What the invariants ask.
+
+  Set<String> announcedModels() {
+    return announced.keySet();
+  }
+
+  @Nullable CopyState announced(String modelId) {
+    Copy copy = announced.get(modelId);
+    return copy == null ? null : copy.state();
+  }
+
+  /** Gives each model that began to queue for a call its turn. */
+  void noteTurns() {
+    turn.keySet().removeIf(id -> !queues(id));
+    urgent.stream()
+        .filter(id -> !turn.containsKey(id) && queues(id))
+        .sorted()
+        .forEach(id -> turn.put(id, turns++));
+  }
+
+  private boolean queues(String modelId) {
+    return urgent.contains(modelId)
+        && !ledger.holds(modelId)
+        && announced(modelId) instanceof CopyState.Loading;
+  }
+
+  /** Bytes of what calls, batches apart, wait for since before it was this one's turn. */
+  long claimedBefore(String modelId) {
+    long until = turn.getOrDefault(modelId, Long.MAX_VALUE);
+    long bytes = 0;
+    for (Map.Entry<String, Long> other : turn.entrySet()) {
+      if (other.getValue() < until && online.contains(other.getKey()) && queues(other.getKey())) {
+        bytes += cache.size(other.getKey()).ramBytes();
+      }
+    }
+    return bytes;
+  }
+
+  /** Whether the pause that was announced with its last failure is over. */
+  boolean mayLoadAgain(String modelId) {
+    return retryAtMs.getOrDefault(modelId, 0L) <= sim.timeline().nowMs();
+  }
+
   /** Bytes of the models that wait to be loaded here. */
   long waitingBytes() {
     long bytes = 0;
@@ -358,8 +488,33 @@ final class SimPod implements Usage {
     } else {
       announced.put(modelId, new Copy(modelId, id(), state, sim.timeline().nowMs()));
     }
-    unsent.add(modelId);
-    send();
+    if (state instanceof CopyState.FailedToLoad(String _, long untilMs)) {
+      retryAtMs.put(modelId, untilMs);
+    } else if (!(state instanceof CopyState.Loading)) {
+      retryAtMs.remove(modelId);
+    }
+    if (state instanceof CopyState.Loading && !sent.contains(modelId)) {
+      holdBack(modelId);
+    } else {
+      heldBack.remove(modelId);
+      unsent.add(modelId);
+      send();
+    }
+  }
+
+  /** A load that is over soon is announced once, when it is done. */
+  private void holdBack(String modelId) {
+    long untilNs = sim.timeline().nowNs() + HOLD_BACK_NS;
+    heldBack.putIfAbsent(modelId, untilNs);
+    sim.timeline()
+        .after(
+            HOLD_BACK_NS,
+            () -> {
+              if (heldBack.remove(modelId, untilNs)) {
+                unsent.add(modelId);
+                send();
+              }
+            });
   }
 
   /** Publishes the pod's own record when it changed. */
@@ -389,10 +544,13 @@ final class SimPod implements Usage {
     }
     for (String modelId : unsent) {
       Copy copy = announced.get(modelId);
-      if (copy == null) {
-        sim.registry().removeCopy(id(), modelId);
-      } else {
+      if (copy != null && !(copy.state() instanceof CopyState.Unloading)) {
+        sim.tally().puts++;
+        sent.add(modelId);
         sim.registry().writeCopy(copy);
+      } else if (sent.remove(modelId)) {
+        sim.tally().deletes++;
+        sim.registry().removeCopy(id(), modelId);
       }
     }
     unsent.clear();
@@ -404,6 +562,8 @@ final class SimPod implements Usage {
       return;
     }
     sim.registry().grant(id());
+    sent.clear();
+    heldBack.clear();
     sim.registry().writePod(said);
     unsent.addAll(announced.keySet());
     introduce();
@@ -424,6 +584,10 @@ final class SimPod implements Usage {
     }
   }
 
+  void slowDisk(boolean nowSlow) {
+    slowDisk = nowSlow;
+  }
+
   void slow(int factor) {
     slowness = factor;
   }
@@ -432,6 +596,8 @@ final class SimPod implements Usage {
   void die() {
     alive = false;
     List<Visit> lost = new ArrayList<>(running);
+    lost.addAll(handedOver);
+    handedOver.clear();
     waiting.keySet().stream().sorted().forEach(id -> lost.addAll(waitersOf(id)));
     running.clear();
     waiting.clear();

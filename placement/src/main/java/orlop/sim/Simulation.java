@@ -30,6 +30,7 @@ public final class Simulation {
    */
 
   private static final long NET_NS = Timeline.MS;
+  private static final long CONNECT_NS = 2 * Timeline.SECOND;
   private static final long DEADLINE_NS = 90 * Timeline.SECOND;
   private static final long SETTLE_NS = 2 * Timeline.MINUTE;
   private static final long PROBE_NS = Timeline.MINUTE;
@@ -143,9 +144,16 @@ public final class Simulation {
     return 50 * Timeline.MS + chance.nextLong(Timeline.SECOND);
   }
 
-  /** Half a second and half a gigabyte a second, give or take. */
+  /**
+   * Between the word that a model is ready and the call that waited for it: a change of threads.
+   */
+  long handOverNs() {
+    return chance.nextLong(5 * Timeline.MS);
+  }
+
+  /** By size and format, give or take. */
   long loadNs(Catalogue.@Nullable Truth truth) {
-    double seconds = 0.5 + (truth == null ? 0 : Math.min(truth.sizeBytes(), 8e9) / 5e8);
+    double seconds = truth == null ? 0.5 : truth.loadSeconds();
     return (long) (seconds * Timeline.SECOND * (0.7 + 0.6 * chance.nextDouble()));
   }
 
@@ -213,14 +221,18 @@ public final class Simulation {
     call(name, false);
   }
 
-  private SimCall call(String name, boolean probe) {
+  private void call(String name, boolean probe) {
+    if (live.isEmpty()) {
+      tally.calls++;
+      tally.rejected("NO_POD");
+      return;
+    }
     SimPod door = live.get(ingress.nextInt(live.size()));
     SimCall call = new SimCall(numbered++, name, door, timeline.nowNs(), probe);
     tally.calls++;
     open.add(call);
     timeline.after(DEADLINE_NS, () -> end(call, "DEADLINE"));
     attempt(call);
-    return call;
   }
 
   private void attempt(SimCall call) {
@@ -273,7 +285,7 @@ public final class Simulation {
   }
 
   private void visit(SimPod pod, SimCall call, Model model) {
-    pod.visit(call, model, reply -> timeline.after(NET_NS, () -> replied(call, pod.id(), reply)));
+    pod.visit(call, model, reply -> timeline.after(NET_NS, () -> replied(call, pod, reply)));
   }
 
   private void forward(SimCall call, Model model, Pod target) {
@@ -285,7 +297,11 @@ public final class Simulation {
   private void arrive(SimCall call, Model model, String podId) {
     SimPod pod = pod(podId);
     if (pod == null) {
-      timeline.after(NET_NS, () -> replied(call, podId, SimPod.Reply.LOST));
+      timeline.after(NET_NS, () -> retry(call, podId));
+      return;
+    }
+    if (faults.parted(call.ingress(), pod)) {
+      timeline.after(CONNECT_NS, () -> retry(call, podId));
       return;
     }
     if (pod.callable(model.id())) {
@@ -298,23 +314,27 @@ public final class Simulation {
           case Route.Load(Pod self) -> self.id().equals(podId);
           case Route.There(Pod other) ->
               throw invariants.broken(
-                  "call " + call.number() + " travels on from " + podId + " to " + other.id());
+                  "call %d travels on from %s to %s", call.number(), podId, other.id());
           case Route.Reject _ -> false;
         };
     if (serves) {
       visit(pod, call, model);
     } else {
-      timeline.after(NET_NS, () -> replied(call, podId, SimPod.Reply.REFUSED));
+      timeline.after(NET_NS, () -> retry(call, podId));
     }
   }
 
-  private void replied(SimCall call, String podId, SimPod.Reply reply) {
-    if (call.ended()) {
-      return;
-    }
-    if (reply == SimPod.Reply.SERVED) {
+  private void replied(SimCall call, SimPod pod, SimPod.Reply reply) {
+    boolean arrives = !faults.parted(call.ingress(), pod);
+    if (reply == SimPod.Reply.SERVED && arrives) {
       end(call, "");
     } else {
+      retry(call, pod.id());
+    }
+  }
+
+  private void retry(SimCall call, String podId) {
+    if (!call.ended()) {
       call.tried().add(podId);
       attempt(call);
     }
@@ -390,8 +410,8 @@ public final class Simulation {
           name,
           failedProbes.getOrDefault(name, "no answer"));
     }
-    // The calls go on; what they caused in the last moments is not for ever.
-    long untilNs = timeline.nowNs() + 2 * Timeline.MINUTE;
+    // What the last calls caused is not for ever: a deadline, a queue, a load, and time to tell.
+    long untilNs = timeline.nowNs() + 4 * Timeline.MINUTE;
     workload.silence();
     timeline.runUntil(untilNs);
     MeshView view = registry.flush(timeline.nowNs());

@@ -16,6 +16,8 @@ final class Tally {
   long loadNs;
   long faults;
   long planned;
+  long puts;
+  long deletes;
 
   private final Map<String, Long> rejects = new HashMap<>();
   private long[] waitsMs = new long[1024];
@@ -67,6 +69,8 @@ final class Tally {
         loadNs / Timeline.SECOND,
         faults,
         planned,
+        puts,
+        deletes,
         p99,
         rejects,
         hash);

@@ -12,6 +12,9 @@ final class Timeline {
   /** The start of each run, nanoseconds since the epoch. */
   static final long START_NS = 1_700_000_000L * SECOND;
 
+  /** More than anything sensible does in one moment. */
+  private static final int MAX_AT_ONCE = 1_000_000;
+
   private record Task(long atNs, long order, Runnable action) {}
 
   private final PriorityQueue<Task> tasks =
@@ -41,10 +44,19 @@ final class Timeline {
         });
   }
 
-  /** Lets happen all that is due until then. */
+  /**
+   * Lets happen all that is due until then.
+   *
+   * @throws IllegalStateException when time stands still
+   */
   void runUntil(long untilNs) {
+    int atOnce = 0;
     while (!tasks.isEmpty() && tasks.element().atNs <= untilNs) {
       Task task = tasks.remove();
+      atOnce = task.atNs == nowNs ? atOnce + 1 : 0;
+      if (atOnce > MAX_AT_ONCE) {
+        throw new IllegalStateException("more than " + MAX_AT_ONCE + " events in one moment");
+      }
       nowNs = task.atNs;
       task.action.run();
     }

@@ -43,6 +43,15 @@ public final class Trace {
     return modelCount;
   }
 
+  /** Who is called by the call of that number. */
+  public int model(int call) {
+    return models[call];
+  }
+
+  public Stock stock() {
+    return stock;
+  }
+
   /** What the models are, by their numbers. */
   Stock.Item[] items() {
     Stock.Item[] items = new Stock.Item[modelCount];

@@ -60,7 +60,7 @@ class PlacerTest {
   @Test
   void prefersFreeMemoryOverAnEmptyQueue() {
     Model model = model("m", 100);
-    MeshView view = with(model, pod("full", "z", 950, 0), pod("free", "z", 0, 7)).view();
+    MeshView view = with(model, pod("full", "z", 950, 0), pod("free", "z", 0, 3)).view();
     assertEquals("free", chosen(view, model));
   }
 

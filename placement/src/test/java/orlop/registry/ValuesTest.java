@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
+import java.util.Map;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.SplittableRandom;
@@ -15,6 +16,7 @@ import orlop.placement.Copy;
 import orlop.placement.CopyState;
 import orlop.placement.Memory;
 import orlop.placement.Model;
+import orlop.placement.Outlook;
 import orlop.placement.Pod;
 
 /** Values: every record comes back; broken bytes are refused, never thrown at the watch. */
@@ -125,7 +127,15 @@ class ValuesTest {
         random.nextLong(),
         random.nextBoolean(),
         random.nextLong(),
-        text());
+        text(),
+        new Outlook(
+            random.nextLong(),
+            random.nextInt(),
+            random.nextLong(),
+            random.nextLong(),
+            Map.of("onnx", random.nextLong(), "b" + text(), random.nextLong()),
+            random.nextDouble(),
+            random.nextLong()));
   }
 
   private CopyState state() {

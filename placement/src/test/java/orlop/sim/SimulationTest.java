@@ -7,62 +7,82 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.EnumSet;
 import java.util.Set;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Fifty pods, all faults, a few minutes of virtual time: the invariants hold and the mesh settles.
+ * Fifty pods, all faults, a few minutes of virtual time, all workloads in turn: the invariants hold
+ * and the mesh settles.
  */
 class SimulationTest {
   private static final Set<Fault> ALL = EnumSet.allOf(Fault.class);
+  private static final int TRIES = 40;
 
-  private static Report run(long seed) {
-    return Simulation.run(new Options(seed, 50, 1_000, 2, ALL));
+  private static Pattern workload(long seed) {
+    return Pattern.values()[(int) (seed % Pattern.values().length)];
+  }
+
+  private static void keepsItsPromises(long seed) {
+    Report report = Reduction.run(new Options(seed, 50, 1_000, 2, workload(seed), ALL), TRIES);
+    long rejected = report.rejects().values().stream().mapToLong(Long::longValue).sum();
+    assertEquals(report.calls(), report.served() + rejected, report::toString);
+    assertTrue(report.served() > report.calls() * 0.7, report::toString);
+    assertTrue(report.evictions() > 20 && report.faults() > 10, report::toString);
+  }
+
+  static LongStream fewSeeds() {
+    return LongStream.rangeClosed(1, Pattern.values().length);
+  }
+
+  static LongStream moreSeeds() {
+    return LongStream.rangeClosed(Pattern.values().length + 1, 50);
   }
 
   @ParameterizedTest
-  @ValueSource(longs = {1, 2, 3, 4, 5})
-  void keepsItsPromisesUnderAllFaults(long seed) {
-    Report report = run(seed);
-    long rejected = report.rejects().values().stream().mapToLong(Long::longValue).sum();
-    assertEquals(report.calls(), report.served() + rejected, report::toString);
-    assertTrue(report.served() > report.calls() * 0.8, report::toString);
-    assertTrue(report.evictions() > 50 && report.faults() > 10, report::toString);
+  @MethodSource("fewSeeds")
+  void keepsItsPromisesUnderAllFaultsInEachWorkload(long seed) {
+    keepsItsPromises(seed);
   }
 
   @Tag("slow")
   @ParameterizedTest
-  @ValueSource(longs = {6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
+  @MethodSource("moreSeeds")
   void keepsItsPromisesUnderAllFaultsForMoreSeeds(long seed) {
-    keepsItsPromisesUnderAllFaults(seed);
+    keepsItsPromises(seed);
   }
 
   @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "none", "crash", "zone", "lease", "stall", "slow", "fail", "hang", "unload", "drain",
-        "planner"
-      })
-  void keepsItsPromisesUnderEachFaultAlone(String faults) {
-    Simulation.run(new Options(77, 12, 240, 2, Fault.parse(faults)));
+  @EnumSource
+  void keepsItsPromisesUnderEachFaultAlone(Fault fault) {
+    Reduction.run(new Options(77, 12, 240, 2, Set.of(fault)), TRIES);
   }
 
   @Test
-  void theSameSeedGivesTheSameHistory() {
-    Options options = new Options(42, 20, 400, 2, ALL);
+  void keepsItsPromisesWithoutFaults() {
+    Report report = Reduction.run(new Options(77, 12, 240, 2, Set.of()), TRIES);
+    assertEquals(0, report.faults());
+    assertTrue(report.served() > report.calls() * 0.95, report::toString);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void theSameSeedGivesTheSameHistory(Pattern workload) {
+    Options options = new Options(42, 12, 300, 1, workload, ALL);
     assertEquals(Simulation.run(options), Simulation.run(options));
-    Options other = new Options(43, 20, 400, 2, ALL);
+    Options other = new Options(43, 12, 300, 1, workload, ALL);
     assertNotEquals(Simulation.run(options).hash(), Simulation.run(other).hash());
   }
 
   @Test
   void aViolationSaysHowToSeeItAgain() {
-    Options options = new Options(9, 50, 1_000, 3, Fault.parse("crash,stall"));
-    Violation violation = new Violation("pod p broke", options, 12_345);
+    Options options = new Options(9, 50, 1_000, 3, Pattern.SCAN, Fault.parse("crash,stall"));
+    Violation violation = new Violation("pod %s broke", "pod p broke", options, 12_345);
     assertEquals(
-        "pod p broke, 12.345 s into the run%nreproduce: ./orlop sim --seed 9 --pods 50 --models 1000 --minutes 3 --faults crash,stall"
+        "pod p broke, 12.345 s into the run%nreproduce: ./orlop sim --seed 9 --pods 50 --models 1000 --minutes 3 --workload scan --faults crash,stall"
             .formatted(),
         violation.getMessage());
   }
@@ -73,5 +93,12 @@ class SimulationTest {
       assertEquals(faults, Fault.parse(Fault.words(faults)));
     }
     assertThrows(IllegalArgumentException.class, () -> Fault.parse("crash,flood"));
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void workloadNamesAreReadBackAsWritten(Pattern workload) {
+    assertEquals(workload, Pattern.parse(workload.word()));
+    assertThrows(IllegalArgumentException.class, () -> Pattern.parse(workload.word() + "s"));
   }
 }

@@ -64,8 +64,12 @@ final class Call extends Deadlines.Entry {
     void failed(Status status, boolean refused);
   }
 
-  /** Where a call is sent on to, and as what. */
-  record Hop(Outlet.Target target, Named named) {}
+  /**
+   * Where a call is sent on to, and as what.
+   *
+   * @param loadAfterMs wait before the load that is asked for there; negative when none is
+   */
+  record Hop(Outlet.Target target, Named named, long loadAfterMs) {}
 
   final Dispatcher pod;
   final Loop loop;
@@ -125,6 +129,14 @@ final class Call extends Deadlines.Entry {
 
   boolean done() {
     return done;
+  }
+
+  /**
+   * Whether the pod that sent it here is to hear what is queued here by now: when that has just
+   * changed, or was not as that pod thought.
+   */
+  boolean tellsLoad(boolean refused) {
+    return forwarded && (refused || waited);
   }
 
   /** Nanoseconds that are left to it. */
@@ -210,11 +222,13 @@ final class Call extends Deadlines.Entry {
       return;
     }
     MeshView view = pod.suspects.without(pod.registry.view());
-    Route route = pod.router.route(view, attempt(model));
+    Attempt attempt = attempt(model);
+    Route route = pod.router.route(view, attempt);
     switch (route) {
       case Route.Here() -> here(to, false);
-      case Route.There(Pod target) -> thereOrHere(to, target, false);
-      case Route.Load(Pod target) -> thereOrHere(to, target, true);
+      case Route.There(Pod target) -> thereOrHere(to, target, -1);
+      case Route.Load(Pod target) -> 
+          thereOrHere(to, target, pod.host.board().send(pod.router, view, model, target, attempt));
       case Route.Reject(Route.Cause cause, String detail) -> reject(to, cause, detail);
     }
   }
@@ -227,18 +241,23 @@ final class Call extends Deadlines.Entry {
         tried,
         "true".equalsIgnoreCase(headers.get(Headers.BALANCED)),
         ThreadLocalRandom.current().nextLong(),
-        pod.clock.nowMs());
+        pod.clock.nowMs(),
+        pod.host.board().hints(),
+        forwarded ? HintBoard.promisedMs(headers) : -1);
   }
 
-  private void thereOrHere(Named to, Pod target, boolean toLoad) {
+  /**
+   * @param loadAfterMs wait before the load that is asked for there; negative when none is
+   */
+  private void thereOrHere(Named to, Pod target, long loadAfterMs) {
     boolean self = target.id().equals(pod.config.id());
     boolean already =
-        toLoad && !tried.contains(pod.config.id()) && pod.host.isLoaded(to.model().id());
+        loadAfterMs >= 0 && !tried.contains(pod.config.id()) && pod.host.isLoaded(to.model().id());
     if (self || already) {
       here(to, false);
     } else {
       pod.metrics.hopped();
-      pass(new Hop(new Outlet.Target(target.id(), target.address(), true), to));
+      pass(new Hop(new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
     }
   }
 
@@ -341,7 +360,7 @@ final class Call extends Deadlines.Entry {
         pod.resume.leave();
       }
       pinned = slot;
-      pass(new Hop(new Outlet.Target("runtime " + remote.address(), remote.address(), false), to));
+      pass(new Hop(new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
       return;
     }
     ByteBuf message = op == Op.INFER ? caller.message() : null;

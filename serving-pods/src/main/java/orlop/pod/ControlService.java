@@ -5,6 +5,7 @@ import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
@@ -13,6 +14,8 @@ import org.jspecify.annotations.Nullable;
 import orlop.api.DemandReport;
 import orlop.api.DrainRequest;
 import orlop.api.DrainResponse;
+import orlop.api.ExplainRequest;
+import orlop.api.ExplainResponse;
 import orlop.api.LoadRequest;
 import orlop.api.LoadResponse;
 import orlop.api.PodControlGrpc;
@@ -20,7 +23,10 @@ import orlop.api.UnloadRequest;
 import orlop.api.UnloadResponse;
 import orlop.api.WatchDemandRequest;
 import orlop.placement.Action;
+import orlop.placement.Attempt;
+import orlop.placement.MeshView;
 import orlop.placement.Model;
+import orlop.placement.Placer;
 import orlop.registry.Registry;
 
 /** What the planner and the management API ask of this pod. Calls run on virtual threads. */
@@ -115,6 +121,34 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
       return;
     }
     answer.onNext(UnloadResponse.getDefaultInstance());
+    answer.onCompleted();
+  }
+
+  @Override
+  public void explain(ExplainRequest request, StreamObserver<ExplainResponse> answer) {
+    MeshView view = dispatcher.registry.view();
+    Model model = view.resolve(request.getName());
+    if (model == null) {
+      answer.onError(
+          status(Status.NOT_FOUND, "no model or alias '" + request.getName() + "' is registered"));
+      return;
+    }
+    Attempt attempt =
+        new Attempt(
+            model.id(),
+            dispatcher.config.id(),
+            false,
+            Set.of(),
+            false,
+            0,
+            dispatcher.clock.nowMs(),
+            dispatcher.host.board().hints(),
+            -1);
+    answer.onNext(
+        ExplainResponse.newBuilder()
+            .setModelId(model.id())
+            .addAllLines(new Placer().explain(view, model, attempt))
+            .build());
     answer.onCompleted();
   }
 

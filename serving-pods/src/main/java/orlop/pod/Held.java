@@ -8,8 +8,10 @@ import orlop.runtime.LoadedModel;
  * What a slot holds: a model in memory and the files it came from.
  *
  * @param loadMs how long pull and load took
+ * @param pullMs the part of it until the files were there
  */
-record Held(Model model, LoadedModel loaded, ModelStore.Files files, long loadMs)
+record Held(
+    Model model, LoadedModel loaded, ModelStore.Files files, long loadMs, long pullMs)
     implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Held.class.getName());
 

@@ -15,6 +15,7 @@ import orlop.placement.CacheConfig;
 import orlop.placement.CopyState;
 import orlop.placement.Event;
 import orlop.placement.EvictionPolicy;
+import orlop.placement.Hints;
 import orlop.placement.Memory;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
@@ -62,6 +63,7 @@ final class HostLoop implements Runnable {
   private final Metrics metrics;
   private final EpochClock clock;
   private final ModelCache cache;
+  private final Backlog backlog;
 
   private final Map<String, Model> models = new HashMap<>();
   private final Map<String, List<Waiter>> waiters = new HashMap<>();
@@ -95,6 +97,7 @@ final class HostLoop implements Runnable {
     this.loader = loader;
     this.metrics = metrics;
     this.clock = clock;
+    this.backlog = new Backlog(config.loadingConcurrency());
     this.cache = new ModelCache(cacheConfig(config), policy, host.usage());
   }
 
@@ -222,6 +225,7 @@ final class HostLoop implements Runnable {
     String id = held.model().id();
     Memory size = memory(Math.max(1, held.loaded().sizeBytes()));
     measured.put(id, size);
+    backlog.loaded(held);
     host.slots().put(id, new Slot<>(held));
     metrics.loaded(held.loadMs(), held.loaded().sizeBytes());
     step(new Event.LoadDone(id, size, held.loadMs() * 1_000_000));
@@ -250,11 +254,30 @@ final class HostLoop implements Runnable {
   }
 
   private void publish(String id, @Nullable CopyState state) {
+    Model model = models.get(id);
+    if (state instanceof CopyState.Loading && model != null) {
+      backlog.queued(model, cache.size(id));
+    } else {
+      backlog.ended(id);
+    }
+    tellOwn();
     if (state == null) {
       session.withdraw(id);
     } else {
       session.publish(id, state, clock.nowMs());
     }
+  }
+
+  /** What others hear in answers, as it is now. */
+  private void tellOwn() {
+    host.board()
+        .own(
+            new Hints.Heard(
+                clock.nowMs(),
+                cache.loadsQueued(),
+                backlog.queuedMs(),
+                cache.used(),
+                host.draining()));
   }
 
   private void load(String id) {
@@ -293,6 +316,7 @@ final class HostLoop implements Runnable {
       slot = leaving.get(id);
     } else {
       leaving.put(id, slot);
+      backlog.left(id, clock.nowMs());
       metrics.leaving(!askedToGo.remove(id), slot.lastUsedNs(), clock.nowNs());
     }
     Slot<Held> last = slot;
@@ -358,7 +382,7 @@ final class HostLoop implements Runnable {
       forgetUnregistered(registry.view());
     }
     host.used(cache.used().ramBytes());
-    record.publish(session, cache, host.draining(), nowNs);
+    record.publish(session, cache, backlog, host.draining(), nowNs);
   }
 
   /** O(models that this pod has to do with). */

@@ -45,10 +45,11 @@ final class Loader {
     }
   }
 
-  /** The size of the model's files; 0 when its store does not tell. */
+  /** What the model may take, from the size of its files; 0 when its store does not tell. */
   long sizeBytes(Model model) throws LoadException, InterruptedException {
     try {
-      return store.sizeBytes(model);
+      long fileBytes = store.sizeBytes(model);
+      return fileBytes == 0 ? 0 : runtimeFor(model).guessSizeBytes(fileBytes);
     } catch (ModelStore.StoreException e) {
       throw new LoadException(e.permanent(), message(e), e);
     } catch (RuntimeException e) {
@@ -67,11 +68,12 @@ final class Loader {
     } catch (RuntimeException e) {
       throw new LoadException(false, "pull of " + model.path() + " failed: " + e, e);
     }
+    long pullMs = (System.nanoTime() - startNs) / 1_000_000;
     boolean done = false;
     try {
       LoadedModel loaded = load(runtime, model, files);
       done = true;
-      return new Held(model, loaded, files, (System.nanoTime() - startNs) / 1_000_000);
+      return new Held(model, loaded, files, (System.nanoTime() - startNs) / 1_000_000, pullMs);
     } finally {
       if (!done) {
         files.close();

@@ -95,6 +95,7 @@ final class Messenger implements Call.Caller, Leg.Sink {
     to.named().writeTo(onward);
     if (to.target().pod()) {
       onward.set(Wire.FORWARDED_BY, pod.asciiId);
+      HintBoard.promise(onward, to.loadAfterMs());
     }
     Leg on = call.loop.outlet(to.target()).begin(onward, false, this);
     leg = on;
@@ -172,7 +173,11 @@ final class Messenger implements Call.Caller, Leg.Sink {
     Status status = Wire.status(trailers);
     Call.Hop there = hop;
     ByteBuf all = answer;
-    if (there != null && there.target().pod() && Wire.refused(trailers)) {
+    String podId = there != null && there.target().pod() ? there.target().id() : null;
+    if (podId != null) {
+      pod.host.board().hear(podId, trailers, pod.clock.nowMs());
+    }
+    if (podId != null && Wire.refused(trailers)) {
       call.refusedThere(status);
     } else if (!status.isOk()) {
       call.fail(status);

@@ -75,6 +75,7 @@ final class ModelHost implements AutoCloseable {
   private final BlockingQueue<Message> queue = new ArrayBlockingQueue<>(QUEUE);
   private final Map<String, Slot<Held>> slots = new ConcurrentHashMap<>();
   private final AtomicBoolean viewMoved = new AtomicBoolean();
+  private final HintBoard board;
   private volatile boolean stopped;
   private volatile boolean draining;
   private volatile long usedBytes;
@@ -95,6 +96,11 @@ final class ModelHost implements AutoCloseable {
     this.policy = policy;
     this.metrics = metrics;
     this.clock = clock;
+    this.board = new HintBoard(config.id());
+  }
+
+  HintBoard board() {
+    return board;
   }
 
   /** Starts the host thread. Wishes made before are carried out from now on. Once. */

@@ -28,6 +28,11 @@ public interface ModelStore {
   interface Files extends AutoCloseable {
     Path path();
 
+    /** Whether they lay on the local disk already when they were asked for. */
+    default boolean fromDisk() {
+      return false;
+    }
+
     /** Lets the disk cache purge them. Idempotent. */
     @Override
     void close();

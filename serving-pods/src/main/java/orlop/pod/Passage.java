@@ -264,8 +264,10 @@ final class Passage implements Call.Caller, Leg.Sink {
     to.named().writeTo(headers);
     if (to.target().pod()) {
       headers.set(Wire.FORWARDED_BY, pod.asciiId);
+      HintBoard.promise(headers, to.loadAfterMs());
     } else {
       headers.remove(Wire.FORWARDED_BY);
+      HintBoard.promise(headers, -1);
     }
     long spent = System.nanoTime() - of.startNs();
     if (spent > TIMEOUT_SLACK_NS || !headers.contains(Wire.TIMEOUT)) {
@@ -377,6 +379,9 @@ final class Passage implements Call.Caller, Leg.Sink {
 
   private void close(Http2Headers last) {
     over = true;
+    if (call != null && call.tellsLoad(Wire.refused(last))) {
+      pod.host.board().tell(last);
+    }
     client.credit(stream, request.takeCredit());
     request.close();
     // When the answer is there early, nobody wants the rest of the request.
@@ -410,7 +415,11 @@ final class Passage implements Call.Caller, Leg.Sink {
     Call of = call;
     Status status = Wire.status(trailers);
     Call.Hop there = hop;
-    if (!answering && there != null && there.target().pod() && Wire.refused(trailers)) {
+    String podId = there != null && there.target().pod() ? there.target().id() : null;
+    if (podId != null) {
+      pod.host.board().hear(podId, trailers, pod.clock.nowMs());
+    }
+    if (!answering && podId != null && Wire.refused(trailers)) {
       if (request.restore()) {
         leg = null;
         of.refusedThere(status);

@@ -41,6 +41,9 @@ import orlop.placement.Memory;
  *     again, 1 to 3,600,000; default 60,000
  * @param suspectMs how long routing avoids a pod that could not be reached, 1 to 600,000; default
  *     5,000
+ * @param restReadTimeoutMs longest that a REST client may take to send the head of a request, and
+ *     to begin with its body or with reading its answer, 100 to 3,600,000; default 30,000. A body
+ *     or an answer on its way gets one second more for each 16 KiB that have passed.
  * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
  *     3,600,000; default 30,000
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
@@ -70,6 +73,7 @@ public record PodConfig(
     long maxWaitMs,
     long unloadWaitMs,
     long suspectMs,
+    long restReadTimeoutMs,
     long drainTimeoutMs,
     Set<String> payloadHeaders,
     String version) {
@@ -106,6 +110,7 @@ public record PodConfig(
     within("maxWaitMs", maxWaitMs, 1, 3_600_000);
     within("unloadWaitMs", unloadWaitMs, 1, 3_600_000);
     within("suspectMs", suspectMs, 1, 600_000);
+    within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     labels = Set.copyOf(labels);
     payloadHeaders = Set.copyOf(payloadHeaders);
@@ -149,6 +154,7 @@ public record PodConfig(
     b.maxWaitMs = maxWaitMs;
     b.unloadWaitMs = unloadWaitMs;
     b.suspectMs = suspectMs;
+    b.restReadTimeoutMs = restReadTimeoutMs;
     b.drainTimeoutMs = drainTimeoutMs;
     b.payloadHeaders = payloadHeaders;
     b.version = version;
@@ -187,6 +193,7 @@ public record PodConfig(
     private long maxWaitMs = 300_000;
     private long unloadWaitMs = 60_000;
     private long suspectMs = 5_000;
+    private long restReadTimeoutMs = 30_000;
     private long drainTimeoutMs = 30_000;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
     private String version = "0.1.0";
@@ -284,6 +291,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder restReadTimeoutMs(long value) {
+      restReadTimeoutMs = value;
+      return this;
+    }
+
     public Builder drainTimeoutMs(long value) {
       drainTimeoutMs = value;
       return this;
@@ -329,6 +341,7 @@ public record PodConfig(
           maxWaitMs,
           unloadWaitMs,
           suspectMs,
+          restReadTimeoutMs,
           drainTimeoutMs,
           payloadHeaders,
           version);

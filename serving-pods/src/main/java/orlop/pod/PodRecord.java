@@ -29,13 +29,14 @@ final class PodRecord {
     return initial;
   }
 
-  void publish(PodSession session, ModelCache cache, boolean draining, long nowNs) {
+  void publish(
+      PodSession session, ModelCache cache, Backlog backlog, boolean draining, long nowNs) {
     boolean urgent = draining != said.draining();
     if (!urgent && nowNs - lastLookNs < LEAST_PAUSE_NS) {
       return;
     }
     lastLookNs = nowNs;
-    Pod now = record(cache, draining);
+    Pod now = record(cache, draining).withOutlook(backlog.outlook(cache, nowNs / 1_000_000));
     if (urgent || matters(now)) {
       session.publish(now);
       said = now;
@@ -57,12 +58,20 @@ final class PodRecord {
         initial.version());
   }
 
+  /** By more than a quarter. */
+  private static boolean differ(long now, long said) {
+    return Math.abs(now - said) > Math.max(now, said) / 4;
+  }
+
   private boolean matters(Pod now) {
     Memory step = new Memory(now.capacity().ramBytes() / 100, now.capacity().vramBytes() / 100);
     return !now.used().minus(said.used()).fitsIn(step)
         || !said.used().minus(now.used()).fitsIn(step)
         || now.used().equals(Memory.NONE) != said.used().equals(Memory.NONE)
         || now.loadsQueued() != said.loadsQueued()
+        || differ(now.outlook().queuedMs(), said.outlook().queuedMs())
+        || differ(now.outlook().pullBytesPerS(), said.outlook().pullBytesPerS())
+        || now.outlook().diskSinceMs() != said.outlook().diskSinceMs()
         || Math.abs(now.oldestUseMs() - said.oldestUseMs()) >= OLDEST_USE_STEP_MS;
   }
 }

@@ -68,6 +68,11 @@ final class PullerStore implements ModelStore {
     }
 
     @Override
+    public boolean fromDisk() {
+      return pulled.fromDisk();
+    }
+
+    @Override
     public void close() {
       pulled.close();
     }

@@ -1,56 +1,30 @@
 package orlop.pod;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import com.sun.net.httpserver.HttpExchange;
-import com.sun.net.httpserver.HttpServer;
-import inference.ModelInferResponse;
-import inference.ModelMetadataRequest;
 import inference.ModelMetadataResponse;
-import inference.ServerMetadataResponse;
-import io.grpc.Deadline;
 import io.grpc.Metadata;
-import io.grpc.Status;
 import java.io.IOException;
-import java.lang.System.Logger.Level;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
-import java.util.Map;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
-import org.jspecify.annotations.Nullable;
 
 /**
- * V2 REST: health, metadata and JSON inference, one virtual thread per request. What needs a model
- * goes the way of the gRPC calls. Every error is {@code {"error": text}} with a fitting status.
+ * The REST front: V2 with binary tensors and the repository, V1, and what OpenAI's clients expect
+ * of embedding and rerank models. One virtual thread per request; what needs a model goes the way
+ * of the gRPC calls. Every V1 and V2 error is {@code {"error": text}} with a fitting status.
  */
 final class RestFront implements AutoCloseable {
-  private static final System.Logger LOG = System.getLogger(RestFront.class.getName());
+  private static final List<String> EXTENSIONS =
+      List.of("binary_tensor_data", "model_repository", "model_configuration", "parameters");
 
   private final PodConfig config;
   private final Front front;
-  private final Dispatcher dispatcher;
-  private final HttpServer server;
-  private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
-
-  /** Why a request is answered with an error. */
-  private static final class HttpError extends Exception {
-    private static final long serialVersionUID = 1L;
-    private final int status;
-
-    HttpError(int status, String message) {
-      super(message);
-      this.status = status;
-    }
-  }
+  private final RestCalls calls;
+  private final RestRepository repository;
+  private final RestV1 v1;
+  private final RestOpenAi openAi;
+  private final RestServer server;
 
   /** Which model, and what of it. */
   private record Target(String model, String version, String verb) {}
@@ -61,54 +35,47 @@ final class RestFront implements AutoCloseable {
   RestFront(PodConfig config, Front front, Dispatcher dispatcher) throws IOException {
     this.config = config;
     this.front = front;
-    this.dispatcher = dispatcher;
-    server = Pages.open(config.host(), config.restPort(), "restPort");
-    server.createContext("/", this::handle);
-    server.setExecutor(threads);
-    server.start();
+    calls = new RestCalls(config, dispatcher);
+    repository = new RestRepository(calls, dispatcher);
+    v1 = new RestV1(config, calls, front::modelReady, repository);
+    openAi = new RestOpenAi(config, calls, dispatcher.registry::view);
+    server = new RestServer(config, this::answer);
   }
 
   int port() {
-    return server.getAddress().getPort();
+    return server.port();
   }
 
-  private void handle(HttpExchange exchange) throws IOException {
-    int status = 200;
-    byte[] body;
+  /** Connections that are open. */
+  int connections() {
+    return server.connections();
+  }
+
+  /** Bytes of requests that come in and answers that go out. */
+  long heldBytes() {
+    return server.heldBytes();
+  }
+
+  private RestReply answer(RestRequest request) {
+    boolean forOpenAi = request.rawPath.startsWith("/openai/");
     try {
-      body = answer(exchange);
-    } catch (HttpError e) {
-      status = e.status;
-      body = error(e.getMessage());
-    } catch (RestTensors.BadRequest e) {
-      status = 400;
-      body = error(e.getMessage());
-    } catch (RuntimeException e) {
-      LOG.log(Level.WARNING, "REST request failed", e);
-      status = 500;
-      body = error(e.toString());
+      List<String> path = segments(request.rawPath);
+      return switch (path.isEmpty() ? "" : path.getFirst()) {
+        case "v2" -> v2(request, path);
+        case "v1" -> v1.answer(request, path);
+        case "openai" -> openAi.answer(request, path);
+        case "" -> {
+          only("GET", request);
+          yield RestJson.reply(200, RestJson.object().put("status", "alive"));
+        }
+        default -> throw unknown(request);
+      };
+    } catch (RestError e) {
+      return forOpenAi ? e.openAiReply() : e.reply();
     }
-    Pages.send(exchange, status, "application/json", body);
   }
 
-  private byte[] answer(HttpExchange exchange)
-      throws IOException, HttpError, RestTensors.BadRequest {
-    List<String> path = segments(exchange.getRequestURI().getRawPath());
-    if (path.isEmpty() || !path.getFirst().equals("v2")) {
-      throw unknown(exchange);
-    }
-    if (path.size() == 1) {
-      only("GET", exchange);
-      return serverMetadata();
-    }
-    return switch (path.get(1)) {
-      case "health" -> health(exchange, path);
-      case "models" -> model(exchange, target(exchange, path));
-      default -> throw unknown(exchange);
-    };
-  }
-
-  private static List<String> segments(String rawPath) throws HttpError {
+  private static List<String> segments(String rawPath) throws RestError {
     List<String> segments = new ArrayList<>();
     for (String raw : rawPath.split("/", -1)) {
       if (!raw.isEmpty()) {
@@ -116,18 +83,37 @@ final class RestFront implements AutoCloseable {
           // A plus is a plus in a path; the decoder is made for forms.
           segments.add(URLDecoder.decode(raw.replace("+", "%2B"), StandardCharsets.UTF_8));
         } catch (IllegalArgumentException e) {
-          throw new HttpError(
-              400, "path segment '" + raw + "' is not URL-encoded: " + e.getMessage());
+          throw RestError.bad("path segment '" + raw + "' is not URL-encoded: " + e.getMessage());
         }
       }
     }
     return segments;
   }
 
-  private static Target target(HttpExchange exchange, List<String> path) throws HttpError {
-    if (path.size() < 3) {
-      throw unknown(exchange);
+  private RestReply v2(RestRequest request, List<String> path) throws RestError {
+    if (path.size() == 1) {
+      only("GET", request);
+      return serverMetadata();
     }
+    return switch (path.get(1)) {
+      case "health" -> health(request, path);
+      case "repository" -> repository.answer(request, path);
+      case "models" -> {
+        if (path.size() == 2) {
+          only("GET", request);
+          yield repository.names();
+        }
+        if (path.size() == 3 && path.get(2).equals("stats") && !repository.knows("stats")) {
+          only("GET", request);
+          yield repository.stats();
+        }
+        yield model(request, target(request, path));
+      }
+      default -> throw unknown(request);
+    };
+  }
+
+  private static Target target(RestRequest request, List<String> path) throws RestError {
     String version = "";
     int rest = 3;
     if (path.size() >= 5 && path.get(3).equals("versions")) {
@@ -135,179 +121,129 @@ final class RestFront implements AutoCloseable {
       rest = 5;
     }
     if (path.size() > rest + 1) {
-      throw unknown(exchange);
+      throw unknown(request);
     }
     return new Target(path.get(2), version, path.size() > rest ? path.get(rest) : "");
   }
 
-  private byte[] health(HttpExchange exchange, List<String> path) throws IOException, HttpError {
-    only("GET", exchange);
+  private RestReply health(RestRequest request, List<String> path) throws RestError {
+    only("GET", request);
     String which = path.size() == 3 ? path.get(2) : "";
     return switch (which) {
-      case "live" -> bytes(RestTensors.JSON.createObjectNode().put("live", true));
+      case "live" -> RestJson.reply(200, RestJson.object().put("live", true));
       case "ready" -> {
         if (!front.serverReady()) {
-          throw new HttpError(503, "pod '" + config.id() + "' is starting or draining");
+          throw new RestError(503, "pod '" + config.id() + "' is starting or draining");
         }
-        yield bytes(RestTensors.JSON.createObjectNode().put("ready", true));
+        yield RestJson.reply(200, RestJson.object().put("ready", true));
       }
-      default -> throw unknown(exchange);
+      default -> throw unknown(request);
     };
   }
 
-  private byte[] serverMetadata() throws IOException {
-    ServerMetadataResponse metadata = front.metadata();
-    ObjectNode json = RestTensors.JSON.createObjectNode();
-    json.put("name", metadata.getName());
-    json.put("version", metadata.getVersion());
-    json.set("extensions", RestTensors.JSON.valueToTree(List.copyOf(metadata.getExtensionsList())));
-    return bytes(json);
+  private RestReply serverMetadata() {
+    ObjectNode json = RestJson.object();
+    json.put("name", front.metadata().getName());
+    json.put("version", front.metadata().getVersion());
+    EXTENSIONS.forEach(json.putArray("extensions")::add);
+    return RestJson.reply(200, json);
   }
 
-  private byte[] model(HttpExchange exchange, Target target)
-      throws IOException, HttpError, RestTensors.BadRequest {
+  private RestReply model(RestRequest request, Target target) throws RestError {
     return switch (target.verb) {
       case "" -> {
-        only("GET", exchange);
-        ModelMetadataRequest request =
-            ModelMetadataRequest.newBuilder()
-                .setName(target.model)
-                .setVersion(target.version)
-                .build();
-        byte[] answer = call(exchange, Op.METADATA, target.model, request.toByteArray());
-        yield bytes(RestTensors.metadata(ModelMetadataResponse.parseFrom(answer)));
+        only("GET", request);
+        yield metadata(calls.metadata(request, target.model, target.version));
       }
       case "ready" -> {
-        only("GET", exchange);
+        only("GET", request);
         Boolean ready = front.modelReady(new Metadata(), target.model);
         if (ready == null) {
-          throw new HttpError(404, "no model or alias '" + target.model + "' is registered");
+          throw RestError.unknownModel(target.model);
         }
-        yield bytes(
-            RestTensors.JSON.createObjectNode().put("name", target.model).put("ready", ready));
+        yield RestJson.reply(200, RestJson.object().put("name", target.model).put("ready", ready));
+      }
+      case "config" -> {
+        only("GET", request);
+        yield RestRepository.config(calls.metadata(request, target.model, target.version));
+      }
+      case "stats" -> {
+        only("GET", request);
+        yield repository.stats(target.model);
       }
       case "infer" -> {
-        only("POST", exchange);
-        if (exchange.getRequestHeaders().containsKey("Inference-Header-Content-Length")) {
-          throw new HttpError(501, "binary tensors are not served over REST; use gRPC or JSON");
-        }
-        byte[] request =
-            RestTensors.request(body(exchange), target.model, target.version).toByteArray();
-        byte[] answer = call(exchange, Op.INFER, target.model, request);
-        yield RestTensors.answer(ModelInferResponse.parseFrom(answer));
+        only("POST", request);
+        yield infer(request, target);
       }
-      default -> throw unknown(exchange);
+      default -> throw unknown(request);
     };
   }
 
-  private byte[] body(HttpExchange exchange) throws IOException, HttpError {
-    int most = config.maxMessageBytes();
-    byte[] body = exchange.getRequestBody().readNBytes(most + 1);
-    if (body.length > most) {
-      throw new HttpError(413, "the body has more than " + most + " bytes, the limit");
-    }
-    return body;
+  private RestReply infer(RestRequest request, Target target) throws RestError {
+    Sent sent = read(request, target);
+    return RestWriter.reply(calls.infer(request, target.model, sent.message), sent.wanted);
   }
 
-  private byte[] call(HttpExchange exchange, Op op, String model, byte[] request) throws HttpError {
-    CompletableFuture<byte[]> answer = new CompletableFuture<>();
-    Deadline deadline = Deadline.after(config.maxWaitMs(), TimeUnit.MILLISECONDS);
-    Call call =
-        dispatcher.begin(
-            op,
-            request,
-            headers(exchange),
-            model,
-            deadline,
-            (status, trailers, message) -> {
-              if (message != null) {
-                answer.complete(message);
-              } else {
-                answer.completeExceptionally(status.asRuntimeException());
-              }
-            });
-    try {
-      return answer.get(config.maxWaitMs() + 1_000, TimeUnit.MILLISECONDS);
-    } catch (ExecutionException e) {
-      throw error(Status.fromThrowable(e));
-    } catch (TimeoutException | InterruptedException e) {
-      call.cancel();
-      throw new HttpError(504, "no answer in " + config.maxWaitMs() + " ms");
-    }
+  /** What is kept of a request while its call is under way. */
+  private record Sent(byte[] message, RestReader.Wanted wanted) {}
+
+  private Sent read(RestRequest request, Target target) throws RestError {
+    RestReader.Infer asked =
+        RestReader.read(
+            body(request, config),
+            request.header(RestWriter.HEADER_LENGTH),
+            target.model,
+            target.version,
+            config.maxMessageBytes());
+    return new Sent(calls.encoded(asked.request()), asked.wanted());
   }
 
-  /** What of the HTTP headers goes with the call: those that payload events may carry. */
-  private Metadata headers(HttpExchange exchange) {
-    Metadata headers = new Metadata();
-    for (String name : config.payloadHeaders()) {
-      String value = exchange.getRequestHeaders().getFirst(name);
-      if (value != null) {
-        headers.put(Named.ascii(name), value);
-      }
-    }
-    String id = exchange.getRequestHeaders().getFirst("x-request-id");
-    if (id != null && !config.payloadHeaders().contains("x-request-id")) {
-      headers.put(Named.ascii("x-request-id"), id);
-    }
-    return headers;
+  /** The body as its sender wrote it, decompressed. */
+  static byte[] body(RestRequest request, PodConfig config) throws RestError {
+    return RestEncoding.decoded(
+        request.takeBody(), request.header("content-encoding"), config.maxMessageBytes());
   }
 
-  private static HttpError error(Status status) {
-    int http =
-        switch (status.getCode()) {
-          case INVALID_ARGUMENT, OUT_OF_RANGE -> 400;
-          case UNAUTHENTICATED -> 401;
-          case PERMISSION_DENIED -> 403;
-          case NOT_FOUND -> 404;
-          case ALREADY_EXISTS, ABORTED -> 409;
-          case RESOURCE_EXHAUSTED -> 429;
-          case CANCELLED -> 499;
-          case UNIMPLEMENTED -> 501;
-          case UNAVAILABLE, FAILED_PRECONDITION -> 503;
-          case DEADLINE_EXCEEDED -> 504;
-          case OK, UNKNOWN, INTERNAL, DATA_LOSS -> 500;
-        };
-    String text = status.getDescription();
-    return new HttpError(http, text == null ? status.getCode().name() : text);
+  private static RestReply metadata(ModelMetadataResponse metadata) {
+    ObjectNode json = RestJson.object();
+    json.put("name", metadata.getName());
+    metadata.getVersionsList().forEach(json.putArray("versions")::add);
+    json.put("platform", metadata.getPlatform());
+    tensors(json, "inputs", metadata.getInputsList());
+    tensors(json, "outputs", metadata.getOutputsList());
+    return RestJson.reply(200, json);
   }
 
-  private static void only(String method, HttpExchange exchange) throws HttpError {
-    if (!exchange.getRequestMethod().equals(method)) {
-      exchange.getResponseHeaders().set("Allow", method);
-      throw new HttpError(
-          405,
-          exchange.getRequestURI().getRawPath()
-              + " takes "
-              + method
-              + ", not "
-              + exchange.getRequestMethod().toUpperCase(Locale.ROOT));
+  private static void tensors(
+      ObjectNode json, String key, List<ModelMetadataResponse.TensorMetadata> tensors) {
+    var array = json.putArray(key);
+    for (ModelMetadataResponse.TensorMetadata tensor : tensors) {
+      ObjectNode one = array.addObject();
+      one.put("name", tensor.getName());
+      one.put("datatype", tensor.getDatatype());
+      tensor.getShapeList().forEach(one.putArray("shape")::add);
     }
   }
 
-  private static HttpError unknown(HttpExchange exchange) {
-    return new HttpError(404, "nothing is served at " + exchange.getRequestURI().getRawPath());
-  }
-
-  private static byte[] error(@Nullable String text) {
-    try {
-      return RestTensors.JSON.writeValueAsBytes(Map.of("error", text == null ? "" : text));
-    } catch (JsonProcessingException e) {
-      throw new IllegalStateException("a string cannot be written as JSON", e);
+  /** Refuses other methods; HEAD goes where GET goes. */
+  static void only(String method, RestRequest request) throws RestError {
+    boolean head = method.equals("GET") && request.method.equals("HEAD");
+    if (!request.method.equals(method) && !head) {
+      throw RestError.notAllowed(request, method);
     }
   }
 
-  private static byte[] bytes(JsonNode json) throws IOException {
-    return RestTensors.JSON.writeValueAsBytes(json);
+  static RestError unknown(RestRequest request) {
+    return new RestError(404, "nothing is served at " + request.rawPath);
   }
 
   /** Takes no new requests and waits for those under way. */
   void stop(long timeoutMs) throws InterruptedException {
-    server.stop((int) Math.min(Integer.MAX_VALUE, (timeoutMs + 999) / 1_000));
+    server.stop(timeoutMs);
   }
 
   @Override
   public void close() {
-    server.stop(0);
-    threads.shutdown();
+    server.close();
   }
 }

@@ -253,6 +253,10 @@ public final class ServingPod implements AutoCloseable {
     return host.loadedCount();
   }
 
+  RestFront rest() {
+    return rest;
+  }
+
   /** Calls accepted and not answered. */
   int inFlight() {
     return dispatcher.inFlight();

@@ -25,6 +25,14 @@ public interface ModelRuntime extends AutoCloseable {
   long predictSizeBytes(Path modelPath) throws IOException;
 
   /**
+   * A guess at {@link #predictSizeBytes} before the files are here: the store tells their length
+   * and no more. Rather too much than too little.
+   */
+  default long guessSizeBytes(long fileBytes) {
+    return fileBytes;
+  }
+
+  /**
    * Loads one model; blocks for as long as that takes.
    *
    * @param modelId the name under which errors and metadata speak of the model

@@ -5,10 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.grpc.Status;
 import java.util.Iterator;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import orlop.api.DemandReport;
 import orlop.api.DrainRequest;
+import orlop.api.ExplainRequest;
 import orlop.api.LoadRequest;
 import orlop.api.PodControlGrpc;
 import orlop.api.UnloadRequest;
@@ -39,6 +41,28 @@ class ControlTest {
       TestMesh.await("the unload", () -> mesh.runtimes.get(1).loaded.get() == 0);
       assertEquals(0, mesh.pod(1).stats().evictions());
       control(mesh, 1).unload(UnloadRequest.newBuilder().setModelId("m").build());
+    }
+  }
+
+  @Test
+  void saysWhyACopyIsWhereItIsAndWhereTheNextWouldGo() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      mesh.register("m");
+      control(mesh, 1).load(load("m"));
+      ExplainRequest request = ExplainRequest.newBuilder().setName("m").build();
+      TestMesh.await(
+          "both lines",
+          () -> {
+            List<String> lines = control(mesh, 0).explain(request).getLinesList();
+            return lines.size() == 2
+                && lines.getFirst().startsWith("pod " + mesh.pod(1).id() + ": loaded for")
+                && lines.getLast().startsWith("next: pod " + mesh.pod(0).id() + ", ");
+          });
+      assertEquals(
+          Status.Code.NOT_FOUND,
+          TestMesh.failure(
+                  () -> control(mesh, 0).explain(request.toBuilder().setName("x").build()))
+              .getCode());
     }
   }
 

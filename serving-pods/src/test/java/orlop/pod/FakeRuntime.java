@@ -9,6 +9,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import orlop.runtime.Cancellation;
 import orlop.runtime.InferenceException;
@@ -34,6 +35,12 @@ final class FakeRuntime implements ModelRuntime {
   final Map<String, ModelLoadException> loadFailures = new ConcurrentHashMap<>();
   final Map<String, InferenceException> inferenceFailures = new ConcurrentHashMap<>();
   final Map<String, Error> inferenceErrors = new ConcurrentHashMap<>();
+  /** What models say that they take and give; nothing where unset. */
+  final Map<String, ModelMetadataResponse> metadata = new ConcurrentHashMap<>();
+
+  /** What models answer; an echo where unset. */
+  final Map<String, Function<ModelInferRequest, ModelInferResponse>> functions =
+      new ConcurrentHashMap<>();
   volatile long defaultBytes = 1_000;
 
   /** Where calls of models that are loaded from now on go instead of running here. */
@@ -108,7 +115,9 @@ final class FakeRuntime implements ModelRuntime {
 
     @Override
     public ModelMetadataResponse metadata() {
-      return ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build();
+      return metadata.getOrDefault(
+          modelId,
+          ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build());
     }
 
     @Override
@@ -143,6 +152,10 @@ final class FakeRuntime implements ModelRuntime {
           usedAfterClose.incrementAndGet();
         }
         inferences.incrementAndGet();
+        Function<ModelInferRequest, ModelInferResponse> function = functions.get(modelId);
+        if (function != null) {
+          return function.apply(request);
+        }
         ModelInferResponse.Builder response =
             ModelInferResponse.newBuilder()
                 .setModelName(request.getModelName())

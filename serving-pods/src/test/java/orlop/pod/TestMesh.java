@@ -93,6 +93,11 @@ final class TestMesh implements AutoCloseable {
     return registry.createModel(model);
   }
 
+  /** Registers a model with this key. */
+  Model registerWithKey(String id, String key) throws Exception {
+    return registry.createModel(Model.of(id, FakeRuntime.TYPE, "fake:" + id, key, 1));
+  }
+
   void alias(String name, String modelId) throws Exception {
     registry.compareAndSetAlias(name, null, new Alias(name, "", modelId, modelId, Set.of(), ""));
   }
