@@ -171,8 +171,9 @@ final class Call extends Deadlines.Entry {
   void overloaded(String why) {
     pod.metrics.refused();
     fail(
-        Status.RESOURCE_EXHAUSTED.withDescription(
-            "pod '" + pod.config.id() + "' is overloaded: " + why));
+        Status.RESOURCE_EXHAUSTED
+            .withDescription("pod '" + pod.config.id() + "' is overloaded: " + why)
+            .withCause(Overload.MARK));
   }
 
   /**
@@ -390,6 +391,18 @@ final class Call extends Deadlines.Entry {
   }
 
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
+    if (slot.pins() > pod.mostForOneModel) {
+      message.release();
+      slot.unpin();
+      if (resumed) {
+        pod.resume.leave();
+      }
+      overloaded(
+          "%d calls run or wait for model '%s', one may have %d; computeQueue is %d"
+              .formatted(
+                  slot.pins(), to.model().id(), pod.mostForOneModel, pod.config.computeQueue()));
+      return;
+    }
     try {
       pod.compute.execute(
           () -> {

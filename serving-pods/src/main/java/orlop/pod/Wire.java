@@ -35,6 +35,9 @@ final class Wire {
   /** Bytes before each message: whether it is compressed, and its length in big-endian order. */
   static final int PREFIX_BYTES = 5;
 
+  /** How long a caller who was refused for overload should wait; see {@link Overload}. */
+  private static final AsciiString RETRY_AFTER = AsciiString.cached("100");
+
   private static final AsciiString HTTP_OK = AsciiString.cached("200");
   private static final AsciiString ZERO = AsciiString.cached("0");
   private static final String HEX = "0123456789ABCDEF";
@@ -61,6 +64,9 @@ final class Wire {
     }
     if (refused) {
       trailers.set(REFUSED, NOT_HERE);
+    } else if (status.getCode() == Status.Code.RESOURCE_EXHAUSTED
+        && status.getCause() instanceof Overload) {
+      trailers.set(RETRY_PUSHBACK, RETRY_AFTER);
     }
     return trailers;
   }
