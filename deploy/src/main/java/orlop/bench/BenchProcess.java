@@ -52,7 +52,9 @@ final class BenchProcess implements AutoCloseable {
     }
     process.destroyForcibly();
     throw new IOException(
-        main.getName() + " ended before it was ready: " + Files.readString(log).lines().findFirst());
+        main.getName()
+            + " ended before it was ready: "
+            + Files.readString(log).lines().findFirst());
   }
 
   String announced() {

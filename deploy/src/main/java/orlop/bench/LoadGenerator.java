@@ -47,8 +47,7 @@ final class LoadGenerator {
   /** Runs for that long and returns what it saw. */
   static Window run(Case what, long ms) throws InterruptedException {
     long startNs = System.nanoTime();
-    LoadGenerator generator =
-        new LoadGenerator(what, startNs + TimeUnit.MILLISECONDS.toNanos(ms));
+    LoadGenerator generator = new LoadGenerator(what, startNs + TimeUnit.MILLISECONDS.toNanos(ms));
     for (int i = 0; i < what.inFlight; i++) {
       generator.next();
     }
@@ -86,8 +85,7 @@ final class LoadGenerator {
         what.channels
             .get(channel)
             .newCall(
-                EchoServer.Raw.INFER,
-                CallOptions.DEFAULT.withDeadlineAfter(30, TimeUnit.SECONDS));
+                EchoServer.Raw.INFER, CallOptions.DEFAULT.withDeadlineAfter(30, TimeUnit.SECONDS));
     call.start(
         new ClientCall.Listener<>() {
           private boolean answered;

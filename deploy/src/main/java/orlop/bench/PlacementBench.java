@@ -88,9 +88,7 @@ final class PlacementBench extends Benchmark {
       }
     }
     Figures figures =
-        new Figures()
-            .atLeast("meanWaitRatio", meanRatio, 3)
-            .atLeast("p99WaitRatio", p99Ratio, 2);
+        new Figures().atLeast("meanWaitRatio", meanRatio, 3).atLeast("p99WaitRatio", p99Ratio, 2);
     return herd(table, figures);
   }
 

@@ -172,8 +172,7 @@ final class RouteBench extends Benchmark {
     for (LoadGenerator.Case what : cases) {
       LoadGenerator.run(what, warmMs);
       measured.put(
-          what.name(),
-          new Measured(what, new ArrayList<>(), new ArrayList<>(), new ArrayList<>()));
+          what.name(), new Measured(what, new ArrayList<>(), new ArrayList<>(), new ArrayList<>()));
     }
     for (int round = 0; round < ROUNDS; round++) {
       for (LoadGenerator.Case what : cases) {

@@ -42,44 +42,15 @@ final class Call extends Deadlines.Entry {
   private static final System.Logger LOG = System.getLogger(Call.class.getName());
   private static final int MAX_MISSED_PINS = 3;
 
-  /** Whoever made the call. All methods run on the call's event loop. */
-  interface Caller {
-    /** Sends the call on; what becomes of it comes back through the methods of {@link Call}. */
-    void pass(Hop hop);
-
-    /**
-     * The request message, decompressed and to be released, once all of it is there. Before that it
-     * is null, and {@link Call#whole} is called when it is not any more.
-     */
-    @Nullable ByteBuf message();
-
-    /** The answer: a message behind its gRPC prefix, to be released. */
-    void answered(ByteBuf framed);
-
-    /**
-     * There is no answer.
-     *
-     * @param refused whether the one who sent it here may try another pod
-     */
-    void failed(Status status, boolean refused);
-  }
-
-  /**
-   * Where a call is sent on to, and as what.
-   *
-   * @param loadAfterMs wait before the load that is asked for there; negative when none is
-   */
-  record Hop(Outlet.Target target, Named named, long loadAfterMs) {}
-
   final Dispatcher pod;
   final Loop loop;
   final Op op;
   final long deadlineNs;
-  private final RequestHeaders headers;
+  final RequestHeaders headers;
   private final Caller caller;
   private final boolean forwarded;
   private final long startNs = System.nanoTime();
-  private final Cancellation cancellation = new Cancellation();
+  final Cancellation cancellation = new Cancellation();
 
   private String nameInside = "";
   private @Nullable Named named;
@@ -89,7 +60,7 @@ final class Call extends Deadlines.Entry {
   private boolean needsMessage;
   private int missedPins;
   private @Nullable Slot<Held> pinned;
-  private @Nullable Hop under;
+  private Caller.@Nullable Hop under;
 
   /** Also read by compute threads. */
   private volatile boolean done;
@@ -228,7 +199,7 @@ final class Call extends Deadlines.Entry {
     switch (route) {
       case Route.Here() -> here(to, false);
       case Route.There(Pod target) -> thereOrHere(to, target, -1);
-      case Route.Load(Pod target) -> 
+      case Route.Load(Pod target) ->
           thereOrHere(to, target, pod.host.board().send(pod.router, view, model, target, attempt));
       case Route.Reject(Route.Cause cause, String detail) -> reject(to, cause, detail);
     }
@@ -258,7 +229,7 @@ final class Call extends Deadlines.Entry {
       here(to, false);
     } else {
       pod.metrics.hopped();
-      pass(new Hop(new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
+      pass(new Caller.Hop(new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
     }
   }
 
@@ -304,26 +275,13 @@ final class Call extends Deadlines.Entry {
       return;
     }
     String id = to.model().id();
-    switch (outcome) {
-      case Action.Outcome.Ready() -> pod.resume.enter(() -> onLoop(() -> resume(to)));
-      case Action.Outcome.Failed(String reason, long retryAtMs) -> {
-        String text =
-            "model '%s' failed to load in pod '%s': %s".formatted(id, pod.config.id(), reason);
-        if (retryAtMs == Long.MAX_VALUE) {
-          fail(Status.FAILED_PRECONDITION.withDescription(text));
-        } else {
-          refused(Status.UNAVAILABLE.withDescription(text));
-        }
-      }
-      case Action.Outcome.NoRoom(String why) ->
-          refused(
-              Status.RESOURCE_EXHAUSTED.withDescription(
-                  "no room for model '%s' in pod '%s': %s".formatted(id, pod.config.id(), why)));
-      case Action.Outcome.Draining() ->
-          refused(
-              Status.UNAVAILABLE.withDescription(
-                  "pod '%s' is draining and does not load model '%s'"
-                      .formatted(pod.config.id(), id)));
+    Status why = Statuses.of(outcome, id, pod.config.id());
+    if (why == null) {
+      pod.resume.enter(() -> onLoop(() -> resume(to)));
+    } else if (why.getCode() == Status.Code.FAILED_PRECONDITION) {
+      fail(why);
+    } else {
+      refused(why);
     }
   }
 
@@ -361,7 +319,9 @@ final class Call extends Deadlines.Entry {
         pod.resume.leave();
       }
       pinned = slot;
-      pass(new Hop(new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
+      pass(
+          new Caller.Hop(
+              new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
       return;
     }
     ByteBuf message = op == Op.INFER ? caller.message() : null;
@@ -391,80 +351,32 @@ final class Call extends Deadlines.Entry {
   }
 
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
-    if (slot.pins() > pod.mostForOneModel) {
-      message.release();
-      slot.unpin();
-      if (resumed) {
-        pod.resume.leave();
-      }
-      overloaded(
-          "%d calls run or wait for model '%s', one may have %d; computeQueue is %d"
-              .formatted(
-                  slot.pins(), to.model().id(), pod.mostForOneModel, pod.config.computeQueue()));
-      return;
-    }
-    try {
-      pod.compute.execute(
-          () -> {
-            if (resumed) {
-              pod.resume.leave();
-            }
-            try {
-              infer(to, slot.held(), message);
-            } catch (RuntimeException | Error e) {
-              // Whatever it is, the caller must hear of it and its place be free again.
-              later(
-                  Status.INTERNAL.withDescription(
-                      "model '%s' failed in pod '%s': %s"
-                          .formatted(to.model().id(), pod.config.id(), e)));
-              throw e;
-            } finally {
-              slot.unpin();
-              message.release();
-            }
-          });
-    } catch (RejectedExecutionException e) {
-      message.release();
-      slot.unpin();
-      if (resumed) {
-        pod.resume.leave();
-      }
-      overloaded(
-          "%d inferences wait for a compute thread, computeQueue is %d"
-              .formatted(pod.compute.getQueue().size(), pod.config.computeQueue()));
+    String full = Inference.start(new Inference(this, to, slot, message, resumed));
+    if (full != null) {
+      overloaded(full);
     }
   }
 
-  /** On a compute thread. */
-  private void infer(Named to, Held held, ByteBuf message) {
-    if (done) {
-      return;
-    }
-    if (leftNs() <= 0) {
-      later(Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
-      return;
-    }
-    Inference.Result result = Inference.run(pod, to, held, message, headers, cancellation);
-    switch (result) {
-      case Inference.Answer(ByteBuf framed) -> onLoop(() -> answer(framed));
-      case Inference.Failure(Status status) -> later(status);
-    }
+  // ---- from a compute thread
+
+  void ran(ByteBuf framed) {
+    onLoop(() -> answer(framed));
   }
 
-  private void later(Status status) {
+  void didNotRun(Status status) {
     onLoop(() -> fail(status));
   }
 
   // ---- elsewhere
 
-  private void pass(Hop hop) {
+  private void pass(Caller.Hop hop) {
     under = hop;
     caller.pass(hop);
   }
 
   /** The place says that it did not run the call, and why. */
   void refusedThere(Status status) {
-    Hop hop = under;
+    Caller.Hop hop = under;
     if (hop != null && !done) {
       next(hop.target().id(), status);
     }
@@ -477,20 +389,14 @@ final class Call extends Deadlines.Entry {
    * @param again whether the request can be sent again
    */
   void lostThere(Status status, boolean unprocessed, boolean again) {
-    Hop hop = under;
+    Caller.Hop hop = under;
     if (hop == null || done) {
       return;
     }
     Outlet.Target target = hop.target();
     Status.Code code = status.getCode();
     boolean gone = code == Status.Code.UNAVAILABLE || code == Status.Code.CANCELLED;
-    String text =
-        "%s%s %s: %s"
-            .formatted(
-                target.pod() ? "pod '" + target.id() + "' at " : "the runtime at ",
-                target.address(),
-                code == Status.Code.CANCELLED ? "gave the call up" : "cannot be reached",
-                status.getDescription());
+    String text = Statuses.lost(target, status);
     if (code == Status.Code.UNAVAILABLE && target.pod()) {
       pod.suspects.suspect(target.id());
     }
@@ -550,13 +456,7 @@ final class Call extends Deadlines.Entry {
       fail(last.augmentDescription("(" + tried.size() + " pods tried; " + detail + ")"));
       return;
     }
-    Status status =
-        switch (cause) {
-          case UNKNOWN_MODEL -> Status.NOT_FOUND;
-          case NOT_HERE, EXHAUSTED -> Status.UNAVAILABLE;
-          case NO_ROOM -> Status.RESOURCE_EXHAUSTED;
-          case LOAD_FAILED -> forGood ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE;
-        };
+    Status status = Statuses.of(cause, forGood);
     // A call that this pod did not run: its sender may try another pod.
     end(status.withDescription("model '" + to.asked() + "': " + detail), forwarded, true);
   }

@@ -44,7 +44,9 @@ final class Dispatcher implements AutoCloseable {
    */
   final Resume resume;
 
-  /** Calls that one model may have running and waiting, so that a slow one leaves room for others. */
+  /**
+   * Calls that one model may have running and waiting, so that a slow one leaves room for others.
+   */
   final int mostForOneModel;
 
   private final Supplier<Loop> loops;

@@ -10,8 +10,7 @@ import orlop.runtime.LoadedModel;
  * @param loadMs how long pull and load took
  * @param pullMs the part of it until the files were there
  */
-record Held(
-    Model model, LoadedModel loaded, ModelStore.Files files, long loadMs, long pullMs)
+record Held(Model model, LoadedModel loaded, ModelStore.Files files, long loadMs, long pullMs)
     implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Held.class.getName());
 

@@ -48,8 +48,7 @@ final class HintBoard {
     Router.Expected expected = router.expect(view, model, target, attempt);
     hints.updateAndGet(
         old ->
-            old.sent(
-                target.id(), model.id(), expected.loadMs(), expected.size(), attempt.nowMs()));
+            old.sent(target.id(), model.id(), expected.loadMs(), expected.size(), attempt.nowMs()));
     if (attempt.forwarded()) {
       // It is to be loaded here, and this pod's own calls shall join it.
       return -1;

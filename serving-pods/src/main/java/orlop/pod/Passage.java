@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A call that needs a model has a {@link Call} that says where it goes. All others go to the
  * pod's own server.
  */
-final class Passage implements Call.Caller, Leg.Sink {
+final class Passage implements Caller, Leg.Sink {
   /** A time-out is passed on as it came unless more of it than this is over. */
   private static final long TIMEOUT_SLACK_NS = 1_000_000;
 
@@ -32,7 +32,7 @@ final class Passage implements Call.Caller, Leg.Sink {
   private boolean named;
   private boolean wholeNeeded;
   private @Nullable Leg leg;
-  private Call.@Nullable Hop hop;
+  private Caller.@Nullable Hop hop;
   private @Nullable Rename rename;
   private boolean answering;
   private boolean over;
@@ -246,7 +246,7 @@ final class Passage implements Call.Caller, Leg.Sink {
   // ---- for the call
 
   @Override
-  public void pass(Call.Hop to) {
+  public void pass(Caller.Hop to) {
     hop = to;
     boolean unknownThere = !to.target().pod() && !to.named().alias().isEmpty();
     rename = unknownThere && known().op.unary ? new Rename(to.named().asked()) : null;
@@ -262,7 +262,7 @@ final class Passage implements Call.Caller, Leg.Sink {
   }
 
   /** The headers as the next place is to see them. */
-  private Http2Headers onward(Call of, Call.Hop to) {
+  private Http2Headers onward(Call of, Caller.Hop to) {
     to.named().writeTo(headers);
     if (to.target().pod()) {
       headers.set(Wire.FORWARDED_BY, pod.asciiId);
@@ -419,7 +419,7 @@ final class Passage implements Call.Caller, Leg.Sink {
     }
     Call of = call;
     Status status = Wire.status(trailers);
-    Call.Hop there = hop;
+    Caller.Hop there = hop;
     String podId = there != null && there.target().pod() ? there.target().id() : null;
     if (podId != null) {
       pod.host.board().hear(podId, trailers, pod.clock.nowMs());

@@ -9,8 +9,9 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Puts another name into field 1 of a gRPC message as it passes: a runtime knows its models by their
- * ids alone, a caller by what it asked for. The tensors are not touched. Owned by one event loop.
+ * Puts another name into field 1 of a gRPC message as it passes: a runtime knows its models by
+ * their ids alone, a caller by what it asked for. The tensors are not touched. Owned by one event
+ * loop.
  */
 final class Rename {
   /** The most bytes before the name that are kept back to look for it. */

@@ -120,11 +120,7 @@ final class RestCalls {
   }
 
   private Call begin(
-      RestRequest request,
-      Op op,
-      String model,
-      byte[] message,
-      CompletableFuture<byte[]> answer) {
+      RestRequest request, Op op, String model, byte[] message, CompletableFuture<byte[]> answer) {
     return dispatcher.begin(
         op,
         message,

@@ -289,8 +289,7 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
     long bytes = reply.bytes();
     boolean stays = keepAlive && !server.stopping();
     HttpResponse response =
-        new DefaultHttpResponse(
-            HttpVersion.HTTP_1_1, HttpResponseStatus.valueOf(reply.status()));
+        new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.valueOf(reply.status()));
     response
         .headers()
         .set(HttpHeaderNames.CONTENT_TYPE, reply.type())

@@ -60,8 +60,7 @@ class ControlTest {
           });
       assertEquals(
           Status.Code.NOT_FOUND,
-          TestMesh.failure(
-                  () -> control(mesh, 0).explain(request.toBuilder().setName("x").build()))
+          TestMesh.failure(() -> control(mesh, 0).explain(request.toBuilder().setName("x").build()))
               .getCode());
     }
   }

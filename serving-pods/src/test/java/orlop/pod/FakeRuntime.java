@@ -35,12 +35,14 @@ final class FakeRuntime implements ModelRuntime {
   final Map<String, ModelLoadException> loadFailures = new ConcurrentHashMap<>();
   final Map<String, InferenceException> inferenceFailures = new ConcurrentHashMap<>();
   final Map<String, Error> inferenceErrors = new ConcurrentHashMap<>();
+
   /** What models say that they take and give; nothing where unset. */
   final Map<String, ModelMetadataResponse> metadata = new ConcurrentHashMap<>();
 
   /** What models answer; an echo where unset. */
   final Map<String, Function<ModelInferRequest, ModelInferResponse>> functions =
       new ConcurrentHashMap<>();
+
   volatile long defaultBytes = 1_000;
 
   /** Where calls of models that are loaded from now on go instead of running here. */
@@ -116,8 +118,7 @@ final class FakeRuntime implements ModelRuntime {
     @Override
     public ModelMetadataResponse metadata() {
       return metadata.getOrDefault(
-          modelId,
-          ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build());
+          modelId, ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("fake").build());
     }
 
     @Override

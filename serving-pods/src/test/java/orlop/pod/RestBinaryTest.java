@@ -87,8 +87,7 @@ class RestBinaryTest {
     assertFalse(outputs.get(0).has("data"));
     assertEquals("[7]", outputs.get(1).path("data").toString());
     assertEquals(10, outputs.get(2).path("parameters").path("binary_data_size").asInt());
-    assertArrayEquals(
-        ByteBuffer.allocate(14).put(half).put(text).array(), tail(answer));
+    assertArrayEquals(ByteBuffer.allocate(14).put(half).put(text).array(), tail(answer));
   }
 
   @Test
@@ -194,8 +193,7 @@ class RestBinaryTest {
     assertEquals(200, answer.status());
     assertEquals("gzip", answer.header("content-encoding"));
     byte[] plain = new GZIPInputStream(new ByteArrayInputStream(answer.body())).readAllBytes();
-    assertEquals(
-        5_001, RestJson.MAPPER.readTree(plain).path("outputs").get(0).path("data").size());
+    assertEquals(5_001, RestJson.MAPPER.readTree(plain).path("outputs").get(0).path("data").size());
     ByteArrayOutputStream deflated = new ByteArrayOutputStream();
     try (DeflaterOutputStream deflate = new DeflaterOutputStream(deflated)) {
       deflate.write(json);

@@ -54,7 +54,9 @@ final class RestClient implements AutoCloseable {
 
   /** One request with a body and its length. */
   Answer post(String path, String headers, byte[] body) throws IOException {
-    send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n".formatted(path, body.length, headers));
+    send(
+        "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n"
+            .formatted(path, body.length, headers));
     send(body);
     return read();
   }

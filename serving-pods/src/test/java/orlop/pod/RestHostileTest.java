@@ -28,8 +28,7 @@ class RestHostileTest {
   void start() throws Exception {
     mesh =
         new TestMesh(
-            1,
-            b -> b.maxMessageBytes(MOST_BYTES).inFlight(50, 400_000).restReadTimeoutMs(500));
+            1, b -> b.maxMessageBytes(MOST_BYTES).inFlight(50, 400_000).restReadTimeoutMs(500));
     mesh.register("m");
   }
 
@@ -101,7 +100,8 @@ class RestHostileTest {
   void endsAConnectionWhoseBodyTrickles() throws Exception {
     List<RestClient> slow = new ArrayList<>();
     for (int i = 0; i < 20; i++) {
-      slow.add(client().send("POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 90000\r\n\r\n{\"i"));
+      slow.add(
+          client().send("POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 90000\r\n\r\n{\"i"));
     }
     assertServes();
     for (RestClient each : slow) {
@@ -134,7 +134,8 @@ class RestHostileTest {
 
   @Test
   void tellsAClientThatAsksFirst() throws Exception {
-    String head = "POST /v2/models/m/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n";
+    String head =
+        "POST /v2/models/m/infer HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n";
     try (RestClient client = client()) {
       assertEquals(100, client.send(head.formatted(BODY.length)).read().status());
       assertEquals(200, client.send(BODY).read().status());
@@ -267,8 +268,7 @@ class RestHostileTest {
     CountDownLatch gate = new CountDownLatch(1);
     runtime.inferGate = gate;
     RestClient client = client();
-    client.send(
-        "POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: " + BODY.length + "\r\n\r\n");
+    client.send("POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: " + BODY.length + "\r\n\r\n");
     client.send(BODY);
     TestMesh.await("the inference", () -> runtime.running.get() == 1);
     client.close();
@@ -290,8 +290,7 @@ class RestHostileTest {
   @Test
   void endsAConnectionThatDoesNotReadItsAnswer() throws Exception {
     mesh.close();
-    mesh =
-        new TestMesh(1, b -> b.maxMessageBytes(20 << 20).restReadTimeoutMs(500));
+    mesh = new TestMesh(1, b -> b.maxMessageBytes(20 << 20).restReadTimeoutMs(500));
     mesh.register("m");
     mesh.runtimes.getFirst().functions.put("m", RestHostileTest::answerOf16MiB);
     String want =

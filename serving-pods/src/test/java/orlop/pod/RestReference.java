@@ -13,8 +13,8 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A second reader of V2 requests, slow and plain: a tree first, then the protocol's rules one by one.
- * It says only whether a request is right and what its tensors hold.
+ * A second reader of V2 requests, slow and plain: a tree first, then the protocol's rules one by
+ * one. It says only whether a request is right and what its tensors hold.
  */
 final class RestReference {
   private static final Set<String> NUMBERS_AS_WORDS = Set.of("NaN", "Infinity", "-Infinity");
@@ -211,7 +211,10 @@ final class RestReference {
     String text;
     try {
       text =
-          StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(body, 0, jsonBytes)).toString();
+          StandardCharsets.UTF_8
+              .newDecoder()
+              .decode(ByteBuffer.wrap(body, 0, jsonBytes))
+              .toString();
     } catch (CharacterCodingException e) {
       throw new Wrong("not UTF-8");
     }
@@ -365,9 +368,7 @@ final class RestReference {
         }
         boolean word = NUMBERS_AS_WORDS.contains(number.text);
         double value =
-            type == RestType.FP32
-                ? Float.parseFloat(number.text)
-                : Double.parseDouble(number.text);
+            type == RestType.FP32 ? Float.parseFloat(number.text) : Double.parseDouble(number.text);
         if (Double.isInfinite(value) && !word) {
           throw new Wrong("too large");
         }

@@ -91,8 +91,7 @@ class RestTasksTest {
   private static ModelInferResponse answer(long[] shape, float... values) {
     ByteBuffer raw = ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
     raw.asFloatBuffer().put(values);
-    var output =
-        ModelInferResponse.InferOutputTensor.newBuilder().setName("y").setDatatype("FP32");
+    var output = ModelInferResponse.InferOutputTensor.newBuilder().setName("y").setDatatype("FP32");
     for (long dimension : shape) {
       output.addShape(dimension);
     }
@@ -146,10 +145,7 @@ class RestTasksTest {
   }
 
   private static ByteBuffer little(ModelInferRequest request, int input) {
-    return request
-        .getRawInputContents(input)
-        .asReadOnlyByteBuffer()
-        .order(ByteOrder.LITTLE_ENDIAN);
+    return request.getRawInputContents(input).asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
   }
 
   private static RestClient.Answer post(String path, String body) throws IOException {
@@ -176,8 +172,7 @@ class RestTasksTest {
         "two|{'inputs':{'a':[1],'s':[['x','y']]}}|{'a':[1],'s':[['x','y']]}"
       })
   void predictsRowsAndColumns(String model, String body, String expected) throws Exception {
-    RestClient.Answer answer =
-        post("/v1/models/" + model + ":predict", body.replace('\'', '"'));
+    RestClient.Answer answer = post("/v1/models/" + model + ":predict", body.replace('\'', '"'));
     assertEquals(200, answer.status(), answer.error());
     // Outputs of the echo come in the order of the request's inputs.
     assertEquals(json(expected), answer.json().path("predictions"));
@@ -199,10 +194,8 @@ class RestTasksTest {
         "two|{'instances':[{'a':1,'s':['x','y']},{'a':1}]}|not, other rows do",
         "two|{'instances':[{'a':1,'a':1}]}|more often"
       })
-  void saysWhatIsWrongWithAPrediction(String model, String body, String expected)
-      throws Exception {
-    RestClient.Answer answer =
-        post("/v1/models/" + model + ":predict", body.replace('\'', '"'));
+  void saysWhatIsWrongWithAPrediction(String model, String body, String expected) throws Exception {
+    RestClient.Answer answer = post("/v1/models/" + model + ":predict", body.replace('\'', '"'));
     assertEquals(400, answer.status());
     assertTrue(answer.error().contains(expected), answer.error());
   }
@@ -256,8 +249,7 @@ class RestTasksTest {
     JsonNode answer = embed("{'model':'texts','input':['one two','x']}").json();
     assertEquals(json("[1.0,0.0]"), answer.path("data").get(1).path("embedding"));
     assertEquals(3, answer.path("usage").path("total_tokens").asInt());
-    JsonNode packed =
-        embed("{'encoding_format':'base64','model':'texts','input':'x'}").json();
+    JsonNode packed = embed("{'encoding_format':'base64','model':'texts','input':'x'}").json();
     byte[] bytes = Base64.getDecoder().decode(packed.at("/data/0/embedding").asText());
     assertEquals(1f, ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getFloat());
   }
@@ -281,8 +273,7 @@ class RestTasksTest {
   @Test
   void listsModelsThatDeclareATask() throws Exception {
     JsonNode data = client.get("/openai/v1/models").json().path("data");
-    assertEquals(
-        List.of("embed", "ids", "judge", "texts"), data.findValuesAsText("id"));
+    assertEquals(List.of("embed", "ids", "judge", "texts"), data.findValuesAsText("id"));
     assertEquals("model", client.get("/openai/v1/models/embed").json().path("object").asText());
     assertEquals(404, client.get("/openai/v1/models/one").status());
   }
