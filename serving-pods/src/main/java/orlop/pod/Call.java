@@ -48,6 +48,7 @@ final class Call extends Deadlines.Entry {
   final long deadlineNs;
   final RequestHeaders headers;
   private final Caller caller;
+  private final Named.Asked asked;
   private final boolean forwarded;
   private final long startNs = System.nanoTime();
   final Cancellation cancellation = new Cancellation();
@@ -75,7 +76,8 @@ final class Call extends Deadlines.Entry {
     this.headers = headers;
     this.deadlineNs = deadlineNs;
     this.caller = caller;
-    this.forwarded = headers.get(Headers.FORWARDED_BY) != null;
+    this.asked = Named.Asked.in(headers);
+    this.forwarded = headers.get(Wire.FORWARDED_BY) != null;
   }
 
   /** Takes its place among the calls in flight; when there is none it ends at once. */
@@ -91,7 +93,7 @@ final class Call extends Deadlines.Entry {
 
   /** Whether headers alone say which model is meant. */
   boolean namedByHeaders() {
-    return Named.byHeaders(headers);
+    return asked.byHeaders();
   }
 
   boolean forwarded() {
@@ -155,14 +157,14 @@ final class Call extends Deadlines.Entry {
   void begin(String name) {
     nameInside = name;
     MeshView view = pod.registry.view();
-    Named known = Named.resolve(view, headers, name);
+    Named known = asked.resolve(view, name);
     if (known != null) {
       named = known;
       route(known);
       return;
     }
-    String asked = Named.asked(headers, name);
-    if (asked.isEmpty()) {
+    String unknown = asked.name(name);
+    if (unknown.isEmpty()) {
       fail(
           Status.INVALID_ARGUMENT.withDescription(
               "the call names no model: set model_name, or header "
@@ -172,7 +174,7 @@ final class Call extends Deadlines.Entry {
     } else {
       // A forwarded call may have outrun the registry: another pod knows more.
       end(
-          Status.NOT_FOUND.withDescription("no model or alias '" + asked + "' is registered"),
+          Status.NOT_FOUND.withDescription("no model or alias '" + unknown + "' is registered"),
           forwarded,
           true);
     }
@@ -211,7 +213,7 @@ final class Call extends Deadlines.Entry {
         pod.config.id(),
         forwarded,
         tried,
-        "true".equalsIgnoreCase(headers.get(Headers.BALANCED)),
+        "true".equalsIgnoreCase(headers.get(Wire.BALANCED)),
         ThreadLocalRandom.current().nextLong(),
         pod.clock.nowMs(),
         pod.host.board().hints(),

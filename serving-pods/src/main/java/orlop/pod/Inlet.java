@@ -81,7 +81,7 @@ final class Inlet extends Link {
       this.loop = loop;
       this.own = own;
       this.ownServices = ownServices;
-      server(true);
+      connection(Link.connection(true));
       initialSettings(Link.settings());
       decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
     }
@@ -108,7 +108,7 @@ final class Inlet extends Link {
         return op;
       }
     }
-    if (!Named.byHeaders(RequestHeaders.of(headers))) {
+    if (!Named.Asked.in(RequestHeaders.of(headers)).byHeaders()) {
       return null;
     }
     String text = path.toString();

@@ -4,6 +4,8 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelPromise;
+import io.netty.handler.codec.http2.DefaultHttp2Connection;
+import io.netty.handler.codec.http2.DefaultHttp2RemoteFlowController;
 import io.netty.handler.codec.http2.Http2Connection;
 import io.netty.handler.codec.http2.Http2ConnectionDecoder;
 import io.netty.handler.codec.http2.Http2ConnectionEncoder;
@@ -14,6 +16,7 @@ import io.netty.handler.codec.http2.Http2FrameListener;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.handler.codec.http2.Http2Stream;
+import io.netty.handler.codec.http2.UniformStreamByteDistributor;
 import io.netty.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -70,6 +73,15 @@ abstract class Link extends Http2ConnectionHandler {
     return new Http2Settings()
         .initialWindowSize(STREAM_WINDOW_BYTES)
         .maxHeaderListSize(MAX_HEADER_LIST_BYTES);
+  }
+
+  /** Streams share the connection in turn; gRPC has no priorities that would need a tree. */
+  static Http2Connection connection(boolean server) {
+    Http2Connection made = new DefaultHttp2Connection(server);
+    made.remote()
+        .flowController(
+            new DefaultHttp2RemoteFlowController(made, new UniformStreamByteDistributor(made)));
+    return made;
   }
 
   final ChannelHandlerContext context() {

@@ -27,6 +27,7 @@ final class Wire {
   static final AsciiString FORWARDED_BY = AsciiString.cached(Headers.FORWARDED_BY);
   static final AsciiString REFUSED = AsciiString.cached(Headers.REFUSED);
   static final AsciiString NOT_HERE = AsciiString.cached("not-here");
+  static final AsciiString BALANCED = AsciiString.cached(Headers.BALANCED);
   static final AsciiString MODEL = AsciiString.cached(Headers.MODEL_ID);
   static final AsciiString MODEL_BIN = AsciiString.cached(Headers.MODEL_ID + "-bin");
   static final AsciiString ALIAS = AsciiString.cached(Headers.VMODEL_ID);
