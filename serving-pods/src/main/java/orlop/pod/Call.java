@@ -42,44 +42,16 @@ final class Call extends Deadlines.Entry {
   private static final System.Logger LOG = System.getLogger(Call.class.getName());
   private static final int MAX_MISSED_PINS = 3;
 
-  /** Whoever made the call. All methods run on the call's event loop. */
-  interface Caller {
-    /** Sends the call on; what becomes of it comes back through the methods of {@link Call}. */
-    void pass(Hop hop);
-
-    /**
-     * The request message, decompressed and to be released, once all of it is there. Before that it
-     * is null, and {@link Call#whole} is called when it is not any more.
-     */
-    @Nullable ByteBuf message();
-
-    /** The answer: a message behind its gRPC prefix, to be released. */
-    void answered(ByteBuf framed);
-
-    /**
-     * There is no answer.
-     *
-     * @param refused whether the one who sent it here may try another pod
-     */
-    void failed(Status status, boolean refused);
-  }
-
-  /**
-   * Where a call is sent on to, and as what.
-   *
-   * @param loadAfterMs wait before the load that is asked for there; negative when none is
-   */
-  record Hop(Outlet.Target target, Named named, long loadAfterMs) {}
-
   final Dispatcher pod;
   final Loop loop;
   final Op op;
   final long deadlineNs;
-  private final RequestHeaders headers;
+  final RequestHeaders headers;
   private final Caller caller;
+  private final Named.Asked asked;
   private final boolean forwarded;
   private final long startNs = System.nanoTime();
-  private final Cancellation cancellation = new Cancellation();
+  final Cancellation cancellation = new Cancellation();
 
   private String nameInside = "";
   private @Nullable Named named;
@@ -89,7 +61,7 @@ final class Call extends Deadlines.Entry {
   private boolean needsMessage;
   private int missedPins;
   private @Nullable Slot<Held> pinned;
-  private @Nullable Hop under;
+  private Caller.@Nullable Hop under;
 
   /** Also read by compute threads. */
   private volatile boolean done;
@@ -104,7 +76,8 @@ final class Call extends Deadlines.Entry {
     this.headers = headers;
     this.deadlineNs = deadlineNs;
     this.caller = caller;
-    this.forwarded = headers.get(Headers.FORWARDED_BY) != null;
+    this.asked = Named.Asked.in(headers);
+    this.forwarded = headers.get(Wire.FORWARDED_BY) != null;
   }
 
   /** Takes its place among the calls in flight; when there is none it ends at once. */
@@ -120,7 +93,7 @@ final class Call extends Deadlines.Entry {
 
   /** Whether headers alone say which model is meant. */
   boolean namedByHeaders() {
-    return Named.byHeaders(headers);
+    return asked.byHeaders();
   }
 
   boolean forwarded() {
@@ -171,8 +144,9 @@ final class Call extends Deadlines.Entry {
   void overloaded(String why) {
     pod.metrics.refused();
     fail(
-        Status.RESOURCE_EXHAUSTED.withDescription(
-            "pod '" + pod.config.id() + "' is overloaded: " + why));
+        Status.RESOURCE_EXHAUSTED
+            .withDescription("pod '" + pod.config.id() + "' is overloaded: " + why)
+            .withCause(Overload.MARK));
   }
 
   /**
@@ -183,14 +157,14 @@ final class Call extends Deadlines.Entry {
   void begin(String name) {
     nameInside = name;
     MeshView view = pod.registry.view();
-    Named known = Named.resolve(view, headers, name);
+    Named known = asked.resolve(view, name);
     if (known != null) {
       named = known;
       route(known);
       return;
     }
-    String asked = Named.asked(headers, name);
-    if (asked.isEmpty()) {
+    String unknown = asked.name(name);
+    if (unknown.isEmpty()) {
       fail(
           Status.INVALID_ARGUMENT.withDescription(
               "the call names no model: set model_name, or header "
@@ -200,7 +174,7 @@ final class Call extends Deadlines.Entry {
     } else {
       // A forwarded call may have outrun the registry: another pod knows more.
       end(
-          Status.NOT_FOUND.withDescription("no model or alias '" + asked + "' is registered"),
+          Status.NOT_FOUND.withDescription("no model or alias '" + unknown + "' is registered"),
           forwarded,
           true);
     }
@@ -239,7 +213,7 @@ final class Call extends Deadlines.Entry {
         pod.config.id(),
         forwarded,
         tried,
-        "true".equalsIgnoreCase(headers.get(Headers.BALANCED)),
+        "true".equalsIgnoreCase(headers.get(Wire.BALANCED)),
         ThreadLocalRandom.current().nextLong(),
         pod.clock.nowMs(),
         pod.host.board().hints(),
@@ -257,7 +231,7 @@ final class Call extends Deadlines.Entry {
       here(to, false);
     } else {
       pod.metrics.hopped();
-      pass(new Hop(new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
+      pass(new Caller.Hop(new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
     }
   }
 
@@ -303,26 +277,13 @@ final class Call extends Deadlines.Entry {
       return;
     }
     String id = to.model().id();
-    switch (outcome) {
-      case Action.Outcome.Ready() -> pod.resume.enter(() -> onLoop(() -> resume(to)));
-      case Action.Outcome.Failed(String reason, long retryAtMs) -> {
-        String text =
-            "model '%s' failed to load in pod '%s': %s".formatted(id, pod.config.id(), reason);
-        if (retryAtMs == Long.MAX_VALUE) {
-          fail(Status.FAILED_PRECONDITION.withDescription(text));
-        } else {
-          refused(Status.UNAVAILABLE.withDescription(text));
-        }
-      }
-      case Action.Outcome.NoRoom(String why) ->
-          refused(
-              Status.RESOURCE_EXHAUSTED.withDescription(
-                  "no room for model '%s' in pod '%s': %s".formatted(id, pod.config.id(), why)));
-      case Action.Outcome.Draining() ->
-          refused(
-              Status.UNAVAILABLE.withDescription(
-                  "pod '%s' is draining and does not load model '%s'"
-                      .formatted(pod.config.id(), id)));
+    Status why = Statuses.of(outcome, id, pod.config.id());
+    if (why == null) {
+      pod.resume.enter(() -> onLoop(() -> resume(to)));
+    } else if (why.getCode() == Status.Code.FAILED_PRECONDITION) {
+      fail(why);
+    } else {
+      refused(why);
     }
   }
 
@@ -361,7 +322,7 @@ final class Call extends Deadlines.Entry {
       }
       pinned = slot;
       pass(
-          new Hop(
+          new Caller.Hop(
               new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
       return;
     }
@@ -392,70 +353,32 @@ final class Call extends Deadlines.Entry {
   }
 
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
-    long queuedNs = System.nanoTime();
-    try {
-      pod.compute.execute(
-          () -> {
-            slot.waited(System.nanoTime() - queuedNs);
-            if (resumed) {
-              pod.resume.leave();
-            }
-            try {
-              infer(to, slot.held(), message);
-            } catch (RuntimeException | Error e) {
-              // Whatever it is, the caller must hear of it and its place be free again.
-              later(
-                  Status.INTERNAL.withDescription(
-                      "model '%s' failed in pod '%s': %s"
-                          .formatted(to.model().id(), pod.config.id(), e)));
-              throw e;
-            } finally {
-              slot.unpin();
-              message.release();
-            }
-          });
-    } catch (RejectedExecutionException e) {
-      message.release();
-      slot.unpin();
-      if (resumed) {
-        pod.resume.leave();
-      }
-      overloaded(
-          "%d inferences wait for a compute thread, computeQueue is %d"
-              .formatted(pod.compute.getQueue().size(), pod.config.computeQueue()));
+    String full = Inference.start(new Inference(this, to, slot, message, resumed, System.nanoTime()));
+    if (full != null) {
+      overloaded(full);
     }
   }
 
-  /** On a compute thread. */
-  private void infer(Named to, Held held, ByteBuf message) {
-    if (done) {
-      return;
-    }
-    if (leftNs() <= 0) {
-      later(Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
-      return;
-    }
-    Inference.Result result = Inference.run(pod, to, held, message, headers, cancellation);
-    switch (result) {
-      case Inference.Answer(ByteBuf framed) -> onLoop(() -> answer(framed));
-      case Inference.Failure(Status status) -> later(status);
-    }
+  // ---- from a compute thread
+
+  void ran(ByteBuf framed) {
+    onLoop(() -> answer(framed));
   }
 
-  private void later(Status status) {
+  void didNotRun(Status status) {
     onLoop(() -> fail(status));
   }
 
   // ---- elsewhere
 
-  private void pass(Hop hop) {
+  private void pass(Caller.Hop hop) {
     under = hop;
     caller.pass(hop);
   }
 
   /** The place says that it did not run the call, and why. */
   void refusedThere(Status status) {
-    Hop hop = under;
+    Caller.Hop hop = under;
     if (hop != null && !done) {
       next(hop.target().id(), status);
     }
@@ -468,20 +391,14 @@ final class Call extends Deadlines.Entry {
    * @param again whether the request can be sent again
    */
   void lostThere(Status status, boolean unprocessed, boolean again) {
-    Hop hop = under;
+    Caller.Hop hop = under;
     if (hop == null || done) {
       return;
     }
     Outlet.Target target = hop.target();
     Status.Code code = status.getCode();
     boolean gone = code == Status.Code.UNAVAILABLE || code == Status.Code.CANCELLED;
-    String text =
-        "%s%s %s: %s"
-            .formatted(
-                target.pod() ? "pod '" + target.id() + "' at " : "the runtime at ",
-                target.address(),
-                code == Status.Code.CANCELLED ? "gave the call up" : "cannot be reached",
-                status.getDescription());
+    String text = Statuses.lost(target, status);
     if (code == Status.Code.UNAVAILABLE && target.pod()) {
       pod.suspects.suspect(target.id());
     }
@@ -541,13 +458,7 @@ final class Call extends Deadlines.Entry {
       fail(last.augmentDescription("(" + tried.size() + " pods tried; " + detail + ")"));
       return;
     }
-    Status status =
-        switch (cause) {
-          case UNKNOWN_MODEL -> Status.NOT_FOUND;
-          case NOT_HERE, EXHAUSTED -> Status.UNAVAILABLE;
-          case NO_ROOM -> Status.RESOURCE_EXHAUSTED;
-          case LOAD_FAILED -> forGood ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE;
-        };
+    Status status = Statuses.of(cause, forGood);
     // A call that this pod did not run: its sender may try another pod.
     end(status.withDescription("model '" + to.asked() + "': " + detail), forwarded, true);
   }

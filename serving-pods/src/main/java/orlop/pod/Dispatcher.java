@@ -44,6 +44,11 @@ final class Dispatcher implements AutoCloseable {
    */
   final Resume resume;
 
+  /**
+   * Calls that one model may have running and waiting, so that a slow one leaves room for others.
+   */
+  final int mostForOneModel;
+
   private final Supplier<Loop> loops;
   private final AtomicInteger inFlight = new AtomicInteger();
   private final AtomicLong heldBytes = new AtomicLong();
@@ -83,6 +88,8 @@ final class Dispatcher implements AutoCloseable {
             TimeUnit.SECONDS,
             new ArrayBlockingQueue<>(config.computeQueue()),
             Thread.ofPlatform().daemon().name("orlop-compute-" + config.id() + "-", 0).factory());
+    this.mostForOneModel =
+        config.computeThreads() + Math.max(1, (int) (config.computeQueue() * 3L / 4));
     this.resume = new Resume(Math.max(1, config.computeQueue() / 2));
     this.timer =
         new ScheduledThreadPoolExecutor(

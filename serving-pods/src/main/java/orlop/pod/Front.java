@@ -87,7 +87,7 @@ final class Front {
    */
   @Nullable Boolean modelReady(Metadata headers, String name) {
     var view = dispatcher.registry.view();
-    Named named = Named.resolve(view, RequestHeaders.of(headers), name);
+    Named named = Named.Asked.in(RequestHeaders.of(headers)).resolve(view, name);
     if (named == null) {
       return null;
     }
@@ -115,7 +115,7 @@ final class Front {
                       Status.NOT_FOUND
                           .withDescription(
                               "no model or alias '"
-                                  + Named.asked(RequestHeaders.of(headers), request.getName())
+                                  + Named.Asked.in(RequestHeaders.of(headers)).name(request.getName())
                                   + "' is registered")
                           .asRuntimeException());
                 } else {

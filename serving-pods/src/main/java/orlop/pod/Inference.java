@@ -10,55 +10,110 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
-import orlop.runtime.Cancellation;
+import java.util.concurrent.RejectedExecutionException;
+import org.jspecify.annotations.Nullable;
 import orlop.runtime.InferenceException;
 
-/** One inference in this process, from encoded request to encoded answer, on a compute thread. */
-final class Inference {
+/**
+ * One inference in this process, from encoded request to encoded answer, on a compute thread.
+ *
+ * @param slot pinned; it is unpinned when the inference has ended or cannot start
+ * @param message the request, which is read in place and released at the end
+ * @param resumed whether the call holds one of the places of {@link Resume}
+ * @param queuedNs since when it waits for a compute thread, by {@link System#nanoTime}
+ */
+record Inference(
+    Call call, Named to, Slot<Held> slot, ByteBuf message, boolean resumed, long queuedNs)
+    implements Runnable {
   private static final System.Logger LOG = System.getLogger(Inference.class.getName());
 
-  private Inference() {}
-
-  /** What came of it. */
-  sealed interface Result {}
-
   /**
-   * @param framed the answer behind its gRPC prefix, to be released
-   */
-  record Answer(ByteBuf framed) implements Result {}
-
-  record Failure(Status status) implements Result {}
-
-  /**
-   * Runs the model.
+   * Puts it in the queue; the call hears how it ended.
    *
-   * @param message the request, which is read in place and must not go before this returns
+   * @return why there is no room for it, in which case the call hears nothing; null when there is
    */
-  static Result run(
-      Dispatcher pod,
-      Named to,
-      Held held,
-      ByteBuf message,
-      RequestHeaders headers,
-      Cancellation cancellation) {
+  static @Nullable String start(Inference inference) {
+    Dispatcher pod = inference.call.pod;
+    int pins = inference.slot.pins();
+    String full;
+    if (pins > pod.mostForOneModel) {
+      full =
+          "%d calls run or wait for model '%s', one may have %d; computeQueue is %d"
+              .formatted(
+                  pins, inference.to.model().id(), pod.mostForOneModel, pod.config.computeQueue());
+    } else {
+      try {
+        pod.compute.execute(inference);
+        return null;
+      } catch (RejectedExecutionException e) {
+        full =
+            "%d inferences wait for a compute thread, computeQueue is %d"
+                .formatted(pod.compute.getQueue().size(), pod.config.computeQueue());
+      }
+    }
+    inference.leave();
+    inference.letGo();
+    return full;
+  }
+
+  private void leave() {
+    if (resumed) {
+      call.pod.resume.leave();
+    }
+  }
+
+  private void letGo() {
+    slot.unpin();
+    message.release();
+  }
+
+  @Override
+  public void run() {
+    slot.waited(System.nanoTime() - queuedNs);
+    leave();
+    try {
+      if (call.done()) {
+        return;
+      }
+      if (call.leftNs() <= 0) {
+        call.didNotRun(
+            Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
+        return;
+      }
+      infer();
+    } catch (RuntimeException | Error e) {
+      // Whatever it is, the caller must hear of it and its place be free again.
+      call.didNotRun(
+          Status.INTERNAL.withDescription(
+              "model '%s' failed in pod '%s': %s"
+                  .formatted(to.model().id(), call.pod.config.id(), e)));
+      throw e;
+    } finally {
+      letGo();
+    }
+  }
+
+  private void infer() {
+    Dispatcher pod = call.pod;
     ModelInferRequest request;
     try {
       CodedInputStream in = bytes(message).newCodedInput();
       in.enableAliasing(true);
       request = ModelInferRequest.parseFrom(in);
     } catch (IOException e) {
-      return new Failure(
+      call.didNotRun(
           Status.INVALID_ARGUMENT.withDescription(
               "the request is not a well-formed ModelInferRequest: " + e.getMessage()));
+      return;
     }
-    String id = pod.payloads.correlationId(request.getId(), headers);
+    String id = pod.payloads.correlationId(request.getId(), call.headers);
     boolean sampled = pod.payloads.samples(id);
     if (sampled) {
-      pod.payloads.request(id, to, ByteBufUtil.getBytes(message), headers);
+      pod.payloads.request(id, to, ByteBufUtil.getBytes(message), call.headers);
     }
     long runNs = System.nanoTime();
     try {
-      ModelInferResponse response = held.loaded().infer(request, cancellation);
+      ModelInferResponse response = slot.held().loaded().infer(request, call.cancellation);
       ModelInferResponse named =
           response.getModelName().equals(to.asked())
               ? response
@@ -68,16 +123,17 @@ final class Inference {
       if (sampled) {
         int length = answer.readableBytes() - Wire.PREFIX_BYTES;
         byte[] copy = ByteBufUtil.getBytes(answer, Wire.PREFIX_BYTES, length);
-        pod.payloads.response(id, to, copy, headers);
+        pod.payloads.response(id, to, copy, call.headers);
       }
-      return new Answer(answer);
+      call.ran(answer);
     } catch (InferenceException e) {
-      return failed(pod, to, id, Statuses.of(e), headers, e);
+      failed(id, Statuses.of(e), e);
     } catch (RuntimeException e) {
-      Status status =
+      failed(
+          id,
           Status.INTERNAL.withDescription(
-              "model '%s' failed in pod '%s': %s".formatted(to.model().id(), pod.config.id(), e));
-      return failed(pod, to, id, status, headers, e);
+              "model '%s' failed in pod '%s': %s".formatted(to.model().id(), pod.config.id(), e)),
+          e);
     }
   }
 
@@ -88,12 +144,11 @@ final class Inference {
         : UnsafeByteOperations.unsafeWrap(ByteBufUtil.getBytes(message));
   }
 
-  private static Failure failed(
-      Dispatcher pod, Named to, String id, Status status, RequestHeaders headers, Exception cause) {
+  private void failed(String id, Status status, Exception cause) {
     if (status.getCode() == Status.Code.INTERNAL) {
       LOG.log(Level.WARNING, "{0}: {1}", status.getDescription(), cause);
     }
-    pod.payloads.failure(id, to, status, headers);
-    return new Failure(status);
+    call.pod.payloads.failure(id, to, status, call.headers);
+    call.didNotRun(status);
   }
 }

@@ -81,7 +81,7 @@ final class Inlet extends Link {
       this.loop = loop;
       this.own = own;
       this.ownServices = ownServices;
-      server(true);
+      connection(Link.connection(true));
       initialSettings(Link.settings());
       decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
     }
@@ -108,7 +108,7 @@ final class Inlet extends Link {
         return op;
       }
     }
-    if (!Named.byHeaders(RequestHeaders.of(headers))) {
+    if (!Named.Asked.in(RequestHeaders.of(headers)).byHeaders()) {
       return null;
     }
     String text = path.toString();
@@ -130,15 +130,17 @@ final class Inlet extends Link {
     }
   }
 
-  /** A client may ask for signs of life, but not all the time for nothing. */
+  /**
+   * A client may ask for signs of life, but not all the time for nothing. One that measures its
+   * bandwidth asks after each answer, so what was sent since the last time excuses it.
+   */
   private void pinged() {
     long now = System.nanoTime();
-    boolean busy = connection().numActiveStreams() > 0;
     boolean early = now - lastPingNs < LEAST_PING_NS;
     lastPingNs = now;
-    if (busy || !early) {
-      pingStrikes = busy ? pingStrikes : 0;
-    } else if (++pingStrikes > MAX_PING_STRIKES) {
+    if (sentSinceLastAsked()) {
+      pingStrikes = 0;
+    } else if (early && ++pingStrikes > MAX_PING_STRIKES) {
       expel(Http2Error.ENHANCE_YOUR_CALM, "too_many_pings");
     }
   }

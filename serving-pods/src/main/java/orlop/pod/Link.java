@@ -4,6 +4,8 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelPromise;
+import io.netty.handler.codec.http2.DefaultHttp2Connection;
+import io.netty.handler.codec.http2.DefaultHttp2RemoteFlowController;
 import io.netty.handler.codec.http2.Http2Connection;
 import io.netty.handler.codec.http2.Http2ConnectionDecoder;
 import io.netty.handler.codec.http2.Http2ConnectionEncoder;
@@ -14,6 +16,7 @@ import io.netty.handler.codec.http2.Http2FrameListener;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.handler.codec.http2.Http2Stream;
+import io.netty.handler.codec.http2.UniformStreamByteDistributor;
 import io.netty.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -43,6 +46,7 @@ abstract class Link extends Http2ConnectionHandler {
   private final long pongWithinNs;
   private @Nullable ChannelHandlerContext context;
   private boolean touched;
+  private boolean sent;
   private long lastReadNs = System.nanoTime();
   private long pingSentNs;
   private @Nullable Future<?> pinging;
@@ -69,6 +73,15 @@ abstract class Link extends Http2ConnectionHandler {
     return new Http2Settings()
         .initialWindowSize(STREAM_WINDOW_BYTES)
         .maxHeaderListSize(MAX_HEADER_LIST_BYTES);
+  }
+
+  /** Streams share the connection in turn; gRPC has no priorities that would need a tree. */
+  static Http2Connection connection(boolean server) {
+    Http2Connection made = new DefaultHttp2Connection(server);
+    made.remote()
+        .flowController(
+            new DefaultHttp2RemoteFlowController(made, new UniformStreamByteDistributor(made)));
+    return made;
   }
 
   final ChannelHandlerContext context() {
@@ -137,6 +150,13 @@ abstract class Link extends Http2ConnectionHandler {
     }
   }
 
+  /** Whether headers or data were sent since this was last asked. */
+  final boolean sentSinceLastAsked() {
+    boolean was = sent;
+    sent = false;
+    return was;
+  }
+
   /** Has the frames that were written flushed soon; see {@link Loop#touch}. */
   final void touch() {
     if (!touched) {
@@ -154,6 +174,7 @@ abstract class Link extends Http2ConnectionHandler {
 
   final void headers(Http2Stream stream, Http2Headers headers, boolean end) {
     encoder().writeHeaders(context(), stream.id(), headers, 0, end, context().newPromise());
+    sent = true;
     touch();
   }
 
@@ -163,17 +184,18 @@ abstract class Link extends Http2ConnectionHandler {
    * @param unheard whether the peer may still be sending what nobody will read
    */
   final void end(Http2Stream stream, Http2Headers last, boolean unheard) {
-    ChannelPromise sent = context().newPromise();
+    ChannelPromise left = context().newPromise();
     if (unheard) {
       // Not before it has left: a reset would overtake what waits for a slow reader.
-      sent.addListener(
+      left.addListener(
           done -> {
             if (done.isSuccess()) {
               reset(stream, Http2Error.NO_ERROR);
             }
           });
     }
-    encoder().writeHeaders(context(), stream.id(), last, 0, true, sent);
+    encoder().writeHeaders(context(), stream.id(), last, 0, true, left);
+    sent = true;
     touch();
   }
 
@@ -195,14 +217,15 @@ abstract class Link extends Http2ConnectionHandler {
   /**
    * Sends data on, which it takes over.
    *
-   * @param sent told when it has left, or cannot any more
+   * @param onceSent told when it has left, or cannot any more
    */
-  final void write(Http2Stream stream, ByteBuf data, boolean end, @Nullable Credit sent) {
+  final void write(Http2Stream stream, ByteBuf data, boolean end, @Nullable Credit onceSent) {
     ChannelPromise promise = context().newPromise();
-    if (sent != null) {
-      promise.addListener(done -> sent.give());
+    if (onceSent != null) {
+      promise.addListener(done -> onceSent.give());
     }
     encoder().writeData(context(), stream.id(), data, 0, end, promise);
+    sent = true;
     touch();
   }
 

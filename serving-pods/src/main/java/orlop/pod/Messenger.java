@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * Makes a unary call for somebody who has the whole message in hand, and collects the whole answer.
  * All but {@link #begin} happens on the call's event loop.
  */
-final class Messenger implements Call.Caller, Leg.Sink {
+final class Messenger implements Caller, Leg.Sink {
   private static final AsciiString POST = AsciiString.cached("POST");
   private static final AsciiString HTTP = AsciiString.cached("http");
   private static final AsciiString TE = AsciiString.cached("te");
@@ -29,7 +29,7 @@ final class Messenger implements Call.Caller, Leg.Sink {
   private final Dispatcher.Reply reply;
   private final Call call;
   private @Nullable Leg leg;
-  private Call.@Nullable Hop hop;
+  private Caller.@Nullable Hop hop;
   private @Nullable ByteBuf answer;
   private boolean over;
 
@@ -79,7 +79,7 @@ final class Messenger implements Call.Caller, Leg.Sink {
   }
 
   @Override
-  public void pass(Call.Hop to) {
+  public void pass(Caller.Hop to) {
     hop = to;
     Http2Headers onward = new DefaultHttp2Headers(false, 32);
     onward.method(POST).scheme(HTTP).path(op.path).authority(AsciiString.of(to.target().address()));
@@ -171,7 +171,7 @@ final class Messenger implements Call.Caller, Leg.Sink {
   public void trailers(Http2Headers trailers) {
     leg = null;
     Status status = Wire.status(trailers);
-    Call.Hop there = hop;
+    Caller.Hop there = hop;
     ByteBuf all = answer;
     String podId = there != null && there.target().pod() ? there.target().id() : null;
     if (podId != null) {

@@ -6,7 +6,6 @@ import io.netty.util.AsciiString;
 import java.nio.charset.StandardCharsets;
 import java.util.Base64;
 import org.jspecify.annotations.Nullable;
-import orlop.api.Headers;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 
@@ -19,48 +18,54 @@ import orlop.placement.Model;
  * @param alias the alias that the caller named, or empty
  */
 record Named(Model model, String alias) {
-  private static final String BIN = Metadata.BINARY_HEADER_SUFFIX;
-
   /** The name that answers carry: the one that the caller used. */
   String asked() {
     return alias.isEmpty() ? model.id() : alias;
   }
 
-  /** Whether headers say which model is meant. */
-  static boolean byHeaders(RequestHeaders headers) {
-    return read(headers, Headers.MODEL_ID) != null || read(headers, Headers.VMODEL_ID) != null;
-  }
+  /**
+   * What the headers of a call say about its model.
+   *
+   * @param id from {@code mm-model-id}
+   * @param alias from {@code mm-vmodel-id}
+   */
+  record Asked(@Nullable String id, @Nullable String alias) {
+    private static final Asked NOTHING = new Asked(null, null);
 
-  /** The name by which the caller asks, before anything is looked up; empty when it gave none. */
-  static String asked(RequestHeaders headers, String nameInside) {
-    String model = read(headers, Headers.MODEL_ID);
-    if (model != null) {
-      return model;
+    static Asked in(RequestHeaders headers) {
+      String id = read(headers, Wire.MODEL, Wire.MODEL_BIN);
+      String alias = read(headers, Wire.ALIAS, Wire.ALIAS_BIN);
+      return id == null && alias == null ? NOTHING : new Asked(id, alias);
     }
-    String alias = read(headers, Headers.VMODEL_ID);
-    return alias != null ? alias : nameInside;
-  }
 
-  /** Null when nothing of that name is registered. */
-  static @Nullable Named resolve(MeshView view, RequestHeaders headers, String nameInside) {
-    String id = read(headers, Headers.MODEL_ID);
-    String alias = read(headers, Headers.VMODEL_ID);
-    Model exact = id == null ? null : view.model(id);
-    if (exact != null) {
-      return new Named(exact, alias == null ? "" : alias);
+    /** Whether headers alone say which model is meant. */
+    boolean byHeaders() {
+      return this != NOTHING;
     }
-    String name = id != null ? id : alias != null ? alias : nameInside;
-    Model model = view.resolve(name);
-    return model == null ? null : new Named(model, view.alias(name) == null ? "" : name);
+
+    /** The name by which the caller asks, before anything is looked up; empty when none. */
+    String name(String nameInside) {
+      return id != null ? id : alias != null ? alias : nameInside;
+    }
+
+    /** Null when nothing of that name is registered. */
+    @Nullable Named resolve(MeshView view, String nameInside) {
+      Model exact = id == null ? null : view.model(id);
+      if (exact != null) {
+        return new Named(exact, alias == null ? "" : alias);
+      }
+      String name = name(nameInside);
+      Model model = view.resolve(name);
+      return model == null ? null : new Named(model, view.alias(name) == null ? "" : name);
+    }
   }
 
   /** Makes the headers name what this pod resolved. */
   void writeTo(Http2Headers headers) {
-    headers.remove(Wire.MODEL_BIN);
-    headers.remove(Wire.ALIAS_BIN);
     write(headers, Wire.MODEL, Wire.MODEL_BIN, model.id());
     if (alias.isEmpty()) {
       headers.remove(Wire.ALIAS);
+      headers.remove(Wire.ALIAS_BIN);
     } else {
       write(headers, Wire.ALIAS, Wire.ALIAS_BIN, alias);
     }
@@ -70,19 +75,31 @@ record Named(Model model, String alias) {
     return Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER);
   }
 
-  private static @Nullable String read(RequestHeaders headers, String name) {
-    String value = headers.get(name);
-    return value != null ? value : headers.get(name + BIN);
+  private static @Nullable String read(
+      RequestHeaders headers, AsciiString text, AsciiString bytes) {
+    String value = headers.get(text);
+    return value != null ? value : headers.get(bytes);
   }
 
   private static void write(
       Http2Headers headers, AsciiString text, AsciiString bytes, String value) {
-    if (value.chars().allMatch(c -> c > ' ' && c <= '~')) {
+    if (printable(value)) {
+      headers.remove(bytes);
       headers.set(text, AsciiString.of(value));
     } else {
       headers.remove(text);
       byte[] utf8 = value.getBytes(StandardCharsets.UTF_8);
       headers.set(bytes, AsciiString.of(Base64.getEncoder().withoutPadding().encodeToString(utf8)));
     }
+  }
+
+  private static boolean printable(String value) {
+    for (int i = 0; i < value.length(); i++) {
+      char c = value.charAt(i);
+      if (c <= ' ' || c > '~') {
+        return false;
+      }
+    }
+    return true;
   }
 }

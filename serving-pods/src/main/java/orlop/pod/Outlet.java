@@ -157,7 +157,7 @@ final class Outlet {
 
     Builder(Loop loop) {
       this.loop = loop;
-      server(false);
+      connection(Link.connection(false));
       initialSettings(Link.settings().pushEnabled(false));
       validateHeaders(false);
       decoupleCloseAndGoAway(false);

@@ -3,11 +3,9 @@ package orlop.pod;
 import com.google.protobuf.InvalidProtocolBufferException;
 import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
-import io.netty.buffer.Unpooled;
 import io.netty.handler.codec.http2.Http2Error;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.handler.codec.http2.Http2Stream;
-import java.nio.charset.StandardCharsets;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -18,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A call that needs a model has a {@link Call} that says where it goes. All others go to the
  * pod's own server.
  */
-final class Passage implements Call.Caller, Leg.Sink {
+final class Passage implements Caller, Leg.Sink {
   /** A time-out is passed on as it came unless more of it than this is over. */
   private static final long TIMEOUT_SLACK_NS = 1_000_000;
 
@@ -34,7 +32,8 @@ final class Passage implements Call.Caller, Leg.Sink {
   private boolean named;
   private boolean wholeNeeded;
   private @Nullable Leg leg;
-  private Call.@Nullable Hop hop;
+  private Caller.@Nullable Hop hop;
+  private @Nullable Rename rename;
   private boolean answering;
   private boolean over;
 
@@ -232,6 +231,7 @@ final class Passage implements Call.Caller, Leg.Sink {
       return;
     }
     over = true;
+    flushRename();
     request.close();
     Leg on = leg;
     if (on != null) {
@@ -246,8 +246,10 @@ final class Passage implements Call.Caller, Leg.Sink {
   // ---- for the call
 
   @Override
-  public void pass(Call.Hop to) {
+  public void pass(Caller.Hop to) {
     hop = to;
+    boolean unknownThere = !to.target().pod() && !to.named().alias().isEmpty();
+    rename = unknownThere && known().op.unary ? new Rename(to.named().asked()) : null;
     boolean end = request.ended();
     ByteBuf held = request.held();
     Leg on = client.loop.outlet(to.target()).begin(onward(known(), to), end && held == null, this);
@@ -260,7 +262,7 @@ final class Passage implements Call.Caller, Leg.Sink {
   }
 
   /** The headers as the next place is to see them. */
-  private Http2Headers onward(Call of, Call.Hop to) {
+  private Http2Headers onward(Call of, Caller.Hop to) {
     to.named().writeTo(headers);
     if (to.target().pod()) {
       headers.set(Wire.FORWARDED_BY, pod.asciiId);
@@ -284,28 +286,7 @@ final class Passage implements Call.Caller, Leg.Sink {
     if (!peeked || found == null || found.name().equals(id)) {
       return held;
     }
-    byte[] utf8 = id.getBytes(StandardCharsets.UTF_8);
-    ByteBuf field = Unpooled.buffer(utf8.length + 6);
-    field.writeByte(1 << 3 | 2);
-    int rest = utf8.length;
-    while (rest > 0x7f) {
-      field.writeByte(rest & 0x7f | 0x80);
-      rest >>>= 7;
-    }
-    field.writeByte(rest).writeBytes(utf8);
-    int start = held.readerIndex();
-    int length = held.getInt(start + 1) - (found.to() - found.from()) + field.readableBytes();
-    ByteBuf prefix = Unpooled.buffer(Wire.PREFIX_BYTES).writeByte(0).writeInt(length);
-    int before = start + Wire.PREFIX_BYTES;
-    int after = before + found.to();
-    ByteBuf spliced =
-        Unpooled.wrappedBuffer(
-            prefix,
-            held.retainedSlice(before, found.from()),
-            field,
-            held.retainedSlice(after, held.writerIndex() - after));
-    held.release();
-    return spliced;
+    return Rename.renamed(held, found, id);
   }
 
   @Override
@@ -378,6 +359,7 @@ final class Passage implements Call.Caller, Leg.Sink {
   }
 
   private void close(Http2Headers last) {
+    flushRename();
     over = true;
     if (call != null && call.tellsLoad(Wire.refused(last))) {
       pod.host.board().tell(last);
@@ -399,7 +381,30 @@ final class Passage implements Call.Caller, Leg.Sink {
 
   @Override
   public void data(ByteBuf data, Link.Credit credit) {
-    client.data(stream, data, false, credit);
+    Rename by = rename;
+    if (by == null) {
+      client.data(stream, data, false, credit);
+      return;
+    }
+    ByteBuf renamed = by.next(data, credit);
+    if (renamed != null) {
+      rename = null;
+      client.data(stream, renamed, false, by.credit());
+    }
+  }
+
+  /** Passes on what waited for a name that did not come. */
+  private void flushRename() {
+    Rename by = rename;
+    ByteBuf rest = by == null ? null : by.rest();
+    rename = null;
+    if (by != null && rest != null) {
+      if (over) {
+        rest.release();
+      } else {
+        client.data(stream, rest, false, by.credit());
+      }
+    }
   }
 
   @Override
@@ -414,7 +419,7 @@ final class Passage implements Call.Caller, Leg.Sink {
     }
     Call of = call;
     Status status = Wire.status(trailers);
-    Call.Hop there = hop;
+    Caller.Hop there = hop;
     String podId = there != null && there.target().pod() ? there.target().id() : null;
     if (podId != null) {
       pod.host.board().hear(podId, trailers, pod.clock.nowMs());

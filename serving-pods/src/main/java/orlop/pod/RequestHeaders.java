@@ -12,14 +12,15 @@ interface RequestHeaders {
   RequestHeaders NONE = name -> null;
 
   /** The value of a header, for a name that ends in {@code -bin} its bytes read as UTF-8. */
-  @Nullable String get(String name);
+  @Nullable String get(CharSequence name);
 
   static RequestHeaders of(Metadata metadata) {
     return name -> {
-      if (!name.endsWith(Metadata.BINARY_HEADER_SUFFIX)) {
-        return metadata.get(Named.ascii(name));
+      String text = name.toString();
+      if (!binary(text)) {
+        return metadata.get(Named.ascii(text));
       }
-      byte[] bytes = metadata.get(Metadata.Key.of(name, Metadata.BINARY_BYTE_MARSHALLER));
+      byte[] bytes = metadata.get(Metadata.Key.of(text, Metadata.BINARY_BYTE_MARSHALLER));
       return bytes == null ? null : new String(bytes, StandardCharsets.UTF_8);
     };
   }
@@ -30,8 +31,17 @@ interface RequestHeaders {
       if (value == null) {
         return null;
       }
-      return name.endsWith(Metadata.BINARY_HEADER_SUFFIX) ? decoded(value) : value.toString();
+      return binary(name) ? decoded(value) : value.toString();
     };
+  }
+
+  private static boolean binary(CharSequence name) {
+    int length = name.length();
+    return length > 4
+        && name.charAt(length - 4) == '-'
+        && name.charAt(length - 3) == 'b'
+        && name.charAt(length - 2) == 'i'
+        && name.charAt(length - 1) == 'n';
   }
 
   private static @Nullable String decoded(CharSequence base64) {

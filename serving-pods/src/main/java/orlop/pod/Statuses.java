@@ -6,6 +6,9 @@ import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
+import org.jspecify.annotations.Nullable;
+import orlop.placement.Action;
+import orlop.placement.Route;
 import orlop.runtime.InferenceException;
 
 /** What went wrong, as a gRPC status. Pure. */
@@ -23,6 +26,51 @@ final class Statuses {
           case INTERNAL -> Status.INTERNAL;
         };
     return base.withDescription(e.getMessage());
+  }
+
+  /**
+   * Why a call cannot be run after the wait for its model.
+   *
+   * @return null when it can; FAILED_PRECONDITION when no pod will ever run it as it is
+   */
+  static @Nullable Status of(Action.Outcome outcome, String modelId, String podId) {
+    return switch (outcome) {
+      case Action.Outcome.Ready() -> null;
+      case Action.Outcome.Failed(String reason, long retryAtMs) ->
+          (retryAtMs == Long.MAX_VALUE ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE)
+              .withDescription(
+                  "model '%s' failed to load in pod '%s': %s".formatted(modelId, podId, reason));
+      case Action.Outcome.NoRoom(String why) ->
+          Status.RESOURCE_EXHAUSTED.withDescription(
+              "no room for model '%s' in pod '%s': %s".formatted(modelId, podId, why));
+      case Action.Outcome.Draining() ->
+          Status.UNAVAILABLE.withDescription(
+              "pod '%s' is draining and does not load model '%s'".formatted(podId, modelId));
+    };
+  }
+
+  /** What is told of a place that gave no answer. */
+  static String lost(Outlet.Target target, Status status) {
+    return "%s%s %s: %s"
+        .formatted(
+            target.pod() ? "pod '" + target.id() + "' at " : "the runtime at ",
+            target.address(),
+            status.getCode() == Status.Code.CANCELLED ? "gave the call up" : "cannot be reached",
+            status.getDescription());
+  }
+
+  /**
+   * Why no pod takes a call.
+   *
+   * @param forGood whether only a change of the model can help
+   */
+  static Status of(Route.Cause cause, boolean forGood) {
+    return switch (cause) {
+      case UNKNOWN_MODEL -> Status.NOT_FOUND;
+      case NOT_HERE, EXHAUSTED -> Status.UNAVAILABLE;
+      case NO_ROOM -> Status.RESOURCE_EXHAUSTED;
+      case LOAD_FAILED -> forGood ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE;
+    };
   }
 
   /** Shortens the status of every call, whatever service answers it. */

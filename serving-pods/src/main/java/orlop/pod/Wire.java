@@ -27,6 +27,7 @@ final class Wire {
   static final AsciiString FORWARDED_BY = AsciiString.cached(Headers.FORWARDED_BY);
   static final AsciiString REFUSED = AsciiString.cached(Headers.REFUSED);
   static final AsciiString NOT_HERE = AsciiString.cached("not-here");
+  static final AsciiString BALANCED = AsciiString.cached(Headers.BALANCED);
   static final AsciiString MODEL = AsciiString.cached(Headers.MODEL_ID);
   static final AsciiString MODEL_BIN = AsciiString.cached(Headers.MODEL_ID + "-bin");
   static final AsciiString ALIAS = AsciiString.cached(Headers.VMODEL_ID);
@@ -34,6 +35,9 @@ final class Wire {
 
   /** Bytes before each message: whether it is compressed, and its length in big-endian order. */
   static final int PREFIX_BYTES = 5;
+
+  /** How long a caller who was refused for overload should wait; see {@link Overload}. */
+  private static final AsciiString RETRY_AFTER = AsciiString.cached("100");
 
   private static final AsciiString HTTP_OK = AsciiString.cached("200");
   private static final AsciiString ZERO = AsciiString.cached("0");
@@ -61,6 +65,9 @@ final class Wire {
     }
     if (refused) {
       trailers.set(REFUSED, NOT_HERE);
+    } else if (status.getCode() == Status.Code.RESOURCE_EXHAUSTED
+        && status.getCause() instanceof Overload) {
+      trailers.set(RETRY_PUSHBACK, RETRY_AFTER);
     }
     return trailers;
   }

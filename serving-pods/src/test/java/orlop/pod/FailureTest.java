@@ -238,14 +238,41 @@ class FailureTest {
       TestMesh.await("the inference", () -> runtime.running.get() == 1);
       var second = begin(mesh, 0, "m");
       TestMesh.await("the queue", () -> mesh.pod(0).queuedInferences() == 1);
-      Status status =
-          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      io.grpc.StatusRuntimeException refusal =
+          org.junit.jupiter.api.Assertions.assertThrows(
+              io.grpc.StatusRuntimeException.class,
+              () -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      Status status = refusal.getStatus();
       assertEquals(Status.Code.RESOURCE_EXHAUSTED, status.getCode());
       assertTrue(text(status).contains("computeQueue is 1"), text(status));
+      Metadata hint = Objects.requireNonNull(refusal.getTrailers());
+      assertEquals("100", hint.get(Named.ascii("grpc-retry-pushback-ms")));
       gate.countDown();
       assertEquals("m", first.get().getModelName());
       assertEquals("m", second.get().getModelName());
       assertEquals(1, mesh.pod(0).stats().refused());
+    }
+  }
+
+  @Test
+  void oneSlowModelLeavesRoomInTheQueueForOthers() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.compute(1, 8))) {
+      mesh.register("slow");
+      mesh.register("other");
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("slow"));
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("other"));
+      CountDownLatch gate = new CountDownLatch(1);
+      runtime.inferGate = gate;
+      var slow = new java.util.ArrayList<ListenableFuture<ModelInferResponse>>();
+      for (int i = 0; i < 20; i++) {
+        slow.add(begin(mesh, 0, "slow"));
+      }
+      TestMesh.await("the queue", () -> mesh.pod(0).stats().refused() == 13);
+      var other = begin(mesh, 0, "other");
+      TestMesh.await("a place for the other", () -> mesh.pod(0).queuedInferences() == 7);
+      gate.countDown();
+      assertEquals("other", other.get(60, TimeUnit.SECONDS).getModelName());
     }
   }
 

@@ -114,7 +114,8 @@ class StreamRouterTest {
         byte[] asked = TestMesh.request("other-name").toBuilder().setId("7").build().toByteArray();
         byte[] answer =
             ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, asked);
-        ModelInferRequest expected = TestMesh.request("m").toBuilder().setId("7").build();
+        // The echo answers with the request, in which the name is field 1 as in an answer.
+        ModelInferRequest expected = TestMesh.request("other-name").toBuilder().setId("7").build();
         assertEquals(expected, ModelInferRequest.parseFrom(answer));
         assertEquals(List.of("m"), beside.sidecar.namesInside);
         Metadata seen = beside.sidecar.headers.getLast();
@@ -122,6 +123,34 @@ class StreamRouterTest {
         assertEquals(null, seen.get(Named.ascii(Headers.FORWARDED_BY)));
       }
       beside.awaitIdle();
+    }
+  }
+
+  @Test
+  void aClientThatMeasuresItsBandwidthIsNotExpelled() throws Exception {
+    try (Beside beside = new Beside()) {
+      byte[] big =
+          TestMesh.request("m").toBuilder()
+              .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[200_000]))
+              .build()
+              .toByteArray();
+      // A connection with gRPC's automatic window asks by a ping after most of these answers.
+      ManagedChannel entry =
+          io.grpc.netty.NettyChannelBuilder.forAddress(
+                  "127.0.0.1", beside.mesh.pod(beside.holder).grpcPort())
+              .usePlaintext()
+              .initialFlowControlWindow(65_535)
+              .directExecutor()
+              .build();
+      try {
+        for (int i = 0; i < 300; i++) {
+          byte[] answer =
+              ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, big);
+          assertEquals(big.length, answer.length);
+        }
+      } finally {
+        entry.shutdownNow();
+      }
     }
   }
 

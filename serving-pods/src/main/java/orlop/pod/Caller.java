@@ -1,0 +1,34 @@
+package orlop.pod;
+
+import io.grpc.Status;
+import io.netty.buffer.ByteBuf;
+import org.jspecify.annotations.Nullable;
+
+/** Whoever made a {@link Call}. All methods run on the call's event loop. */
+interface Caller {
+  /** Sends the call on; what becomes of it comes back through the methods of {@link Call}. */
+  void pass(Hop hop);
+
+  /**
+   * The request message, decompressed and to be released, once all of it is there. Before that it
+   * is null, and {@link Call#whole} is called when it is not any more.
+   */
+  @Nullable ByteBuf message();
+
+  /** The answer: a message behind its gRPC prefix, to be released. */
+  void answered(ByteBuf framed);
+
+  /**
+   * There is no answer.
+   *
+   * @param refused whether the one who sent it here may try another pod
+   */
+  void failed(Status status, boolean refused);
+
+  /**
+   * Where a call is sent on to, and as what.
+   *
+   * @param loadAfterMs wait before the load that is asked for there; negative when none is
+   */
+  record Hop(Outlet.Target target, Named named, long loadAfterMs) {}
+}
