@@ -115,7 +115,8 @@ final class Front {
                       Status.NOT_FOUND
                           .withDescription(
                               "no model or alias '"
-                                  + Named.Asked.in(RequestHeaders.of(headers)).name(request.getName())
+                                  + Named.Asked.in(RequestHeaders.of(headers))
+                                      .name(request.getName())
                                   + "' is registered")
                           .asRuntimeException());
                 } else {
