@@ -27,7 +27,9 @@ public final class BenchCommand implements Runnable {
   public static CommandLine commandLine() {
     return new CommandLine(new BenchCommand())
         .addSubcommand(new PlacementBench())
+        .addSubcommand(new PlannerBench())
         .addSubcommand(new PolicyBench())
+        .addSubcommand(new RegistryBench())
         .addSubcommand(new RouteBench());
   }
 

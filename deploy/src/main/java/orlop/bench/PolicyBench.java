@@ -31,6 +31,7 @@ final class PolicyBench extends Benchmark {
   private static final double[] CAPACITIES = {0.05, 0.10, 0.20};
   private static final long DAY_NS = 3_600_000_000_000L;
   private static final double CALLS_PER_SECOND = 40;
+  private static final double SCAN_EVERY_SECONDS = 600;
 
   /** A kind of traffic. */
   private record Workload(String name, Shape shape, double zipf, int changeEvery) {}
@@ -174,9 +175,10 @@ final class PolicyBench extends Benchmark {
     double[] worst = new double[Eviction.values().length];
     for (Eviction eviction : Eviction.values()) {
       for (int i = 0; i < seeds; i++) {
-        // A scan adds calls: as many as fit into the same time.
+        // Scans add calls; without them both traces are the same.
+        int scans = (int) (calls / CALLS_PER_SECOND / SCAN_EVERY_SECONDS);
         Trace without = Trace.of(plan(calm, seed + i), calls);
-        Trace with = Trace.of(plan(scanned, seed + i), calls);
+        Trace with = Trace.of(plan(scanned, seed + i), calls + scans * models);
         long bytes = (long) (without.bytes(models) * 0.10);
         double before = Replay.run(without, bytes, eviction.policy(), calls / 4).hotHitRatio();
         double after = Replay.run(with, bytes, eviction.policy(), calls / 4).hotHitRatio();

@@ -83,11 +83,36 @@ final class ClientCommands {
     @Option(names = "--key", defaultValue = "", description = "Storage reference, JSON.")
     String key = "";
 
+    @Option(
+        names = "--min-copies",
+        paramLabel = "N",
+        description = "Copies to keep loaded, called or not.")
+    int minCopies;
+
+    @Option(names = "--max-copies", paramLabel = "N", description = "Most copies to load.")
+    int maxCopies;
+
+    @Option(names = "--pin", description = "Never evict the minimum of copies, one at least.")
+    boolean pin;
+
+    @Option(
+        names = "--label",
+        paramLabel = "LABEL",
+        description = "Load it only in pods with this label. Repeatable.")
+    List<String> labels = List.of();
+
+    @Option(
+        names = "--prefer-label",
+        paramLabel = "LABEL",
+        description = "Load it best in pods with this label. Repeatable.")
+    List<String> preferred = List.of();
+
     @Option(names = "--load", description = "Load one copy now and wait for it.")
     boolean load;
 
     @Override
     void run(MeshClient client, PrintWriter out) {
+      String key = ModelKey.with(this.key, minCopies, maxCopies, pin, labels, preferred);
       ModelStatusInfo status =
           client
               .management()

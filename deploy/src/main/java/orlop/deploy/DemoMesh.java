@@ -108,6 +108,7 @@ final class DemoMesh {
             List.of(
                 "pod.id=" + name,
                 "pod.capacity.ramBytes=" + capacityBytes,
+                "pod.handOverTimeoutMs=0",
                 "puller.cacheDirectory=" + dir.resolve(name + "-cache"),
                 "payload.source=/orlop/demo/" + name));
     PodProcess.Announcement announced;

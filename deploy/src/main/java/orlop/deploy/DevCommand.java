@@ -138,6 +138,8 @@ final class DevCommand implements Callable<Integer> {
       all.add("payload.enabled=true");
       out.println("Kafka    " + broker);
     }
+    // All of its pods end together: none is left to hand models to.
+    all.add("pod.handOverTimeoutMs=0");
     all.addAll(overrides);
     return Settings.read(file, all);
   }

@@ -79,6 +79,7 @@ final class Main implements Runnable {
             .addSubcommand(new RoleCommands.ControllerCommand())
             .addSubcommand(new RoleCommands.BridgeCommand())
             .addSubcommand(new RoleCommands.DriftCommand())
+            .addSubcommand(new ImportCommand())
             .addSubcommand(new SimCommand())
             .addSubcommand(BenchCommand.commandLine())
             .addSubcommand(new TestCommand())

@@ -33,6 +33,9 @@ final class MeshClient implements AutoCloseable {
         description = "Give up after so long, 1 to 3600. Default: ${DEFAULT-VALUE}.")
     int timeoutSeconds = 60;
 
+    /** What the address came from, for the line that refuses it. */
+    String option = "--mesh";
+
     MeshClient connect() {
       if (timeoutSeconds < 1 || timeoutSeconds > 3600) {
         throw new CommandException(
@@ -40,7 +43,8 @@ final class MeshClient implements AutoCloseable {
       }
       if (!address.matches("[^:]+:\\d{1,5}|\\[.*]:\\d{1,5}")) {
         throw new CommandException(
-            "--mesh '" + address + "' is not HOST:PORT", "for example --mesh 127.0.0.1:8033");
+            option + " '" + address + "' is not HOST:PORT",
+            "for example " + option + " 127.0.0.1:8033");
       }
       return new MeshClient(address, timeoutSeconds);
     }

@@ -2,6 +2,7 @@ package orlop.deploy;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -17,6 +18,8 @@ import picocli.CommandLine.Spec;
 
 /** The commands that run one server of a mesh until they are told to stop. */
 final class RoleCommands {
+  private static final System.Logger LOG = System.getLogger(RoleCommands.class.getName());
+
   private RoleCommands() {}
 
   /** Configuration from a file and the command line; runs until SIGINT or SIGTERM. */
@@ -40,11 +43,16 @@ final class RoleCommands {
     abstract void start(Settings settings, Teardown teardown, PrintWriter out)
         throws IOException, RegistryException;
 
+    /** What the file and the overrides are laid over. */
+    Settings base() {
+      return Settings.defaults();
+    }
+
     @Override
     public final Integer call() throws IOException, RegistryException, InterruptedException {
       try (Teardown teardown = new Teardown()) {
         PrintWriter out = spec.commandLine().getOut();
-        start(Settings.read(file, overrides), teardown, out);
+        start(Settings.read(base(), file, overrides), teardown, out);
         out.flush();
         // The shutdown hook of the teardown ends what runs; nothing else ends this wait.
         new CountDownLatch(1).await();
@@ -67,10 +75,32 @@ final class RoleCommands {
             "Print one line of JSON with the addresses when ready, and stop when standard input ends.")
     boolean announce;
 
+    @Option(
+        names = "--modelmesh-env",
+        description = {
+          "Read ModelMesh's environment variables (docs/migrate-from-modelmesh.md) under --config and --set,",
+          "and take part in planning, as each pod of ModelMesh does."
+        })
+    boolean modelMeshEnv;
+
+    @Override
+    Settings base() {
+      if (!modelMeshEnv) {
+        return super.base();
+      }
+      ModelMeshEnvironment.Reading reading =
+          ModelMeshEnvironment.read(System.getenv(), Settings.defaults());
+      reading.warnings().forEach(line -> LOG.log(Level.WARNING, line));
+      return reading.settings();
+    }
+
     @Override
     void start(Settings settings, Teardown teardown, PrintWriter out)
         throws IOException, RegistryException {
       Registry registry = teardown.add("registry", Roles.registry(settings));
+      if (modelMeshEnv) {
+        Roles.controller(settings, registry, teardown);
+      }
       PodProcess.Announcement pod = Roles.pod(settings, registry, teardown);
       if (announce) {
         out.println(pod.json());

@@ -27,6 +27,8 @@ import orlop.drift.DriftServer;
 import orlop.payload.KafkaSink;
 import orlop.payload.PayloadLog;
 import orlop.payload.PayloadLogConfig;
+import orlop.payload.PayloadProcessors;
+import orlop.payload.ProcessorsConfig;
 import orlop.placement.Placer;
 import orlop.placement.Planner;
 import orlop.placement.Router;
@@ -72,9 +74,13 @@ final class Roles {
   }
 
   /** A pod with the management interface beside its V2 service. */
-  static PodProcess.Announcement pod(Settings given, Registry registry, Teardown teardown)
+  static PodProcess.Announcement pod(Settings given, Registry plain, Teardown teardown)
       throws IOException, RegistryException {
     Settings settings = filledIn(given);
+    List<StaticModels.StaticModel> models =
+        StaticModels.read(
+            settings.text("registration.models"), settings.text("registration.modelsFile"));
+    Registry registry = constrained(settings, plain);
     PodConfig config = settings.section("pod", PodConfig.class);
     ModelPuller puller = teardown.add("puller", new ModelPuller(puller(settings)));
     OnnxRuntime runtime =
@@ -104,21 +110,42 @@ final class Roles {
           "free that port or set the key to another; 0 takes any",
           e);
     }
-    teardown.add(config.id(), pod, config.drainTimeoutMs());
+    teardown.add(config.id(), pod, config.handOverTimeoutMs() + config.drainTimeoutMs());
     String host = config.host().equals("0.0.0.0") ? "127.0.0.1" : config.host();
+    if (!models.isEmpty()) {
+      int timeoutSeconds = (int) Math.clamp(config.loadTimeoutMs() / 1_000, 60, 3_600);
+      try (MeshClient self = new MeshClient(host + ":" + pod.grpcPort(), timeoutSeconds)) {
+        StaticModels.register(models, self);
+      }
+    }
     return new PodProcess.Announcement(
         pod.id(), pod.address(), host + ":" + pod.restPort(), host + ":" + pod.metricsPort());
   }
 
+  private static Registry constrained(Settings settings, Registry registry) {
+    TypeConstraints constraints =
+        TypeConstraints.of(
+            settings.text("registration.typeConstraints"),
+            settings.text("registration.typeConstraintsFile"));
+    return constraints == null ? registry : new ConstrainedRegistry(registry, constraints);
+  }
+
   static Controller controller(Settings given, Registry registry, Teardown teardown) {
     Settings settings = filledIn(given);
-    return teardown.add(
-        "controller",
-        Controller.start(
-            settings.section("controller", ControllerConfig.class),
-            registry,
-            new Planner(settings.section("planner", Planner.Config.class), new Placer()),
-            System::currentTimeMillis));
+    try {
+      return teardown.add(
+          "controller",
+          Controller.start(
+              settings.section("controller", ControllerConfig.class),
+              registry,
+              new Planner(settings.section("planner", Planner.Config.class), new Placer()),
+              System::currentTimeMillis));
+    } catch (IOException e) {
+      throw new CommandException(
+          String.valueOf(e.getMessage()),
+          "free that port or set the key to another; 0 for none",
+          e);
+    }
   }
 
   /** One bridge for each stream, all over one client of the mesh. */
@@ -206,9 +233,11 @@ final class Roles {
 
   private static PayloadLog payloads(Settings settings) {
     PayloadLogConfig config = settings.section("payload", PayloadLogConfig.class);
+    PayloadProcessors processors =
+        PayloadProcessors.start(settings.section("processors", ProcessorsConfig.class));
     return config.enabled()
-        ? PayloadLog.start(config, KafkaSink.open(config))
-        : PayloadLog.disabled();
+        ? PayloadLog.start(config, KafkaSink.open(config), processors)
+        : PayloadLog.disabled(processors);
   }
 
   /** What an empty or zero value stands for, now that the machine is known. */

@@ -93,7 +93,11 @@ final class Settings {
    * @throws CommandException naming file, key, value and remedy
    */
   static Settings read(@Nullable Path file, List<String> overrides) {
-    Settings settings = defaults();
+    return read(defaults(), file, overrides);
+  }
+
+  /** As {@link #read(Path, List)}, over these instead of the defaults. */
+  static Settings read(Settings settings, @Nullable Path file, List<String> overrides) {
     return (file == null ? settings : settings.over(parse(file), file.toString())).with(overrides);
   }
 
@@ -104,6 +108,11 @@ final class Settings {
       settings = settings.over(override(override), "--set");
     }
     return settings;
+  }
+
+  /** These settings with one key set by {@code source}, which errors about it name. */
+  Settings with(String source, String key, JsonNode value) {
+    return over(nested(key, value), source);
   }
 
   private Settings over(ObjectNode layer, String source) {
@@ -204,17 +213,23 @@ final class Settings {
     }
     try {
       JsonNode value = MAPPER.readTree(override.substring(eq + 1));
-      List<String> keys = segments(override.substring(0, eq));
-      for (String key : keys.reversed()) {
-        ObjectNode outer = MAPPER.createObjectNode();
-        outer.set(key, value == null || value.isMissingNode() ? NullNode.instance : value);
-        value = outer;
-      }
-      return (ObjectNode) value;
+      return nested(
+          override.substring(0, eq),
+          value == null || value.isMissingNode() ? NullNode.instance : value);
     } catch (JsonProcessingException e) {
       throw new CommandException(
           "--set '" + override + "': the value is not valid YAML", "quote it", e);
     }
+  }
+
+  private static ObjectNode nested(String key, JsonNode value) {
+    JsonNode inner = value;
+    for (String segment : segments(key).reversed()) {
+      ObjectNode outer = MAPPER.createObjectNode();
+      outer.set(segment, inner);
+      inner = outer;
+    }
+    return (ObjectNode) inner;
   }
 
   private static List<String> segments(String key) {
@@ -271,7 +286,7 @@ final class Settings {
 
   private static String unknown(String source, String key, List<String> known) {
     String name = key.substring(key.lastIndexOf('.') + 1);
-    String nearest = known.stream().min(Comparator.comparingInt(k -> distance(k, name))).orElse("");
+    String nearest = nearest(known, name);
     String hint = distance(nearest, name) <= 3 ? "; did you mean '" + nearest + "'?" : "";
     return "%s: unknown key '%s'%s (known here: %s)"
         .formatted(source, key, hint, String.join(", ", known));
@@ -351,6 +366,11 @@ final class Settings {
 
   private static String firstLine(JsonProcessingException e) {
     return e.getOriginalMessage().lines().findFirst().orElse("");
+  }
+
+  /** The known name that is most like the given one. */
+  static String nearest(List<String> known, String name) {
+    return known.stream().min(Comparator.comparingInt(k -> distance(k, name))).orElse("");
   }
 
   /** Levenshtein's distance. */

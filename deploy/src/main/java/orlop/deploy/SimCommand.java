@@ -53,7 +53,8 @@ final class SimCommand implements Callable<Integer> {
       names = "--tries",
       defaultValue = "60",
       description =
-          "Most smaller simulations to try after a failure, to find the smallest that fails; 0 for none. Default: ${DEFAULT-VALUE}.")
+          "Most smaller simulations to try after a failure, to find the smallest that fails; 0 for"
+              + " none. Default: ${DEFAULT-VALUE}.")
   int tries = 60;
 
   @Option(

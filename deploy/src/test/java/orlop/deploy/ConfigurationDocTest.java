@@ -31,6 +31,7 @@ import orlop.bridge.StreamConfig;
 import orlop.controller.ControllerConfig;
 import orlop.drift.DriftConfig;
 import orlop.payload.PayloadLogConfig;
+import orlop.payload.ProcessorsConfig;
 import orlop.placement.Planner;
 import orlop.pod.PodConfig;
 import orlop.puller.PullerConfig;
@@ -52,7 +53,15 @@ class ConfigurationDocTest {
 
   /** Keys that deploy reads itself; no record has a component of that name. */
   private static final Set<String> OURS =
-      Set.of("registry.kind", "puller.storageDirectory", "kafka.bootstrapServers", "streams");
+      Set.of(
+          "registry.kind",
+          "puller.storageDirectory",
+          "kafka.bootstrapServers",
+          "registration.models",
+          "registration.modelsFile",
+          "registration.typeConstraints",
+          "registration.typeConstraintsFile",
+          "streams");
 
   private static final Map<String, Class<?>> RECORDS = records();
 
@@ -68,6 +77,7 @@ class ConfigurationDocTest {
     records.put("runtime", RuntimeConfig.class);
     records.put("puller", PullerConfig.class);
     records.put("payload", PayloadLogConfig.class);
+    records.put("processors", ProcessorsConfig.class);
     records.put("controller", ControllerConfig.class);
     records.put("planner", Planner.Config.class);
     records.put("drift", DriftConfig.class);
@@ -243,6 +253,8 @@ class ConfigurationDocTest {
       case "pod.maxMessageBytes" -> overrides.add("pod.maxInFlightBytes=9000000000");
       case "payload.maxPayloadBytes" -> overrides.add("payload.queueBytes=9000000000");
       case "payload.queueBytes" -> overrides.add("payload.maxPayloadBytes=1024");
+      case "processors.maxPayloadBytes" -> overrides.add("processors.queueBytes=1073741824");
+      case "processors.queueBytes" -> overrides.add("processors.maxPayloadBytes=1024");
       default -> {}
     }
     overrides.add(key + "=" + value);

@@ -8,9 +8,15 @@ package orlop.controller;
  * @param demandIntervalMs time between two demand reports of a pod, 100 to 60,000
  * @param callTimeoutMs bound on one call to a pod that does not wait for a load, 100 to 60,000
  * @param loadTimeoutMs bound on one call that waits for a load, 1,000 to 3,600,000
+ * @param metricsPort where a controller shows its {@code /metrics}, 0 to 65,535; 0: nowhere
  */
 public record ControllerConfig(
-    String id, long planIntervalMs, long demandIntervalMs, long callTimeoutMs, long loadTimeoutMs) {
+    String id,
+    long planIntervalMs,
+    long demandIntervalMs,
+    long callTimeoutMs,
+    long loadTimeoutMs,
+    int metricsPort) {
 
   public ControllerConfig {
     if (id.isEmpty()) {
@@ -20,10 +26,11 @@ public record ControllerConfig(
     check("demandIntervalMs", demandIntervalMs, 100, 60_000);
     check("callTimeoutMs", callTimeoutMs, 100, 60_000);
     check("loadTimeoutMs", loadTimeoutMs, 1_000, 3_600_000);
+    check("metricsPort", metricsPort, 0, 65_535);
   }
 
   public static ControllerConfig defaults(String id) {
-    return new ControllerConfig(id, 1_000, 2_000, 5_000, 300_000);
+    return new ControllerConfig(id, 1_000, 2_000, 5_000, 300_000, 0);
   }
 
   private static void check(String name, long value, long min, long max) {

@@ -1,32 +1,25 @@
 package orlop.controller;
 
 import io.grpc.Context;
+import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import orlop.api.DemandReport;
 import orlop.api.PodControlGrpc;
 import orlop.api.WatchDemandRequest;
 import orlop.placement.Demand;
+import orlop.placement.DemandMeter;
 import orlop.placement.MeshView;
 import orlop.placement.Pod;
 
 /**
- * Listens to every pod's demand stream and adds the reports up. {@link #follow} and {@link
- * #snapshot} are called by the planning thread, reports arrive on gRPC's; entries are forgotten
- * after {@link #FORGET_MS} without a call, so memory follows the models in use.
+ * Listens to every pod's demand stream and has a {@link DemandMeter} add the reports up. {@link
+ * #follow} and {@link #snapshot} are called by the planning thread, reports arrive on gRPC's.
  */
 final class Demands implements AutoCloseable {
-  private static final long FORGET_MS = 3_600_000;
-
-  /** Averages over about this long. */
-  private static final double WINDOW_MS = 60_000;
-
-  private static final long STEADY_GAP_MS = 60_000;
-
   private final Map<String, Context.CancellableContext> streams = new ConcurrentHashMap<>();
-  private final Map<String, Tally> tallies = new HashMap<>();
+  private final DemandMeter meter;
   private final PodCalls pods;
   private final long intervalMs;
   private final java.util.function.LongSupplier clockMs;
@@ -34,20 +27,8 @@ final class Demands implements AutoCloseable {
   Demands(PodCalls pods, long intervalMs, java.util.function.LongSupplier clockMs) {
     this.pods = pods;
     this.intervalMs = intervalMs;
+    this.meter = new DemandMeter(intervalMs);
     this.clockMs = clockMs;
-  }
-
-  /** Calls of one model over all pods. */
-  private static final class Tally {
-    double callsPerMinute;
-    long updatedMs;
-    long steadySinceMs;
-    long lastUsedMs;
-
-    void decay(long nowMs) {
-      callsPerMinute *= Math.exp(-(nowMs - updatedMs) / WINDOW_MS);
-      updatedMs = nowMs;
-    }
   }
 
   /** Opens a stream to each pod that has none and closes those of pods that are gone. */
@@ -61,6 +42,9 @@ final class Demands implements AutoCloseable {
             context.cancel(null);
           }
         });
+    synchronized (this) {
+      meter.retain(view);
+    }
   }
 
   private Context.CancellableContext open(Pod pod) {
@@ -91,6 +75,9 @@ final class Demands implements AutoCloseable {
 
     @Override
     public void onError(Throwable t) {
+      if (Status.fromThrowable(t).getCode() == Status.Code.UNAVAILABLE) {
+        unreachable(podId);
+      }
       streams.remove(podId, context);
     }
 
@@ -103,28 +90,22 @@ final class Demands implements AutoCloseable {
   synchronized void add(DemandReport report) {
     long nowMs = clockMs.getAsLong();
     for (DemandReport.ModelDemand model : report.getModelsList()) {
-      Tally tally = tallies.computeIfAbsent(model.getModelId(), id -> new Tally());
-      if (tally.steadySinceMs == 0 || nowMs - tally.updatedMs > STEADY_GAP_MS) {
-        tally.steadySinceMs = nowMs;
-      }
-      tally.decay(nowMs);
-      tally.callsPerMinute += model.getCalls() * (60_000 / WINDOW_MS);
-      tally.lastUsedMs = Math.max(tally.lastUsedMs, model.getLastUsedMs());
+      meter.called(
+          model.getModelId(),
+          model.getCalls(),
+          model.getWaitedMicros() / 1e3,
+          model.getLastUsedMs(),
+          nowMs);
     }
+    meter.busy(report.getPodId(), report.getBusy(), nowMs);
+  }
+
+  private synchronized void unreachable(String podId) {
+    meter.unreachable(podId, clockMs.getAsLong());
   }
 
   synchronized Demand snapshot() {
-    long nowMs = clockMs.getAsLong();
-    Map<String, Demand.Use> uses = new HashMap<>();
-    tallies.values().removeIf(tally -> nowMs - tally.updatedMs > FORGET_MS);
-    tallies.forEach(
-        (id, tally) -> {
-          long idleMs = nowMs - tally.updatedMs;
-          double rate = tally.callsPerMinute * Math.exp(-idleMs / WINDOW_MS);
-          long steady = idleMs > STEADY_GAP_MS ? 0 : tally.steadySinceMs;
-          uses.put(id, new Demand.Use(rate, steady, tally.lastUsedMs));
-        });
-    return new Demand(uses);
+    return meter.snapshot(clockMs.getAsLong());
   }
 
   /** Ends all streams; {@link #follow} opens them anew. */

@@ -24,8 +24,8 @@ import mmesh.UnregisterModelResponse;
 import mmesh.VModelStatusInfo;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
-import orlop.placement.MeshView;
 import orlop.placement.Fit;
+import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Router;
 import orlop.registry.Registry;
@@ -171,7 +171,20 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
     required("modelInfo.type", info.getType());
     Model model;
     try {
-      model = Model.of(modelId, info.getType(), info.getPath(), info.getKey(), clockMs.getAsLong());
+      Wishes wishes = Wishes.of(info.getKey());
+      model =
+          new Model(
+              modelId,
+              info.getType(),
+              info.getPath(),
+              info.getKey(),
+              wishes.sizeBytes(),
+              wishes.minCopies(),
+              wishes.maxCopies(),
+              wishes.requiredLabels(),
+              wishes.preferredLabels(),
+              clockMs.getAsLong(),
+              wishes.pinned());
     } catch (IllegalArgumentException e) {
       throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
     }

@@ -11,11 +11,15 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
 import orlop.placement.Change;
 import orlop.placement.MeshView;
+import orlop.placement.Plan;
 import orlop.placement.Planner;
 import orlop.placement.Pod;
+import orlop.placement.PodsWanted;
+import orlop.placement.Recall;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
 
@@ -46,6 +50,10 @@ final class PlanningLoop implements AutoCloseable {
       Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("orlop-change-", 0).factory());
   private final Registry.Subscription campaign;
   private volatile boolean leading;
+  private volatile @Nullable PodsWanted podsWanted;
+
+  /** Null while another leads. Owned by the planning thread. */
+  private @Nullable Recall recall;
 
   PlanningLoop(
       ControllerConfig config,
@@ -70,6 +78,11 @@ final class PlanningLoop implements AutoCloseable {
     return leading;
   }
 
+  /** What the last plan said; null while another leads. */
+  @Nullable PodsWanted podsWanted() {
+    return leading ? podsWanted : null;
+  }
+
   private void lead(boolean now) {
     LOG.log(Level.INFO, "controller {0} {1}", config.id(), now ? "leads" : "does not lead");
     leading = now;
@@ -82,13 +95,28 @@ final class PlanningLoop implements AutoCloseable {
       if (!leading) {
         // Only the leader listens; a pod that closes must not wait for those who were.
         demands.close();
+        recall = null;
         return;
       }
       demands.follow(view);
-      carryOut(planner.plan(view, demands.snapshot(), clockMs.getAsLong()));
+      long nowMs = clockMs.getAsLong();
+      Plan plan =
+          planner.plan(
+              view, demands.snapshot(), recall == null ? Recall.since(nowMs) : recall, nowMs);
+      recall = plan.recall();
+      say(plan.podsWanted());
+      carryOut(plan.changes());
     } catch (RuntimeException e) {
       LOG.log(Level.ERROR, "planning failed, will try again: " + e, e);
     }
+  }
+
+  private void say(PodsWanted now) {
+    PodsWanted before = podsWanted;
+    if (before == null || before.pods() != now.pods()) {
+      LOG.log(Level.INFO, "pods wanted: {0}; {1}", String.valueOf(now.pods()), now.why());
+    }
+    podsWanted = now;
   }
 
   private void carryOut(List<Change> changes) {

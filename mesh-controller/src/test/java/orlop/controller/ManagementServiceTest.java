@@ -12,6 +12,7 @@ import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.NettyServerBuilder;
+import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.util.List;
 import mmesh.DeleteVModelRequest;
@@ -195,7 +196,7 @@ final class ManagementServiceTest {
   }
 
   @Test
-  void anAliasMovesOnlyWhenItsTargetIsLoaded() {
+  void anAliasMovesOnlyWhenItsTargetIsLoaded() throws Exception {
     register("m1", "p1");
     register("m2", "p2");
     setAlias("a", "m1");
@@ -209,7 +210,7 @@ final class ManagementServiceTest {
   }
 
   @Test
-  void aSyncMoveReportsAFailedTargetAndKeepsServing() {
+  void aSyncMoveReportsAFailedTargetAndKeepsServing() throws Exception {
     pod.broken.put("m2", "corrupt file");
     register("m1", "p1");
     register("m2", "p2");
@@ -307,9 +308,9 @@ final class ManagementServiceTest {
         Status.Code.NOT_FOUND, refused(() -> setAlias("b", "unregistered")).getStatus().getCode());
   }
 
-  private Controller controller() {
+  private Controller controller() throws IOException {
     return Controller.start(
-        new ControllerConfig("c", 100, 100, 5_000, 5_000),
+        new ControllerConfig("c", 100, 100, 5_000, 5_000, 0),
         registry,
         new Planner(Planner.Config.defaults(), new Placer()),
         System::currentTimeMillis);

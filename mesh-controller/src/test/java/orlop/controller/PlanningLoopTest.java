@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.lang.reflect.Proxy;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicReference;
@@ -43,7 +44,7 @@ final class PlanningLoopTest {
   }
 
   @Test
-  void oneOfTwoControllersPlansAndTheOtherTakesOver() {
+  void oneOfTwoControllersPlansAndTheOtherTakesOver() throws Exception {
     Controller first = start("a");
     try (Controller second = start("b")) {
       Await.until("one leads", () -> first.leading() || second.leading());
@@ -126,13 +127,13 @@ final class PlanningLoopTest {
     return demands.snapshot().uses().getOrDefault("m", new Demand.Use(-1, -1, -1));
   }
 
-  private Controller start(String id) {
+  private Controller start(String id) throws IOException {
     return start(id, registry);
   }
 
-  private static Controller start(String id, Registry registry) {
+  private static Controller start(String id, Registry registry) throws IOException {
     return Controller.start(
-        new ControllerConfig(id, 100, 100, 5_000, 5_000),
+        new ControllerConfig(id, 100, 100, 5_000, 5_000, 0),
         registry,
         new Planner(Planner.Config.defaults(), new Placer()),
         System::currentTimeMillis);

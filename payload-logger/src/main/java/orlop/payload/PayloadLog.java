@@ -46,6 +46,7 @@ public final class PayloadLog implements AutoCloseable {
   private static final long PAUSE_NS = 5_000_000;
   private static final long IDLE_NS = 1_000_000_000;
   private static final long READY_WAIT_MS = 250;
+  private static final String V2_INFER = "inference.GRPCInferenceService/ModelInfer";
 
   /** Heap that one event takes beside its message: objects, queue node, ids. */
   static final int EVENT_OVERHEAD_BYTES = 512;
@@ -55,6 +56,7 @@ public final class PayloadLog implements AutoCloseable {
   private final LongSupplier clockNs;
   private final RateLimit rateLimit;
   private final long sampleBelow;
+  private final PayloadProcessors processors;
 
   private final ConcurrentLinkedQueue<Captured> queue = new ConcurrentLinkedQueue<>();
   private final Set<Captured> inFlight = ConcurrentHashMap.newKeySet();
@@ -70,7 +72,12 @@ public final class PayloadLog implements AutoCloseable {
   private volatile boolean drained;
   private volatile long closeDeadlineNs;
 
-  private PayloadLog(PayloadLogConfig config, PayloadSink sink, LongSupplier clockNs) {
+  private PayloadLog(
+      PayloadLogConfig config,
+      PayloadSink sink,
+      LongSupplier clockNs,
+      PayloadProcessors processors) {
+    this.processors = processors;
     this.config = config;
     this.sink = sink;
     this.clockNs = clockNs;
@@ -85,23 +92,41 @@ public final class PayloadLog implements AutoCloseable {
     return start(config, sink, System::nanoTime);
   }
 
+  /** As {@link #start(PayloadLogConfig, PayloadSink)}, with observers that see every payload. */
+  public static PayloadLog start(
+      PayloadLogConfig config, PayloadSink sink, PayloadProcessors processors) {
+    PayloadLog log = new PayloadLog(config, sink, System::nanoTime, processors);
+    log.drainer.start();
+    return log;
+  }
+
   static PayloadLog start(PayloadLogConfig config, PayloadSink sink, LongSupplier clockNs) {
-    PayloadLog log = new PayloadLog(config, sink, clockNs);
+    PayloadLog log = new PayloadLog(config, sink, clockNs, PayloadProcessors.none());
     log.drainer.start();
     return log;
   }
 
   /** A log that captures nothing and holds nothing. */
   public static PayloadLog disabled() {
-    return new PayloadLog(PayloadLogConfig.defaults(), new NoSink(), System::nanoTime);
+    return disabled(PayloadProcessors.none());
+  }
+
+  /** Observers alone, without a log. */
+  public static PayloadLog disabled(PayloadProcessors processors) {
+    return new PayloadLog(PayloadLogConfig.defaults(), new NoSink(), System::nanoTime, processors);
   }
 
   /**
-   * Whether sampling chooses the inference with this correlation id; a function of the id and the
-   * rate alone, so request and response agree, and so do all pods. {@link #offer} asks it too;
-   * asking first saves the making of a value that would be thrown away.
+   * Whether the payloads of the inference with this correlation id are wanted: there are observers,
+   * or sampling chooses it, with this correlation id; a function of the id and the rate alone, so
+   * request and response agree, and so do all pods. {@link #offer} asks it too; asking first saves
+   * the making of a value that would be thrown away.
    */
   public boolean samples(String correlationId) {
+    return !processors.isEmpty() || isSampled(correlationId);
+  }
+
+  private boolean isSampled(String correlationId) {
     return (mix(correlationId.hashCode()) & 0xFFFF_FFFFL) < sampleBelow;
   }
 
@@ -146,7 +171,28 @@ public final class PayloadLog implements AutoCloseable {
       String contentType,
       ByteString value,
       Map<String, String> metadata) {
-    if (!samples(id)) {
+    return offer(kind, id, modelId, alias, V2_INFER, statusCode, contentType, value, metadata);
+  }
+
+  /**
+   * As the offer above, of a call to any method.
+   *
+   * @param method full gRPC name, {@code service/method}; only observers look at it
+   */
+  public boolean offer(
+      Kind kind,
+      String id,
+      String modelId,
+      String alias,
+      String method,
+      int statusCode,
+      String contentType,
+      ByteString value,
+      Map<String, String> metadata) {
+    if (!processors.isEmpty()) {
+      processors.offer(new Observed(kind, id, modelId, alias, method, statusCode, value));
+    }
+    if (!isSampled(id)) {
       return false;
     }
     long sequence = captured.incrementAndGet();
@@ -198,6 +244,11 @@ public final class PayloadLog implements AutoCloseable {
         captured.get(), sentNow, Collections.unmodifiableMap(droppedNow), heldBytes.get());
   }
 
+  /** What became of the payloads at each observer. */
+  public Map<String, PayloadCounters> observed() {
+    return processors.counters();
+  }
+
   /**
    * Sends what is queued for at most {@code closeTimeoutMs}, counts the rest as {@link
    * DropReason#SHUTDOWN} and closes the sink. Idempotent.
@@ -217,6 +268,7 @@ public final class PayloadLog implements AutoCloseable {
     for (Captured one : inFlight) {
       settle(one, false);
     }
+    processors.close(Math.max(0, millisUntil(closeDeadlineNs)));
     PayloadCounters end = counters();
     if (!config.enabled()) {
       return;

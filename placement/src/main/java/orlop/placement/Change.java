@@ -2,18 +2,21 @@ package orlop.placement;
 
 /** One step that the planner wants carried out; each may be repeated without harm. */
 public sealed interface Change {
+  /** As the last use of what may displace nothing: a moment before all uses. */
+  long FREE_ONLY_MS = 1;
+
   /** Why, in one line. */
   String why();
 
   /**
-   * @param lastUsedMs last use of the model anywhere, milliseconds since the epoch: the copy
-   *     displaces only what was used earlier, and itself counts as used then; 0 lets it take free
-   *     memory alone
+   * @param lastUsedMs what was used earlier may leave for it, milliseconds since the epoch; {@link
+   *     #FREE_ONLY_MS} lets it take free memory alone. Once loaded it counts as used at that
+   *     moment.
    */
   record LoadCopy(String modelId, String podId, long lastUsedMs, String why) implements Change {
     /** A load that takes free memory alone. */
     public LoadCopy(String modelId, String podId, String why) {
-      this(modelId, podId, 0, why);
+      this(modelId, podId, FREE_ONLY_MS, why);
     }
   }
 

@@ -56,9 +56,7 @@ record Estimate(
   long score(int fewestInZone) {
     long zone = Math.min(MAX_WISHES, zoneCopies - fewestInZone);
     long wishesMs =
-        zone * ZONE_MS
-            + Math.min(MAX_WISHES, missingLabels) * LABEL_MS
-            + (older ? VERSION_MS : 0);
+        zone * ZONE_MS + Math.min(MAX_WISHES, missingLabels) * LABEL_MS + (older ? VERSION_MS : 0);
     long costMs = Math.min(Long.MAX_VALUE >>> 20, waitMs() + lossMs + wishesMs);
     long score = failed ? 1 : 0;
     score = score << 12 | coarse(costMs);

@@ -29,8 +29,8 @@ public interface EvictionPolicy {
   }
 
   /**
-   * The model was used at {@code atNs}, or waited for when it was not here. Uses within a second may
-   * be told as one.
+   * The model was used at {@code atNs}, or waited for when it was not here. Uses within a second
+   * may be told as one.
    */
   default void seen(Resident resident, long atNs) {}
 

@@ -1,6 +1,7 @@
 package orlop.placement;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -26,7 +27,7 @@ final class Ghost {
       this.modelId = modelId;
       usesIn = new int[ghosts];
       seatIn = new int[ghosts];
-      java.util.Arrays.fill(seatIn, -1);
+      Arrays.fill(seatIn, -1);
     }
 
     void used(EvictionPolicy.Resident real, long atNs) {

@@ -10,8 +10,7 @@ final class GreedyDualSizeFrequency implements EvictionPolicy {
 
   @Override
   public double value(Resident resident, long nowNs) {
-    return clock.at(resident.lastUsedNs())
-        + resident.uses() * resident.costNs() / resident.share();
+    return clock.at(resident.lastUsedNs()) + resident.uses() * resident.costNs() / resident.share();
   }
 
   @Override

@@ -103,7 +103,9 @@ final class Leavers {
       victims.add(next);
     }
     choice.close();
-    return victims.suffice() ? victims.fewest() : chooseAmongAll(missing, missingSlots, allowed, nowNs);
+    return victims.suffice()
+        ? victims.fewest()
+        : chooseAmongAll(missing, missingSlots, allowed, nowNs);
   }
 
   private @Nullable List<CacheEntry> chooseAmongAll(
@@ -119,8 +121,7 @@ final class Leavers {
     return Victims.choose(candidates, missing, missingSlots);
   }
 
-  private boolean mayLeaveFor(
-      CacheEntry entry, CacheEntry other, boolean batchOnly, long nowNs) {
+  private boolean mayLeaveFor(CacheEntry entry, CacheEntry other, boolean batchOnly, long nowNs) {
     return other != entry
         && (entry.live || lastUsedNs(other) < entry.wantedNs)
         && (!batchOnly || isBatch(other))

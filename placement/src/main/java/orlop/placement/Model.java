@@ -15,6 +15,7 @@ import java.util.Set;
  * @param requiredLabels labels that a pod must carry to load it
  * @param preferredLabels labels that a pod should carry to load it
  * @param registeredMs milliseconds since the epoch
+ * @param pinned its minimum of copies, one at least, is never evicted
  */
 public record Model(
     String id,
@@ -26,7 +27,8 @@ public record Model(
     int maxCopies,
     Set<String> requiredLabels,
     Set<String> preferredLabels,
-    long registeredMs) {
+    long registeredMs,
+    boolean pinned) {
 
   public Model {
     if (id.isEmpty() || id.length() > 512) {
@@ -44,6 +46,37 @@ public record Model(
     }
     requiredLabels = Set.copyOf(requiredLabels);
     preferredLabels = Set.copyOf(preferredLabels);
+  }
+
+  /** A model that is not pinned. */
+  public Model(
+      String id,
+      String type,
+      String path,
+      String key,
+      long sizeHintBytes,
+      int minCopies,
+      int maxCopies,
+      Set<String> requiredLabels,
+      Set<String> preferredLabels,
+      long registeredMs) {
+    this(
+        id,
+        type,
+        path,
+        key,
+        sizeHintBytes,
+        minCopies,
+        maxCopies,
+        requiredLabels,
+        preferredLabels,
+        registeredMs,
+        false);
+  }
+
+  /** Copies that stand whatever the demand: the minimum, and one at least where it is pinned. */
+  public int floor() {
+    return pinned ? Math.max(1, minCopies) : minCopies;
   }
 
   /** A model with no hints and no constraints. */

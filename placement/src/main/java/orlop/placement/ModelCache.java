@@ -27,6 +27,7 @@ public final class ModelCache {
    */
 
   private final CacheConfig config;
+  private final Usage usage;
   private final Map<String, CacheEntry> entries = new LinkedHashMap<>();
   private final LoadQueue queue = new LoadQueue();
   private final Step step = new Step();
@@ -40,6 +41,7 @@ public final class ModelCache {
   }
 
   public ModelCache(CacheConfig config, EvictionPolicy policy, Usage usage) {
+    this.usage = usage;
     this.config = config;
     this.residents =
         new Residents(config, new Leavers(policy, usage, config), entries.values(), step);
@@ -152,7 +154,14 @@ public final class ModelCache {
         entry.batch &= want.purpose() == Event.Purpose.BATCH;
         ready(entry, live);
       }
-      case UNLOADING -> wantAgain(entry, want, live);
+      case UNLOADING -> {
+        if (live && !entry.again && usage.copiesElsewhere(entry.modelId) > 0) {
+          // Whoever calls has not seen yet that it leaves; to wait for its return takes longer.
+          step.answer(entry, new Action.Outcome.NoRoom("it leaves this pod, others hold it"));
+        } else {
+          wantAgain(entry, want, live);
+        }
+      }
       case FAILED -> {
         if (step.nowMs() < entry.retryAtMs) {
           step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
@@ -249,6 +258,8 @@ public final class ModelCache {
       step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
       residents.unload(entry);
     } else if (residents.makeRoom(entry, residents.memory().missing(Memory.NONE), 0)) {
+      // A plan has waited for this long enough: to go at once would waste the load.
+      entry.wantedNs = step.nowNs();
       ready(entry, entry.live);
     } else {
       giveWay(entry);

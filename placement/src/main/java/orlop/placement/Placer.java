@@ -211,8 +211,7 @@ public final class Placer {
     return aged == seen.outlook() ? seen : seen.withOutlook(aged);
   }
 
-  private static Placement chosen(
-      Question question, List<Pod> pods, int allowed, Attempt attempt) {
+  private static Placement chosen(Question question, List<Pod> pods, int allowed, Attempt attempt) {
     boolean byAge = pods.stream().anyMatch(pod -> pod.outlook().evictionCost() <= 0);
     double usual = usualWorth(question, pods, byAge);
     List<Estimate> estimates = new ArrayList<>(pods.size());
@@ -248,11 +247,7 @@ public final class Placer {
     String why =
         "%s; %s of %d compared, %d of %d pods may load it"
             .formatted(
-                best.words(question.nowMs),
-                how,
-                pods.size(),
-                allowed,
-                question.view.pods().size());
+                best.words(question.nowMs), how, pods.size(), allowed, question.view.pods().size());
     Pod pod = question.view.pod(best.pod().id());
     return new Placement.Chosen(pod == null ? best.pod() : pod, why);
   }

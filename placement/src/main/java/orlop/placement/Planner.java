@@ -1,41 +1,50 @@
 package orlop.placement;
 
 import java.util.ArrayList;
-import java.util.Comparator;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Compares how many copies there are with how many there should be, and says the next steps.
  *
  * <p><b>Goals</b>, highest first: aliases that move arrive; models keep their minimum of copies;
- * models in demand that lost their last copy come back, the busiest first; models called steadily
- * have a second copy, and more as the calls grow; copies that nobody needs go.
+ * models in use that lost their copies with a pod, or are about to, stand elsewhere; busy models
+ * that were evicted come back; models called steadily have a second copy, and more as calls grow or
+ * queue; free memory holds what was used lately; copies that nobody needs go, and so do models that
+ * nobody used for very long, where that is asked for. Within a goal the busiest come first, in a
+ * trim the least busy.
  *
- * <p><b>Constraints</b>: at most {@link Config#maxChanges} changes a step; further copies take free
- * memory alone, a lost model displaces only what has gone cold, and so do minimum copies where the
- * mesh has no memory for all of them; a trim never leaves fewer loaded copies than should be; a
- * draining pod's copies do not count, and are left alone.
+ * <p><b>Constraints</b>: at most {@link Config#maxChanges} changes a step, and none but aliases and
+ * minima add to a pod's queue of loads beyond a few; further copies and what comes back early take
+ * free memory alone and wait while a pod hands over; an evicted model displaces only what has gone
+ * cold, a lost one what was unused for {@link #GAPS} of its own gaps between calls, or a copy that
+ * has others, and minimum copies anything, unless the mesh has no memory for all minima; a trim
+ * never leaves fewer loaded copies than should be; a draining pod's copies do not count, and are
+ * left alone.
  *
- * <p><b>Algorithm</b>: one scan sorts the models by need; then each need in turn is placed on a
- * draft of the view in which the earlier placements already stand. The same view, demand and time
- * give the same changes, and each may be repeated: carried out, it no longer appears.
+ * <p><b>Algorithm</b>: one scan ({@link Survey}) sorts the models by need; then each need in turn
+ * is placed on a draft of the view in which the earlier placements already stand. The same view,
+ * demand, recall and time give the same plan, and each change may be repeated: carried out, it no
+ * longer appears.
  *
  * <p>Pure and thread-safe. O(models + copies + changes × pods).
  */
 public final class Planner {
   /**
    * @param maxChanges most changes in one step
-   * @param steadyMs how long a model must have been called in every minute to get a second copy
+   * @param steadyMs over how long a model must have been called again and again to get a second
+   *     copy
    * @param hotMs a model without copies is in demand when called within this time; a model unused
    *     for longer is cold
    * @param hotCallsPerMinute and at least this often
    * @param callsPerCopyPerMinute calls that one copy shall bear before there is another
-   * @param trimAfterMs a surplus copy goes when its model was unused, or too little used, for this
-   *     long
+   * @param trimAfterMs a surplus copy goes when fewer sufficed for this long
    * @param keepFreePercent part of a pod that further copies leave free
+   * @param queuedMs calls that wait longer for a compute thread, on average, need a further copy;
+   *     0: waiting does not count
+   * @param recentMs what was used within this time is kept when its pod goes, comes back into free
+   *     memory, and keeps its second copy
+   * @param idleUnloadMs models that nobody used for this long are unloaded; 0: never
    */
   public record Config(
       int maxChanges,
@@ -44,16 +53,28 @@ public final class Planner {
       double hotCallsPerMinute,
       double callsPerCopyPerMinute,
       long trimAfterMs,
-      int keepFreePercent) {
+      int keepFreePercent,
+      long queuedMs,
+      long recentMs,
+      long idleUnloadMs) {
 
     public Config {
       if (maxChanges < 1) {
         throw new IllegalArgumentException(
             "planner: maxChanges is " + maxChanges + ", must be at least 1");
       }
-      if (steadyMs < 60_000) {
+      if (steadyMs < 1_000) {
         throw new IllegalArgumentException(
-            "planner: steadyMs is " + steadyMs + ", must be at least 60000");
+            "planner: steadyMs is " + steadyMs + ", must be at least 1000");
+      }
+      if (queuedMs < 0 || recentMs < 0) {
+        throw new IllegalArgumentException(
+            "planner: queuedMs %d and recentMs %d must not be negative"
+                .formatted(queuedMs, recentMs));
+      }
+      if (idleUnloadMs != 0 && idleUnloadMs < 60_000) {
+        throw new IllegalArgumentException(
+            "planner: idleUnloadMs is " + idleUnloadMs + ", must be 0 or at least 60000");
       }
       // Negated, so that what is not a number is refused too.
       if (hotMs < 0
@@ -71,31 +92,14 @@ public final class Planner {
       }
     }
 
-    /** A second copy after a minute of steady use, another for each 2000 calls per minute. */
+    /** A second copy after 20 s of steady use, another for each 2000 calls per minute. */
     public static Config defaults() {
-      return new Config(64, 60_000, 300_000, 1, 2_000, 600_000, 10);
+      return new Config(64, 20_000, 300_000, 1, 2_000, 600_000, 10, 100, 3_600_000, 0);
     }
   }
 
-  /** A model that needs more or fewer copies, and how much it is used. */
-  private record Need(Model model, CopyCount count, int wanted, double calls, long lastUsedMs) {
-    static final Comparator<Need> BUSIEST_FIRST =
-        Comparator.comparingDouble((Need need) -> -need.calls)
-            .thenComparingLong(need -> -need.lastUsedMs)
-            .thenComparing(need -> need.model.id());
-  }
-
-  /**
-   * The models of aliases under way.
-   *
-   * @param from what they serve: kept as it should be, but never trimmed, because as many copies of
-   *     the target are awaited
-   * @param to what they move to: left to the move alone
-   */
-  private record Moving(Set<String> from, Set<String> to) {}
-
-  /** Share of the mesh's memory that minimum copies may claim from other models. */
-  private static final double MINIMA_SHARE = 0.75;
+  /** A lost model displaces what was unused for as long as it would have been called so often. */
+  private static final int GAPS = 10;
 
   private final Config config;
   private final Placer placer;
@@ -105,225 +109,169 @@ public final class Planner {
     this.placer = placer;
   }
 
+  /** The changes of a planner that knows nothing of the time before. */
   public List<Change> plan(MeshView view, Demand demand, long nowMs) {
+    return plan(view, demand, Recall.since(0), nowMs).changes();
+  }
+
+  /**
+   * One step.
+   *
+   * @param recall what the last step handed out; {@link Recall#since} for the first
+   * @param nowMs milliseconds since the epoch
+   */
+  public Plan plan(MeshView registered, Demand demand, Recall recall, long nowMs) {
+    MeshView view = withoutSilent(registered, demand.silent());
     PlanDraft draft = new PlanDraft(view, placer, config, nowMs);
-    Moving moving = moveAliases(view, draft);
-    List<Need> minimum = new ArrayList<>();
-    List<Need> lost = new ArrayList<>();
-    List<Need> busy = new ArrayList<>();
-    List<Need> surplus = new ArrayList<>();
-    view.eachModel(
-        model -> {
-          Demand.Use use = demand.uses().get(model.id());
-          boolean copies = !view.copies(model.id()).isEmpty();
-          if (moving.to.contains(model.id())
-              || (use == null && model.minCopies() == 0 && !copies)) {
-            return;
-          }
-          CopyCount count = CopyCount.of(view, model.id());
-          double calls = use == null ? 0 : use.callsPerMinute();
-          long lastUsedMs = use == null ? 0 : use.lastUsedMs();
-          int floor = floor(model);
-          int wanted = Math.max(floor, wanted(model, use, count, view.pods().size(), nowMs));
-          Need need = new Need(model, count, wanted, calls, lastUsedMs);
-          if (count.live() < floor) {
-            minimum.add(need);
-          } else if (count.live() < wanted) {
-            (count.live() == 0 ? lost : busy).add(need);
-          } else if (count.loaded() > 1
-              && count.loading() == 0
-              && !moving.from.contains(model.id())) {
-            surplus.add(need);
-          }
-        });
-    draft.nextGoal();
-    keepMinimum(draft, minimum, minimaFit(view));
-    draft.nextGoal();
-    bringBack(draft, lost);
-    draft.nextGoal();
-    addCopies(draft, busy);
-    draft.nextGoal();
-    trim(draft, surplus, nowMs);
-    return draft.changes();
-  }
-
-  /** The operator's minimum, whatever the demand. */
-  private static int floor(Model model) {
-    return model.minCopies();
-  }
-
-  /** Copies that the demand asks for. */
-  private int wanted(Model model, Demand.@Nullable Use use, CopyCount count, int pods, long nowMs) {
-    if (use == null) {
-      return 0;
+    AliasMoves moves = AliasMoves.plan(view, draft);
+    Survey survey = new Survey(view, demand, recall, moves, config, nowMs);
+    keepMinimum(draft, survey);
+    rehome(draft, survey);
+    bringBack(draft, survey);
+    if (!survey.handingOver()) {
+      // What is handed over needs the free memory, and the loaders, more.
+      addCopies(draft, survey);
+      prewarm(draft, survey);
     }
-    boolean hot =
-        nowMs - use.lastUsedMs() <= config.hotMs()
-            && use.callsPerMinute() >= config.hotCallsPerMinute();
-    boolean steady =
-        hot && use.steadySinceMs() > 0 && nowMs - use.steadySinceMs() >= config.steadyMs();
-    int wanted = hot && count.live() == 0 ? 1 : 0;
-    // A further copy only of what is known to load.
-    if (steady && count.loaded() > 0) {
-      int most = Math.max(2, pods / 3);
-      wanted =
-          Math.clamp(
-              (long) Math.ceil(use.callsPerMinute() / config.callsPerCopyPerMinute()), 2, most);
+    trim(draft, survey);
+    unloadIdle(draft, survey);
+    return new Plan(draft.changes(), survey.podsWanted(), survey.recall());
+  }
+
+  /**
+   * The view without the pods that cannot be reached, which finds a death before the lease does;
+   * all of it when that would be half of the pods or more: then it is we who cannot be reached.
+   */
+  private static MeshView withoutSilent(MeshView view, Set<String> silent) {
+    List<Delta> gone = new ArrayList<>();
+    for (String podId : silent) {
+      if (view.pod(podId) != null) {
+        gone.add(new Delta.PodRemoved(podId));
+      }
     }
-    return model.maxCopies() > 0 ? Math.min(wanted, model.maxCopies()) : wanted;
+    return gone.isEmpty() || 2 * gone.size() >= view.pods().size()
+        ? view
+        : view.with(gone, view.revision());
   }
 
-  /** Whether the mesh has memory for all minima at once, and some to spare. */
-  private static boolean minimaFit(MeshView view) {
-    double room = 0;
-    for (Pod pod : view.pods()) {
-      room += bytes(pod.capacity(), pod.accelerated());
-    }
-    double[] promised = {0};
-    view.eachModel(
-        model -> {
-          if (model.minCopies() > 0) {
-            ExpectedSize size = ExpectedSize.of(view, model);
-            double most = Math.max(bytes(size.plain(), false), bytes(size.accelerated(), true));
-            promised[0] += model.minCopies() * most;
-          }
-        });
-    return promised[0] <= room * MINIMA_SHARE;
-  }
-
-  private static double bytes(Memory memory, boolean accelerated) {
-    return accelerated ? memory.vramBytes() : memory.ramBytes();
-  }
-
-  private void keepMinimum(PlanDraft draft, List<Need> needs, boolean fit) {
-    // More than fits would displace one another with every plan.
-    PlanDraft.Room room = fit ? PlanDraft.Room.ANY : PlanDraft.Room.COLD;
+  private static List<Need> busiest(PlanDraft draft, List<Need> needs) {
+    draft.nextGoal();
     needs.sort(Need.BUSIEST_FIRST);
-    for (Need need : needs) {
-      int missing = floor(need.model) - need.count.live();
+    return needs;
+  }
+
+  private void keepMinimum(PlanDraft draft, Survey survey) {
+    // More than fits would displace one another with every plan.
+    PlanDraft.Room room = survey.minimaFit() ? PlanDraft.Room.ANY : cold();
+    for (Need need : busiest(draft, survey.minimum)) {
+      int missing = need.model().floor() - need.count().live();
       for (int i = 0; i < missing && draft.open(); i++) {
         draft.load(
-            need.model,
+            need.model(),
             room,
-            draft.nowMs(),
-            "%d of at least %d copies".formatted(need.count.live() + i, need.model.minCopies()));
+            "%d of at least %d copies".formatted(need.count().live() + i, need.model().floor()));
       }
     }
   }
 
-  private void bringBack(PlanDraft draft, List<Need> needs) {
-    needs.sort(Need.BUSIEST_FIRST);
-    for (Need need : needs) {
+  private PlanDraft.Room cold() {
+    return PlanDraft.Room.unusedFor(config.hotMs());
+  }
+
+  private void rehome(PlanDraft draft, Survey survey) {
+    survey.spare.sort(Need.BUSIEST_FIRST.reversed());
+    for (Need need : busiest(draft, survey.homeless)) {
       if (!draft.open()) {
         return;
       }
-      draft.load(
-          need.model,
-          PlanDraft.Room.COLD,
-          need.lastUsedMs,
-          "no copy, %.1f calls per minute".formatted(need.calls));
+      long unusedMs = (long) Math.min(config.hotMs(), GAPS * need.gapMs());
+      String why =
+          (need.count().leaving() > 0 ? "its pod drains, " : "its pod is gone, ") + need.why();
+      if (!placed(draft.load(need.model(), PlanDraft.Room.FREE, why))
+          && !swapped(draft, survey, need, 1, why)
+          && !placed(draft.load(need.model(), PlanDraft.Room.FITTING, why))
+          && !swapped(draft, survey, need, 2, why)) {
+        draft.load(need.model(), PlanDraft.Room.unusedFor(unusedMs), why);
+      }
     }
   }
 
-  private void addCopies(PlanDraft draft, List<Need> needs) {
-    needs.sort(Need.BUSIEST_FIRST);
-    for (Need need : needs) {
-      if (!draft.open()) {
+  /** An only copy is worth more than a spare one, however little it is called. */
+  private boolean swapped(PlanDraft draft, Survey survey, Need need, int rounds, String why) {
+    List<Need> spares = survey.spare;
+    for (int i = 0; i < Math.min(spares.size(), config.maxChanges()); i++) {
+      if (draft.swap(need.model(), spares.get(i), rounds, why)) {
+        survey.trimmed(spares.remove(i).model().id());
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static boolean placed(Placement placement) {
+    return placement instanceof Placement.Chosen;
+  }
+
+  private void bringBack(PlanDraft draft, Survey survey) {
+    for (Need need : busiest(draft, survey.gone)) {
+      if (!draft.open() || !draft.anyPodFor(cold())) {
+        return;
+      }
+      draft.load(need.model(), cold(), "no copy, " + need.why());
+    }
+  }
+
+  private void addCopies(PlanDraft draft, Survey survey) {
+    for (Need need : busiest(draft, survey.busy)) {
+      if (!draft.open() || !draft.anyPodFor(PlanDraft.Room.FREE)) {
         return;
       }
       draft.load(
-          need.model,
+          need.model(),
           PlanDraft.Room.FREE,
-          need.lastUsedMs,
-          "%d of %d copies for %.1f calls per minute"
-              .formatted(need.count.live(), need.wanted, need.calls));
+          "%d of %d copies for %s".formatted(need.count().live(), need.wanted(), need.why()));
     }
   }
 
-  private void trim(PlanDraft draft, List<Need> needs, long nowMs) {
-    needs.sort(Need.BUSIEST_FIRST.reversed());
-    for (Need need : needs) {
+  /** A new pod, or any that has memory to spare, takes what was used lately and is not loaded. */
+  private void prewarm(PlanDraft draft, Survey survey) {
+    for (Need need : busiest(draft, survey.lukewarm)) {
+      if (!draft.open() || !draft.anyPodFor(PlanDraft.Room.FREE)) {
+        return;
+      }
+      draft.load(
+          need.model(),
+          PlanDraft.Room.FREE,
+          "free memory, used %d s ago".formatted((draft.nowMs() - need.lastUsedMs()) / 1000));
+    }
+  }
+
+  private void trim(PlanDraft draft, Survey survey) {
+    draft.nextGoal();
+    survey.surplus.sort(Need.BUSIEST_FIRST.reversed());
+    for (Need need : survey.surplus) {
       if (!draft.open()) {
         return;
       }
-      int most = need.model.maxCopies();
-      if (most > 0 && need.count.loaded() > most) {
-        draft.unload(need.model, "%d copies of at most %d".formatted(need.count.loaded(), most));
-        continue;
-      }
-      boolean unused = nowMs - need.lastUsedMs >= config.trimAfterMs();
-      int keep = Math.max(need.wanted, unused ? 1 : keptWhileUsed(need));
-      boolean settled = nowMs - need.count.youngestMs() >= config.trimAfterMs();
-      if (settled && need.count.loaded() > keep) {
-        draft.unload(
-            need.model,
-            "%d copies, %d suffice for %.1f calls per minute"
-                .formatted(need.count.loaded(), keep, need.calls));
-      }
+      int loaded = need.count().loaded();
+      int most = need.model().maxCopies();
+      draft.unload(
+          need.model(),
+          most > 0 && loaded > most
+              ? "%d copies of at most %d".formatted(loaded, most)
+              : "%d copies, %d suffice for %s".formatted(loaded, need.keep(), need.why()));
+      survey.trimmed(need.model().id());
     }
   }
 
-  /** Half as many calls again as would add a copy, so that copies do not come and go. */
-  private int keptWhileUsed(Need need) {
-    return Math.max(2, (int) Math.ceil(1.5 * need.calls / config.callsPerCopyPerMinute()));
-  }
-
-  // Aliases.
-
-  private Moving moveAliases(MeshView view, PlanDraft draft) {
-    List<Alias> moving = new ArrayList<>();
-    for (Alias alias : view.aliases()) {
-      if (alias.moving()) {
-        moving.add(alias);
+  private void unloadIdle(PlanDraft draft, Survey survey) {
+    draft.nextGoal();
+    survey.idle.sort(Need.BUSIEST_FIRST.reversed());
+    for (Need need : survey.idle) {
+      if (!draft.open()) {
+        return;
       }
-    }
-    moving.sort(Comparator.comparing(Alias::name));
-    Moving models = new Moving(new HashSet<>(), new HashSet<>());
-    for (Alias alias : moving) {
-      if (alias.failure().isEmpty()) {
-        models.from.add(alias.activeModelId());
-      }
-      models.to.add(alias.targetModelId());
-      if (draft.open()) {
-        move(view, alias, draft);
-      }
-    }
-    return models;
-  }
-
-  private void move(MeshView view, Alias alias, PlanDraft draft) {
-    Model target = view.model(alias.targetModelId());
-    if (target == null) {
-      draft.fail(alias, "model '" + alias.targetModelId() + "' is not registered");
-      return;
-    }
-    CopyCount there = draft.count(target.id());
-    int asMany = Math.max(target.minCopies(), CopyCount.of(view, alias.activeModelId()).loaded());
-    int wanted =
-        Math.max(1, target.maxCopies() > 0 ? Math.min(asMany, target.maxCopies()) : asMany);
-    if (there.loaded() >= wanted) {
-      draft.promote(alias, there.loaded() + " copies are loaded");
-      return;
-    }
-    String why =
-        "alias '%s' moves to it: %d of %d copies".formatted(alias.name(), there.live(), wanted);
-    if (there.live() == 0) {
-      if (draft.load(target, PlanDraft.Room.ANY, draft.nowMs(), why)
-              instanceof Placement.NoRoom(Route.Cause cause, String none)
-          && (cause == Route.Cause.NO_ROOM || there.failedForGood())) {
-        draft.fail(alias, none);
-      }
-      return;
-    }
-    int live = there.live();
-    while (live < wanted
-        && draft.open()
-        && draft.load(target, PlanDraft.Room.FREE, draft.nowMs(), why)
-            instanceof Placement.Chosen) {
-      live++;
-    }
-    if (live == there.loaded()) {
-      draft.promote(alias, "%d of %d copies are loaded, no room for more".formatted(live, wanted));
+      draft.unload(need.model(), "nobody used it for %d s".formatted(config.idleUnloadMs() / 1000));
     }
   }
 }

@@ -93,8 +93,7 @@ final class Question {
     bytes = bytes > Long.MAX_VALUE / 4 ? Long.MAX_VALUE / 4 : bytes * 2;
     boolean onDisk = onDisk(pod);
     long pullMs = onDisk ? 0 : LoadTimes.pullMs(bytes, outlook.pullBytesPerS());
-    long loadMs =
-        LoadTimes.loadMs(bytes, outlook.loadBytesPerS().getOrDefault(model.type(), 0L));
+    long loadMs = LoadTimes.loadMs(bytes, outlook.loadBytesPerS().getOrDefault(model.type(), 0L));
     Copy copy = copy(pod);
     boolean leaving = copy != null && copy.state() instanceof CopyState.Unloading;
     long lossMs = 0;
@@ -132,8 +131,7 @@ final class Question {
   static long queueMs(Pod pod) {
     Outlook outlook = pod.outlook();
     int loaders = outlook.loaders() > 0 ? outlook.loaders() : USUAL_LOADERS;
-    long queuedMs =
-        outlook.saidMs() > 0 ? outlook.queuedMs() : pod.loadsQueued() * USUAL_LOAD_MS;
+    long queuedMs = outlook.saidMs() > 0 ? outlook.queuedMs() : pod.loadsQueued() * USUAL_LOAD_MS;
     return pod.loadsQueued() < loaders && outlook.saidMs() == 0 ? 0 : queuedMs / loaders;
   }
 

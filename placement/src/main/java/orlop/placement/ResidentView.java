@@ -2,8 +2,8 @@ package orlop.placement;
 
 /**
  * One loaded model as the policies see it: what the cache knows and what its request threads know
- * together. A cursor that is set to one entry after the other, so that asking costs no memory. Owned
- * by the cache.
+ * together. A cursor that is set to one entry after the other, so that asking costs no memory.
+ * Owned by the cache.
  */
 final class ResidentView implements EvictionPolicy.Resident {
   private static final double LEAST_SHARE = 1e-9;

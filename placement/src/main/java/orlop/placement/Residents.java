@@ -29,7 +29,9 @@ final class Residents {
     this.memory = new CacheMemory(config.capacity(), config.maxResidents());
     this.entries = entries;
     this.step = step;
-    this.archive = new History.Archive(config.maxResidents() * 4L > 100_000 ? 100_000 : config.maxResidents() * 4);
+    this.archive =
+        new History.Archive(
+            config.maxResidents() * 4L > 100_000 ? 100_000 : config.maxResidents() * 4);
   }
 
   /** A new entry of a model, with what is remembered of it. */
@@ -94,8 +96,7 @@ final class Residents {
     if (need.equals(Memory.NONE) && missingSlots == 0) {
       return true;
     }
-    List<CacheEntry> victims =
-        leavers.choose(entry, need, missingSlots, batchOnly, step.nowNs());
+    List<CacheEntry> victims = leavers.choose(entry, need, missingSlots, batchOnly, step.nowNs());
     if (victims == null) {
       return false;
     }

@@ -1,8 +1,8 @@
 package orlop.placement;
 
 /**
- * What the request threads and the view know of a model in this pod. Read by {@link ModelCache} when
- * it must choose what leaves; each answer may be a moment old.
+ * What the request threads and the view know of a model in this pod. Read by {@link ModelCache}
+ * when it must choose what leaves; each answer may be a moment old.
  */
 public interface Usage {
   /** Nanoseconds since the epoch; 0 when never used here. */

@@ -28,8 +28,8 @@ import orlop.placement.Delta;
 import orlop.placement.MeshView;
 import orlop.placement.Pod;
 
-/** One pod's keys in etcd, under a lease of their own. */
-final class EtcdSession implements PodSession, EtcdLease.Holder {
+/** One pod's keys in etcd, under leases of their own. */
+final class EtcdSession implements PodSession {
   /*
    * What shall stand is a map from key to the last word on it; a key is waiting, in flight or at
    * rest. At most one write per key is in flight, so writes of one key never overtake one another,
@@ -39,6 +39,13 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
    * A write that failed may still be carried out late. So with every confirmation of the lease the
    * view, where it is as new as the last write of a key, is compared with what shall stand, and what
    * differs is written again. That also brings back what others removed.
+   *
+   * A load costs one put and an unload one delete. That a load has begun is held back for a moment:
+   * most are over before that, and then "loaded" is the first word on the copy. A copy that leaves is
+   * taken back when its unload begins, since nobody may call it from then on.
+   *
+   * In etcd 3.4 a put costs more the more keys share its lease, so a pod takes another lease for
+   * each SessionLease.MAX_KEYS keys. The first also holds the pod's own record.
    */
   private static final Logger LOG = System.getLogger(EtcdSession.class.getName());
   private static final long FIRST_BACKOFF_MS = 50;
@@ -46,17 +53,19 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
 
   private final EtcdStore store;
   private final EtcdRecords records;
+  private final SessionWords words;
   private final Supplier<MeshView> view;
   private final LongSupplier applied;
   private final Consumer<EtcdSession> left;
   private final String podId;
-  private final EtcdLease lease;
 
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
   // Guarded by lock.
-  private final Map<String, Entry> entries = new LinkedHashMap<>();
-  private final LinkedHashSet<Entry> waiting = new LinkedHashSet<>();
+  private final Map<String, SessionKey> entries = new LinkedHashMap<>();
+  private final LinkedHashSet<SessionKey> waiting = new LinkedHashSet<>();
+  private final HeldBack heldBack = new HeldBack();
+  private final List<SessionLease> shares = new ArrayList<>();
   private final TreeSet<Long> unstored = new TreeSet<>();
   private long lastRemovalAt;
   private long published;
@@ -64,23 +73,6 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
   private int failures;
   private long notBeforeNs;
   private boolean closed;
-
-  /** One key and the last word on it. */
-  private static final class Entry {
-    final String key;
-    Delta last;
-    long number;
-    // The number under which it stands in unstored; 0 when it is stored.
-    long unstoredNumber;
-    boolean inFlight;
-    // The revision of the last write that was confirmed.
-    long storedAt;
-
-    Entry(String key, Delta last) {
-      this.key = key;
-      this.last = last;
-    }
-  }
 
   EtcdSession(
       EtcdStore store,
@@ -95,13 +87,14 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     this.applied = applied;
     this.left = left;
     podId = pod.id();
-    lease = new EtcdLease(store, "pod " + podId, this);
+    words = new SessionWords(records.values(), podId);
+    shares.add(newShare(0));
     put(records.keys().pod(podId), new Delta.PodPut(pod));
   }
 
   /** Takes the lease and starts to write. */
   void open() throws RegistryException {
-    lease.open();
+    first().lease.open();
     Thread.ofVirtual().name("orlop-session-" + podId).start(this::write);
   }
 
@@ -111,12 +104,31 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
 
   /** The pod is not in the view: perhaps its lease was lost. */
   void missed() {
-    lease.check();
+    first().lease.check();
   }
 
-  /** The lease's number in etcd. */
+  /** The number in etcd of the lease that holds the pod's own record. */
   long leaseId() {
-    return lease.id();
+    return first().lease.id();
+  }
+
+  /** How many leases it has. */
+  int leases() {
+    lock.lock();
+    try {
+      return shares.size();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private SessionLease first() {
+    lock.lock();
+    try {
+      return shares.getFirst();
+    } finally {
+      lock.unlock();
+    }
   }
 
   @Override
@@ -130,14 +142,33 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
 
   @Override
   public void publish(String modelId, CopyState state, long sinceMs) {
-    put(
-        records.keys().copy(podId, modelId),
-        new Delta.CopyPut(new Copy(modelId, podId, state, sinceMs)));
+    if (state instanceof CopyState.Unloading) {
+      withdraw(modelId);
+    } else {
+      put(
+          records.keys().copy(podId, modelId),
+          new Delta.CopyPut(new Copy(modelId, podId, state, sinceMs)));
+    }
   }
 
   @Override
   public void withdraw(String modelId) {
-    put(records.keys().copy(podId, modelId), new Delta.CopyRemoved(podId, modelId));
+    lock.lock();
+    try {
+      String key = records.keys().copy(podId, modelId);
+      SessionKey entry = entries.get(key);
+      if (closed || entry == null || entry.last instanceof Delta.CopyRemoved) {
+        return;
+      }
+      if (heldBack.remove(entry)) {
+        forget(entry);
+        return;
+      }
+      change(entry, new Delta.CopyRemoved(podId, modelId));
+      enqueue(entry);
+    } finally {
+      lock.unlock();
+    }
   }
 
   private void put(String key, Delta delta) {
@@ -146,16 +177,65 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
       if (closed) {
         return;
       }
-      Entry entry = entries.computeIfAbsent(key, k -> new Entry(k, delta));
-      entry.last = delta;
-      entry.number = ++published;
-      enqueue(entry);
+      SessionKey entry = entries.get(key);
+      boolean isNew = entry == null;
+      if (entry == null) {
+        entry = add(key, delta);
+      }
+      change(entry, delta);
+      boolean begins =
+          delta instanceof Delta.CopyPut(Copy copy) && copy.state() instanceof CopyState.Loading;
+      if (begins && (isNew || heldBack.holds(entry))) {
+        heldBack.add(entry);
+        changed.signalAll();
+      } else {
+        heldBack.remove(entry);
+        enqueue(entry);
+      }
     } finally {
       lock.unlock();
     }
   }
 
-  private void enqueue(Entry entry) {
+  private SessionKey add(String key, Delta delta) {
+    SessionLease share = shareWithRoom();
+    share.keys++;
+    SessionKey entry = new SessionKey(key, share, delta);
+    entries.put(key, entry);
+    return entry;
+  }
+
+  private void forget(SessionKey entry) {
+    if (entries.remove(entry.key, entry)) {
+      entry.share.keys--;
+    }
+  }
+
+  private void change(SessionKey entry, Delta delta) {
+    entry.last = delta;
+    entry.number = ++published;
+  }
+
+  private SessionLease newShare(int number) {
+    String owner = "pod " + podId + (number == 0 ? "" : " #" + number);
+    // The first keeper looks for all: one comparison is enough.
+    Runnable confirmed = number == 0 ? this::compare : () -> {};
+    return new SessionLease(store, owner, this::granted, confirmed);
+  }
+
+  private SessionLease shareWithRoom() {
+    for (SessionLease share : shares) {
+      if (share.hasRoom()) {
+        return share;
+      }
+    }
+    SessionLease share = newShare(shares.size());
+    shares.add(share);
+    share.lease.startKeeping();
+    return share;
+  }
+
+  private void enqueue(SessionKey entry) {
     if (entry.unstoredNumber == 0) {
       entry.unstoredNumber = entry.number;
       unstored.add(entry.number);
@@ -169,6 +249,7 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
   public boolean flush(long timeoutMs) throws InterruptedException {
     lock.lockInterruptibly();
     try {
+      heldBack.releaseAll(this::enqueue);
       long target = published;
       long left = TimeUnit.MILLISECONDS.toNanos(timeoutMs);
       while (!closed && !unstored.isEmpty() && unstored.first() <= target) {
@@ -197,7 +278,7 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
 
   private void write() {
     try {
-      for (Entry entry = next(); entry != null; entry = next()) {
+      for (SessionKey entry = next(); entry != null; entry = next()) {
         send(entry);
       }
     } catch (InterruptedException e) {
@@ -206,13 +287,14 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
   }
 
   /** The next key to write, now in flight; null once closed. */
-  private @Nullable Entry next() throws InterruptedException {
+  private @Nullable SessionKey next() throws InterruptedException {
     lock.lock();
     try {
       while (!closed) {
+        long dueNs = heldBack.release(this::enqueue);
         long pauseNs = failures == 0 ? 0 : notBeforeNs - System.nanoTime();
         boolean full = inFlight >= (failures == 0 ? store.config().maxInFlightWrites() : 1);
-        Entry first = full || pauseNs > 0 ? null : firstAtRest();
+        SessionKey first = full || pauseNs > 0 ? null : firstAtRest();
         if (first != null) {
           waiting.remove(first);
           first.inFlight = true;
@@ -220,9 +302,9 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
           return first;
         }
         if (pauseNs > 0) {
-          changed.awaitNanos(pauseNs);
+          changed.awaitNanos(Math.min(pauseNs, dueNs));
         } else {
-          changed.await();
+          changed.awaitNanos(dueNs);
         }
       }
       return null;
@@ -231,16 +313,16 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     }
   }
 
-  private @Nullable Entry firstAtRest() {
-    for (Entry entry : waiting) {
-      if (!entry.inFlight) {
+  private @Nullable SessionKey firstAtRest() {
+    for (SessionKey entry : waiting) {
+      if (!entry.inFlight && entry.share.lease.id() != 0) {
         return entry;
       }
     }
     return null;
   }
 
-  private void send(Entry entry) throws InterruptedException {
+  private void send(SessionKey entry) throws InterruptedException {
     Delta delta;
     long number;
     lock.lock();
@@ -252,9 +334,9 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     } finally {
       lock.unlock();
     }
-    long leaseId = lease.id();
+    long leaseId = entry.share.lease.id();
     ByteSequence key = EtcdStore.bytes(entry.key);
-    ByteString value = encode(delta);
+    ByteString value = words.encode(delta);
     CompletableFuture<Long> sent =
         store.startWrite(c -> start(c.getKVClient(), key, value, leaseId));
     var unused =
@@ -272,21 +354,8 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
         .thenApply(answer -> answer.getHeader().getRevision());
   }
 
-  private @Nullable ByteString encode(Delta delta) {
-    return switch (delta) {
-      case Delta.PodPut(Pod pod) -> records.values().encode(pod);
-      case Delta.CopyPut(Copy copy) -> records.values().encode(copy);
-      case Delta.CopyRemoved removed -> null;
-      case Delta.PodRemoved removed -> null;
-      case Delta.ModelPut put -> throw new IllegalStateException(put.toString());
-      case Delta.ModelRemoved removed -> throw new IllegalStateException(removed.toString());
-      case Delta.AliasPut put -> throw new IllegalStateException(put.toString());
-      case Delta.AliasRemoved removed -> throw new IllegalStateException(removed.toString());
-    };
-  }
-
   private void finished(
-      Entry entry,
+      SessionKey entry,
       Delta delta,
       long number,
       long leaseId,
@@ -306,11 +375,11 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
       lock.unlock();
     }
     if (EtcdStore.isLeaseGone(error)) {
-      lease.check();
+      entry.share.lease.check();
     }
   }
 
-  private void stored(Entry entry, Delta delta, long number, long leaseId, long revision) {
+  private void stored(SessionKey entry, Delta delta, long number, long leaseId, long revision) {
     entry.storedAt = revision;
     if (failures > 0) {
       LOG.log(Level.INFO, "pod {0} publishes again", podId);
@@ -320,7 +389,7 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     if (removal) {
       lastRemovalAt = revision;
     }
-    if (!removal && leaseId != lease.id()) {
+    if (!removal && leaseId != entry.share.lease.id()) {
       enqueue(entry);
       return;
     }
@@ -329,11 +398,11 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     if (entry.number != number) {
       enqueue(entry);
     } else if (removal) {
-      entries.remove(entry.key, entry);
+      forget(entry);
     }
   }
 
-  private void failed(Entry entry, Throwable error) {
+  private void failed(SessionKey entry, Throwable error) {
     String reason = EtcdStore.reason(EtcdStore.etcd(error));
     if (EtcdStore.isRefused(error)) {
       // Only this value is at fault: the others go on, the comparison with the view tries again.
@@ -351,11 +420,15 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
 
   // ---- the lease ----
 
-  @Override
-  public void granted(long leaseId) {
+  /** A new lease stands and nothing is under it yet. */
+  private void granted(SessionLease share) {
     lock.lock();
     try {
-      entries.values().forEach(this::enqueue);
+      for (SessionKey entry : entries.values()) {
+        if (entry.share == share && !heldBack.holds(entry)) {
+          enqueue(entry);
+        }
+      }
       // etcd answered just now.
       notBeforeNs = System.nanoTime();
       changed.signalAll();
@@ -364,19 +437,20 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     }
   }
 
-  @Override
-  public void confirmed() {
+  /** Looks whether all stands as it shall. */
+  private void compare() {
     // In this order: the view may be newer than that, never older.
     long upTo = applied.getAsLong();
     MeshView now = view.get();
     lock.lock();
     try {
-      List<Entry> wrong = new ArrayList<>();
-      for (Entry entry : entries.values()) {
+      List<SessionKey> wrong = new ArrayList<>();
+      for (SessionKey entry : entries.values()) {
         if (!entry.inFlight
             && !waiting.contains(entry)
+            && !heldBack.holds(entry)
             && entry.storedAt <= upTo
-            && !stands(now, entry.last)) {
+            && !words.stands(now, entry.last)) {
           wrong.add(entry);
         }
       }
@@ -384,13 +458,11 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
         for (Copy copy : now.copiesIn(podId)) {
           String key = records.keys().copy(podId, copy.modelId());
           if (!entries.containsKey(key)) {
-            Entry ghost = new Entry(key, new Delta.CopyRemoved(podId, copy.modelId()));
-            entries.put(key, ghost);
-            wrong.add(ghost);
+            wrong.add(add(key, new Delta.CopyRemoved(podId, copy.modelId())));
           }
         }
       }
-      for (Entry entry : wrong) {
+      for (SessionKey entry : wrong) {
         entry.number = ++published;
         enqueue(entry);
       }
@@ -407,45 +479,38 @@ final class EtcdSession implements PodSession, EtcdLease.Holder {
     }
   }
 
-  private boolean stands(MeshView now, Delta delta) {
-    return switch (delta) {
-      case Delta.PodPut(Pod pod) -> {
-        Pod seen = now.pod(podId);
-        yield seen != null
-            && (seen.equals(pod)
-                || records.values().encode(seen).equals(records.values().encode(pod)));
-      }
-      case Delta.CopyPut(Copy copy) -> {
-        Copy seen = now.copy(podId, copy.modelId());
-        yield seen != null
-            && (seen.equals(copy)
-                || records.values().encode(seen).equals(records.values().encode(copy)));
-      }
-      case Delta.CopyRemoved(String pod, String modelId) -> now.copy(pod, modelId) == null;
-      case Delta.PodRemoved removed -> true;
-      case Delta.ModelPut put -> true;
-      case Delta.ModelRemoved removed -> true;
-      case Delta.AliasPut put -> true;
-      case Delta.AliasRemoved removed -> true;
-    };
-  }
-
   /** Also waits, at most the timeout of a call, for etcd to confirm. */
   @Override
   public void close() {
+    List<SessionLease> all;
     lock.lock();
     try {
       if (closed) {
         return;
       }
       closed = true;
+      all = List.copyOf(shares);
       waiting.clear();
+      heldBack.clear();
       unstored.clear();
       changed.signalAll();
     } finally {
       lock.unlock();
     }
-    lease.close();
+    // All at a time, so that a silent etcd costs one timeout.
+    List<Thread> closing =
+        all.stream()
+            .skip(1)
+            .map(share -> Thread.ofVirtual().name("orlop-leave-" + podId).start(share.lease::close))
+            .toList();
+    all.getFirst().lease.close();
+    try {
+      for (Thread thread : closing) {
+        thread.join();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
     left.accept(this);
   }
 

@@ -162,7 +162,11 @@ public final class LocalRegistry implements Registry {
 
     @Override
     public void publish(String modelId, CopyState state, long sinceMs) {
-      write(new Delta.CopyPut(new Copy(modelId, podId, state, sinceMs)));
+      if (state instanceof CopyState.Unloading) {
+        withdraw(modelId);
+      } else {
+        write(new Delta.CopyPut(new Copy(modelId, podId, state, sinceMs)));
+      }
     }
 
     @Override

@@ -12,7 +12,11 @@ public interface PodSession extends AutoCloseable {
   /** Publishes the pod's own record. */
   void publish(Pod pod);
 
-  /** Publishes the state of one of this pod's copies. */
+  /**
+   * Publishes the state of one of this pod's copies. A load that has just begun may be announced a
+   * moment later, and not at all when it ends before; a copy that is being unloaded counts as
+   * withdrawn, because nobody may call it any more.
+   */
   void publish(String modelId, CopyState state, long sinceMs);
 
   /** Takes a copy back. */

@@ -59,6 +59,7 @@ final class Values {
         .addAllRequiredLabels(sorted(model.requiredLabels()))
         .addAllPreferredLabels(sorted(model.preferredLabels()))
         .setRegisteredMs(model.registeredMs())
+        .setPinned(model.pinned())
         .build()
         .toByteString();
   }
@@ -76,7 +77,8 @@ final class Values {
           value.getMaxCopies(),
           Set.copyOf(value.getRequiredLabelsList()),
           Set.copyOf(value.getPreferredLabelsList()),
-          value.getRegisteredMs());
+          value.getRegisteredMs(),
+          value.getPinned());
     } catch (InvalidProtocolBufferException | IllegalArgumentException e) {
       throw new Unreadable(String.valueOf(e.getMessage()), e);
     }

@@ -10,8 +10,8 @@ import orlop.placement.ModelCache;
 import orlop.placement.Usage;
 
 /**
- * The production {@link ModelCache} in front of a runtime that loads and unloads at once. Models are
- * numbers; times are nanoseconds since the epoch and never run backwards.
+ * The production {@link ModelCache} in front of a runtime that loads and unloads at once. Models
+ * are numbers; times are nanoseconds since the epoch and never run backwards.
  */
 final class BareCache implements Usage {
   private static final int KEPT = EvictionPolicy.USES_KEPT;

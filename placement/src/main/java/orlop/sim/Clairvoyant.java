@@ -4,9 +4,9 @@ import java.util.Arrays;
 import orlop.placement.EvictionPolicy;
 
 /**
- * Knows when each model is called next: what is called late, costs little and is large leaves first.
- * Belady's rule with cost and size. No policy without foreknowledge reaches it; it is no strict
- * bound, for the best choice with sizes is not computable in any sensible time.
+ * Knows when each model is called next: what is called late, costs little and is large leaves
+ * first. Belady's rule with cost and size. No policy without foreknowledge reaches it; it is no
+ * strict bound, for the best choice with sizes is not computable in any sensible time.
  */
 final class Clairvoyant implements EvictionPolicy {
   private final int[] models;

@@ -10,8 +10,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * ModelMesh's choice of the pod for a cache miss, as a baseline: the pods in its placement order, a
- * shortlist of those like the first, less those with many more calls, and of the rest one at random.
- * Source: kserve/modelmesh, class ModelMesh, its cache-miss balancer and its constants.
+ * shortlist of those like the first, less those with many more calls, and of the rest one at
+ * random. Source: kserve/modelmesh, class ModelMesh, its cache-miss balancer and its constants.
  *
  * <p>Its code judges all members of the shortlist but the first by the asking pod's own record;
  * {@link #asCoded} does the same, else each is judged by its own, as was meant.

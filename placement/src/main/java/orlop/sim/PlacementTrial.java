@@ -297,8 +297,7 @@ public final class PlacementTrial {
     }
     Traffic calls = traffic(setup.seed() + 7);
     next(calls, Timeline.START_NS, endNs);
-    timeline.after(
-        measureFromNs - timeline.nowNs(), () -> pods.forEach(TrialPod::startCounting));
+    timeline.after(measureFromNs - timeline.nowNs(), () -> pods.forEach(TrialPod::startCounting));
     timeline.runUntil(endNs);
     double use = pods.stream().mapToDouble(TrialPod::loadSeconds).sum();
     use /= (double) setup.measuredS() * setup.pods() * setup.loaders();
@@ -478,8 +477,7 @@ public final class PlacementTrial {
     if (counted == waits.length) {
       waits = Arrays.copyOf(waits, counted * 2);
     }
-    double waitMs =
-        served ? (timeline.nowNs() - call.startNs) / (double) Timeline.MS : DEADLINE_MS;
+    double waitMs = served ? (timeline.nowNs() - call.startNs) / (double) Timeline.MS : DEADLINE_MS;
     // A hop is no wait for a load.
     waits[counted++] = waitMs <= 2 ? 0 : waitMs;
     waited += waitMs <= 2 ? 0 : 1;

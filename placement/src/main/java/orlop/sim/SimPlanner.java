@@ -10,11 +10,16 @@ import orlop.placement.Demand;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Placer;
+import orlop.placement.Plan;
 import orlop.placement.Planner;
+import orlop.placement.Recall;
 
 /** The controller's loop: gathers the demand, plans, carries the plan out by calls to the pods. */
 final class SimPlanner {
   private static final long CALL_NS = 5 * Timeline.MS;
+
+  /** Between two reports of demand. */
+  private static final long BEAT_MS = 2_000;
 
   /** How one model was called, in whole minutes. */
   private static final class Use {
@@ -23,11 +28,14 @@ final class SimPlanner {
     int callsBefore;
     long steadySinceMs;
     long lastUsedMs;
+    int beats;
+    long beatMs;
   }
 
   private final Simulation sim;
   private final Planner planner = new Planner(Planner.Config.defaults(), new Placer());
   private final Map<String, Use> uses = new HashMap<>();
+  private Recall recall = Recall.since(Timeline.START_NS / Timeline.MS);
   private boolean paused;
 
   SimPlanner(Simulation sim) {
@@ -47,6 +55,10 @@ final class SimPlanner {
     }
     use.calls++;
     use.lastUsedMs = nowMs;
+    if (nowMs - use.beatMs >= BEAT_MS) {
+      use.beatMs = nowMs;
+      use.beats++;
+    }
   }
 
   private static void roll(Use use, long minute) {
@@ -57,6 +69,7 @@ final class SimPlanner {
     use.callsBefore = next ? use.calls : 0;
     if (use.callsBefore == 0) {
       use.steadySinceMs = 0;
+      use.beats = 0;
     }
     use.calls = 0;
     use.minute = minute;
@@ -68,7 +81,8 @@ final class SimPlanner {
         (id, use) -> {
           roll(use, nowMs / 60_000);
           double perMinute = Math.max(use.calls, use.callsBefore);
-          result.put(id, new Demand.Use(perMinute, use.steadySinceMs, use.lastUsedMs));
+          result.put(
+              id, new Demand.Use(perMinute, use.steadySinceMs, use.lastUsedMs, use.beats, 0));
         });
     uses.values().removeIf(use -> nowMs - use.lastUsedMs > 1_800_000);
     return new Demand(result);
@@ -80,7 +94,9 @@ final class SimPlanner {
     }
     long nowNs = sim.timeline().nowNs();
     MeshView view = sim.registry().asOf(nowNs - 100 * Timeline.MS);
-    for (Change change : planner.plan(view, demand(sim.timeline().nowMs()), nowNs / Timeline.MS)) {
+    Plan plan = planner.plan(view, demand(sim.timeline().nowMs()), recall, nowNs / Timeline.MS);
+    recall = plan.recall();
+    for (Change change : plan.changes()) {
       sim.tally().planned++;
       carryOut(view, change);
     }

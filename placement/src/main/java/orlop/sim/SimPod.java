@@ -96,7 +96,7 @@ final class SimPod implements Usage {
             60_000,
             1_000,
             16_000);
-    cache = new ModelCache(config, config.evictionPolicy().policy(), this);
+    cache = new ModelCache(config, this);
   }
 
   String id() {

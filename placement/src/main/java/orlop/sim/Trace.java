@@ -3,8 +3,8 @@ package orlop.sim;
 import java.util.Arrays;
 
 /**
- * A stretch of {@link Traffic} in memory, so that several policies meet the same calls and an oracle
- * can look ahead.
+ * A stretch of {@link Traffic} in memory, so that several policies meet the same calls and an
+ * oracle can look ahead.
  */
 public final class Trace {
   final Stock stock;

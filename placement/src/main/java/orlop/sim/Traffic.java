@@ -59,7 +59,8 @@ public final class Traffic {
     }
 
     /** Ranks change places every 50,000 calls. */
-    public Plan(Shape shape, int models, double callsPerSecond, double zipf, long dayNs, long seed) {
+    public Plan(
+        Shape shape, int models, double callsPerSecond, double zipf, long dayNs, long seed) {
       this(shape, models, callsPerSecond, zipf, dayNs, CHANGE_EVERY, seed);
     }
 

@@ -145,7 +145,10 @@ final class TrialPod implements Usage {
   @Override
   public int recentUses(String modelId, long[] newestFirst) {
     Uses known = uses.get(modelId);
-    int count = known == null ? 0 : (int) Math.min(known.count, newestFirst.length);
+    if (known == null) {
+      return 0;
+    }
+    int count = (int) Math.min(known.count, newestFirst.length);
     for (int i = 0; i < count; i++) {
       newestFirst[i] = known.atNs[i];
     }
@@ -197,16 +200,13 @@ final class TrialPod implements Usage {
     }
     waiting.computeIfAbsent(model.id(), k -> new ArrayList<>()).add(visitor);
     if (!expectedMs.containsKey(model.id())) {
-      long ms =
-          times.expectedMs(model.type(), model.sizeHintBytes(), disk.containsKey(model.id()));
+      long ms = times.expectedMs(model.type(), model.sizeHintBytes(), disk.containsKey(model.id()));
       expectedMs.put(model.id(), ms);
       queuedMs += ms;
       queuedBytes += model.sizeHintBytes();
       notStarted.add(model.id());
     }
-    feed(
-        new Event.Wanted(
-            model.id(), Memory.ram(model.sizeHintBytes()), trial.timeline.nowNs()));
+    feed(new Event.Wanted(model.id(), Memory.ram(model.sizeHintBytes()), trial.timeline.nowNs()));
   }
 
   private void feed(Event event) {

@@ -14,7 +14,7 @@ import java.util.Random;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /**
  * A hundred thousand random steps against a naive runtime that keeps its own books: what it holds,
@@ -68,27 +68,40 @@ class ModelCachePropertyTest {
   private int evictions;
   private int served;
 
-  private final ModelCache cache =
-      new ModelCache(
-          CONFIG,
-          EvictionPolicy.LRU,
-          new Usage() {
-            @Override
-            public long lastUsedNs(String modelId) {
-              Held model = held.get(modelId);
-              return model == null ? 0 : model.lastUsedNs;
-            }
+  private ModelCache cache = cache(Eviction.LRU);
 
-            @Override
-            public boolean pinned(String modelId) {
-              Held model = held.get(modelId);
-              return model != null && model.pinned;
-            }
-          });
+  private ModelCache cache(Eviction eviction) {
+    return new ModelCache(
+        CONFIG.with(eviction),
+        new Usage() {
+          @Override
+          public long lastUsedNs(String modelId) {
+            Held model = held.get(modelId);
+            return model == null ? 0 : model.lastUsedNs;
+          }
+
+          @Override
+          public boolean pinned(String modelId) {
+            Held model = held.get(modelId);
+            return model != null && model.pinned;
+          }
+
+          @Override
+          public int copiesElsewhere(String modelId) {
+            return modelId.endsWith("7") ? 1 : 0;
+          }
+
+          @Override
+          public long lastOnlineUseNs(String modelId) {
+            return modelId.endsWith("3") ? 0 : lastUsedNs(modelId);
+          }
+        });
+  }
 
   @ParameterizedTest
-  @ValueSource(longs = {1, 2, 3, 4})
-  void keepsItsPromisesOverRandomSteps(long seed) {
+  @CsvSource({"1,LRU", "2,GDS", "3,GDSF", "4,DENSITY", "5,ADAPTIVE"})
+  void keepsItsPromisesOverRandomSteps(long seed, Eviction eviction) {
+    cache = cache(eviction);
     Random random = new Random(seed);
     for (int i = 0; i < STEPS; i++) {
       now += random.nextInt(100) * MS;
@@ -100,8 +113,9 @@ class ModelCachePropertyTest {
   }
 
   @ParameterizedTest
-  @ValueSource(longs = {5, 6})
-  void drainsToNothingNew(long seed) {
+  @CsvSource({"5,LRU", "6,ADAPTIVE"})
+  void drainsToNothingNew(long seed, Eviction eviction) {
+    cache = cache(eviction);
     Random random = new Random(seed);
     for (int i = 0; i < STEPS / 10; i++) {
       now += random.nextInt(100) * MS;
@@ -126,7 +140,9 @@ class ModelCachePropertyTest {
     int draw = random.nextInt(100);
     if (draw < 35) {
       long ageMs = random.nextInt(4) == 0 ? random.nextInt(60_000) : 0;
-      return new Event.Wanted(id, randomSize(random), now - ageMs * MS);
+      Event.Purpose[] purposes = Event.Purpose.values();
+      Event.Purpose purpose = purposes[Math.max(0, random.nextInt(12) - 9)];
+      return new Event.Wanted(id, randomSize(random), now - ageMs * MS, purpose);
     }
     if (draw < 60 && !loads.isEmpty()) {
       return loadReport(loads.get(random.nextInt(loads.size())), random);

@@ -66,18 +66,47 @@ class OutlookPlacementTest {
   @Test
   void theSecondsQueuedCountNotTheirNumber() {
     Model model = model("m", GB);
-    Pod manySmall = new Pod("many", "a:1", "z", Set.of(), Memory.ram(8 * GB), Memory.NONE, 12, 0,
-        false, 0, "1", queued(2_000));
-    Pod oneLarge = new Pod("one", "b:1", "z", Set.of(), Memory.ram(8 * GB), Memory.NONE, 1, 0,
-        false, 0, "1", queued(120_000));
+    Pod manySmall =
+        new Pod(
+            "many",
+            "a:1",
+            "z",
+            Set.of(),
+            Memory.ram(8 * GB),
+            Memory.NONE,
+            12,
+            0,
+            false,
+            0,
+            "1",
+            queued(2_000));
+    Pod oneLarge =
+        new Pod(
+            "one",
+            "b:1",
+            "z",
+            Set.of(),
+            Memory.ram(8 * GB),
+            Memory.NONE,
+            1,
+            0,
+            false,
+            0,
+            "1",
+            queued(120_000));
     assertEquals("many", chosen(mesh(model, manySmall, oneLarge).view(), model));
   }
 
   @Test
   void aQueueOfWhichNothingWasHeardForLongCountsAsDone() {
     Model model = model("m", GB);
-    Pod longAgo = pod("old", "z", "1", 0,
-        new Outlook(NOW_MS - 40_000, 4, 60_000, 200_000_000, Map.of(), 0, 0));
+    Pod longAgo =
+        pod(
+            "old",
+            "z",
+            "1",
+            0,
+            new Outlook(NOW_MS - 40_000, 4, 60_000, 200_000_000, Map.of(), 0, 0));
     assertEquals("old", chosen(mesh(model, longAgo, pod("now", 60_000)).view(), model));
   }
 
@@ -102,14 +131,13 @@ class OutlookPlacementTest {
   @Test
   void aModelGoesBackToThePodWhoseDiskHasIt() {
     Model model = model("m", 4 * GB);
-    SmallMesh mesh = mesh(model);
-    for (int i = 0; i < 200; i++) {
-      mesh.pods(pod("p" + i, 0));
-    }
     for (String last : List.of("p17", "p133")) {
+      SmallMesh mesh = mesh(model);
+      for (int i = 0; i < 200; i++) {
+        mesh.pods(pod("p" + i, 0));
+      }
       mesh.copy("m", last, loaded(), NOW_MS - 60_000);
-      MeshView view =
-          mesh.view().with(List.of(new Delta.CopyRemoved(last, "m")), 1_000);
+      MeshView view = mesh.view().with(List.of(new Delta.CopyRemoved(last, "m")), 1_000);
       Placement.Chosen chosen = chosen(view, model, attempt("m", "x"));
       assertEquals(last, chosen.pod().id());
       assertTrue(chosen.why().contains("on its disk"), chosen.why());
@@ -119,8 +147,7 @@ class OutlookPlacementTest {
   @Test
   void aDiskThatWasPurgedSinceIsNotCountedOn() {
     Model model = model("m", 4 * GB);
-    Outlook purged =
-        new Outlook(NOW_MS, 4, 8_000, 200_000_000, Map.of(), 0, NOW_MS - 30_000);
+    Outlook purged = new Outlook(NOW_MS, 4, 8_000, 200_000_000, Map.of(), 0, NOW_MS - 30_000);
     MeshView view =
         mesh(model, pod("had", "z", "1", 0, purged), pod("idle", 0))
             .copy("m", "had", loaded(), NOW_MS - 60_000)
@@ -157,18 +184,39 @@ class OutlookPlacementTest {
     Model model = model("m", 4 * GB);
     Outlook precious = new Outlook(NOW_MS, 4, 0, 0, Map.of(), 4, 0);
     Outlook cheap = new Outlook(NOW_MS, 4, 0, 0, Map.of(), 0.1, 0);
-    Pod full = new Pod("x", "x:1", "z", Set.of(), Memory.ram(8 * GB), Memory.ram(8 * GB), 0, 0,
-        false, 0, "1", cheap);
+    Pod full =
+        new Pod(
+            "x",
+            "x:1",
+            "z",
+            Set.of(),
+            Memory.ram(8 * GB),
+            Memory.ram(8 * GB),
+            0,
+            0,
+            false,
+            0,
+            "1",
+            cheap);
     Pod dear = withOldestUse(rename(full, "dear").withOutlook(precious), 900_000);
     Pod poor = withOldestUse(rename(full, "poor"), 1_000);
-    MeshView view =
-        mesh(model, dear.withOutlook(precious), poor.withOutlook(cheap)).view();
+    MeshView view = mesh(model, dear.withOutlook(precious), poor.withOutlook(cheap)).view();
     assertEquals("poor", chosen(view, model));
   }
 
   private static Pod rename(Pod pod, String id) {
-    return new Pod(id, id + ":1", pod.zone(), pod.labels(), pod.capacity(), pod.used(),
-        pod.loadsQueued(), pod.oldestUseMs(), pod.draining(), pod.startedMs(), pod.version(),
+    return new Pod(
+        id,
+        id + ":1",
+        pod.zone(),
+        pod.labels(),
+        pod.capacity(),
+        pod.used(),
+        pod.loadsQueued(),
+        pod.oldestUseMs(),
+        pod.draining(),
+        pod.startedMs(),
+        pod.version(),
         pod.outlook());
   }
 
@@ -230,7 +278,9 @@ class OutlookPlacementTest {
     assertEquals("a", chosen(caughtUp, model, with(model, hints)).pod().id());
   }
 
-  /** One pod asks for fifty loads in a moment and hears nothing: it spreads them by their length. */
+  /**
+   * One pod asks for fifty loads in a moment and hears nothing: it spreads them by their length.
+   */
   @Test
   void whatAPodHasJustSentCountsForItsNextChoice() {
     SmallMesh mesh = new SmallMesh();
@@ -309,7 +359,8 @@ class OutlookPlacementTest {
       Model model = model("m" + i, GB);
       MeshView view = mesh(model, pod("a", 0), pod("b", 0), pod("c", 0)).view();
       Attempt balanced = new Attempt(model.id(), "b", false, Set.of(), true, 0, NOW_MS);
-      assertEquals("b", assertInstanceOf(Route.Load.class, router.route(view, balanced)).pod().id());
+      assertEquals(
+          "b", assertInstanceOf(Route.Load.class, router.route(view, balanced)).pod().id());
       MeshView busy = mesh(model, pod("a", 0), pod("b", 400_000), pod("c", 0)).view();
       assertTrue(
           !"b".equals(assertInstanceOf(Route.Load.class, router.route(busy, balanced)).pod().id()));
@@ -327,7 +378,6 @@ class OutlookPlacementTest {
   }
 
   private static Attempt forwarded(long promisedMs) {
-    return new Attempt(
-        "m", "a", true, Set.of(), false, 0, NOW_MS, Hints.NONE, promisedMs);
+    return new Attempt("m", "a", true, Set.of(), false, 0, NOW_MS, Hints.NONE, promisedMs);
   }
 }

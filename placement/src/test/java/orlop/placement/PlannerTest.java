@@ -113,7 +113,7 @@ class PlannerTest {
   }
 
   @Test
-  void addsCopiesAsTheCallsGrowUpToAThirdOfThePods() {
+  void addsCopiesAsTheCallsGrowUpToOneForEachPod() {
     SmallMesh mesh = mesh(model("m", 100));
     for (int i = 0; i < 9; i++) {
       mesh.pods(pod("p" + i));
@@ -122,6 +122,10 @@ class PlannerTest {
     assertEquals(List.of(), plan(mesh, steady("m", 3_000)));
     assertEquals(1, plan(mesh, steady("m", 5_000)).size());
     mesh.copy("m", "c", loaded()).copy("m", "p0", loaded());
+    assertEquals(1, plan(mesh, steady("m", 1_000_000)).size());
+    for (int i = 1; i < 9; i++) {
+      mesh.copy("m", "p" + i, loaded());
+    }
     assertEquals(List.of(), plan(mesh, steady("m", 1_000_000)));
   }
 
@@ -186,7 +190,7 @@ class PlannerTest {
   }
 
   @Test
-  void bringsBackTheBusiestFirstWhenAPodIsLost() {
+  void bringsBackTheBusiestFirst() {
     SmallMesh mesh = new SmallMesh().pods(pod("a"), pod("b"));
     Map<String, Demand.Use> uses = new HashMap<>();
     for (int i = 0; i < 5; i++) {
@@ -194,7 +198,7 @@ class PlannerTest {
       uses.put("m" + i, new Demand.Use(10 * (i + 1), 0, NOW_MS - 1000));
     }
     mesh.models(model("cold", 10));
-    uses.put("cold", new Demand.Use(50, 0, NOW_MS - 30 * MINUTE));
+    uses.put("cold", new Demand.Use(50, 0, NOW_MS - 90 * MINUTE));
     List<String> order =
         planner.plan(mesh.view(), new Demand(uses), NOW_MS).stream()
             .map(c -> ((Change.LoadCopy) c).modelId())
@@ -222,7 +226,7 @@ class PlannerTest {
             .models(model("m", 100))
             .pods(withOldestUse(pod("a", "z", 1000, 0), 6 * MINUTE));
     List<Change> changes = planner.plan(cold.view(), steady("m", 30), NOW_MS);
-    assertEquals(NOW_MS - 1000, ((Change.LoadCopy) changes.getFirst()).lastUsedMs());
+    assertEquals(NOW_MS - 5 * MINUTE, ((Change.LoadCopy) changes.getFirst()).lastUsedMs());
   }
 
   @Test
@@ -242,7 +246,10 @@ class PlannerTest {
 
   @Test
   void keepsTheBoundOfChanges() {
-    SmallMesh mesh = new SmallMesh().pods(pod("a"), pod("b"));
+    SmallMesh mesh = new SmallMesh();
+    for (int i = 0; i < 40; i++) {
+      mesh.pods(pod("p" + i));
+    }
     for (int i = 0; i < 200; i++) {
       mesh.models(bounded("m" + i, 1, 0));
     }
@@ -330,26 +337,37 @@ class PlannerTest {
   @Test
   void refusesAConfigurationOutOfRange() {
     assertThrows(
-        IllegalArgumentException.class, () -> new Planner.Config(0, 60_000, 0, 0, 1, 0, 0));
+        IllegalArgumentException.class,
+        () -> new Planner.Config(0, 60_000, 0, 0, 1, 0, 0, 0, 0, 0));
     assertThrows(
-        IllegalArgumentException.class, () -> new Planner.Config(1, 59_999, 0, 0, 1, 0, 0));
-    assertThrows(
-        IllegalArgumentException.class, () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 101));
+        IllegalArgumentException.class, () -> new Planner.Config(1, 999, 0, 0, 1, 0, 0, 0, 0, 0));
     assertThrows(
         IllegalArgumentException.class,
-        () -> new Planner.Config(1, 60_000, 0, Double.NaN, 1, 0, 0));
+        () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 101, 0, 0, 0));
     assertThrows(
         IllegalArgumentException.class,
-        () -> new Planner.Config(1, 60_000, 0, 0, Double.NaN, 0, 0));
+        () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 0, -1, 0, 0));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Planner.Config(1, 60_000, 0, 0, 1, 0, 0, 0, 0, 59_999));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Planner.Config(1, 60_000, 0, Double.NaN, 1, 0, 0, 0, 0, 0));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Planner.Config(1, 60_000, 0, 0, Double.NaN, 0, 0, 0, 0, 0));
   }
 
   @Test
-  void aSecondCopyIsPlannedAMinuteAfterTheFirstCallOfASteadyModel() {
+  void aSecondCopyIsPlannedOnceAModelWasCalledAgainAndAgainForTwentySeconds() {
     SmallMesh mesh = mesh(model("m", 100)).copy("m", "a", loaded());
-    Demand almost = new Demand(Map.of("m", new Demand.Use(30, NOW_MS - MINUTE + 1, NOW_MS - 1000)));
-    assertEquals(List.of(), plan(mesh, almost));
-    Demand steady = new Demand(Map.of("m", new Demand.Use(30, NOW_MS - MINUTE, NOW_MS - 1000)));
-    assertEquals(List.of("load m in b"), plan(mesh, steady));
+    assertEquals(List.of(), plan(mesh, used("m", 19_999, 10)));
+    assertEquals(List.of(), plan(mesh, used("m", 20_000, 4)));
+    assertEquals(List.of("load m in b"), plan(mesh, used("m", 20_000, 5)));
+  }
+
+  private static Demand used(String modelId, long forMs, int beats) {
+    return new Demand(Map.of(modelId, new Demand.Use(30, NOW_MS - forMs, NOW_MS, beats, 0)));
   }
 
   @Test
@@ -425,7 +443,8 @@ class PlannerTest {
   void aVeryLargeBoundOfChangesIsABound() {
     Planner bold =
         new Planner(
-            new Planner.Config(1 << 30, 60_000, 300_000, 1, 2_000, 600_000, 10), new Placer());
+            new Planner.Config(1 << 30, 60_000, 300_000, 1, 2_000, 600_000, 10, 100, 3_600_000, 0),
+            new Placer());
     assertEquals(1, bold.plan(mesh(bounded("m", 1, 0)).view(), Demand.NONE, NOW_MS).size());
   }
 

@@ -142,8 +142,7 @@ class RefereeTest {
     Newcomers(Eviction eviction, long capacity, IntToLongFunction size) {
       this.size = size;
       memory = new CacheMemory(Memory.ram(capacity), Integer.MAX_VALUE);
-      leavers =
-          new Leavers(eviction.policy(), this, CacheConfig.defaults(Memory.ram(capacity)));
+      leavers = new Leavers(eviction.policy(), this, CacheConfig.defaults(Memory.ram(capacity)));
     }
 
     void call(int model, long costNs) {

@@ -3,12 +3,12 @@ package orlop.sim;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Test;
 import orlop.placement.Eviction;
 import orlop.sim.PlacementTrial.Herd;
 import orlop.sim.PlacementTrial.Result;
 import orlop.sim.PlacementTrial.Rules;
 import orlop.sim.PlacementTrial.Setup;
-import org.junit.jupiter.api.Test;
 
 /** The trials of placement: repeatable, and won. */
 class PlacementTrialTest {

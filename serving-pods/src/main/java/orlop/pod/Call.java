@@ -349,7 +349,8 @@ final class Call extends Deadlines.Entry {
   }
 
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
-    String full = Inference.start(new Inference(this, to, slot, message, resumed));
+    String full =
+        Inference.start(new Inference(this, to, slot, message, resumed, System.nanoTime()));
     if (full != null) {
       overloaded(full);
     }

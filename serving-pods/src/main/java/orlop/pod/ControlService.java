@@ -177,11 +177,16 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
     stream.setOnCancelHandler(() -> ticking.cancel(false));
   }
 
+  /** What was reported of one slot, all in all. */
+  private record Said(long calls, long waitedNs) {
+    static final Said NOTHING = new Said(0, 0);
+  }
+
   /** One stream's memory of what it has reported. Owned by the timer thread. */
   private final class Watcher implements Runnable {
     private final ServerCallStreamObserver<DemandReport> stream;
     private final long intervalMs;
-    private Map<Slot<Held>, Long> reported = new HashMap<>();
+    private Map<Slot<Held>, Said> reported = new HashMap<>();
 
     Watcher(ServerCallStreamObserver<DemandReport> stream, long intervalMs) {
       this.stream = stream;
@@ -195,18 +200,23 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
         return;
       }
       DemandReport.Builder report =
-          DemandReport.newBuilder().setPodId(dispatcher.config.id()).setIntervalMs(intervalMs);
-      Map<Slot<Held>, Long> next = new HashMap<>();
+          DemandReport.newBuilder()
+              .setPodId(dispatcher.config.id())
+              .setIntervalMs(intervalMs)
+              .setBusy(dispatcher.busy());
+      Map<Slot<Held>, Said> next = new HashMap<>();
       dispatcher.host.each(
           (id, slot) -> {
-            long calls = slot.calls();
-            long news = calls - reported.getOrDefault(slot, 0L);
-            next.put(slot, calls);
+            Said now = new Said(slot.calls(), slot.waitedNs());
+            Said before = reported.getOrDefault(slot, Said.NOTHING);
+            long news = now.calls - before.calls;
+            next.put(slot, now);
             if (news > 0) {
               report.addModels(
                   DemandReport.ModelDemand.newBuilder()
                       .setModelId(id)
                       .setCalls(news)
+                      .setWaitedMicros((now.waitedNs - before.waitedNs) / 1_000)
                       .setLastUsedMs(slot.lastUsedNs() / 1_000_000));
             }
           });

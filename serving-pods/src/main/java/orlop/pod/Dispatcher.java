@@ -156,6 +156,11 @@ final class Dispatcher implements AutoCloseable {
     return inFlight.get();
   }
 
+  /** Share of the compute threads that are at work now. */
+  double busy() {
+    return (double) compute.getActiveCount() / compute.getMaximumPoolSize();
+  }
+
   @Override
   public void close() {
     compute.shutdownNow();

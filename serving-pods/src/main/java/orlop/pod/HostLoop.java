@@ -16,6 +16,7 @@ import orlop.placement.CopyState;
 import orlop.placement.Event;
 import orlop.placement.EvictionPolicy;
 import orlop.placement.Hints;
+import orlop.placement.Keeps;
 import orlop.placement.Memory;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
@@ -51,6 +52,7 @@ final class HostLoop implements Runnable {
   private static final long POLL_MS = 50;
   private static final long TICK_NS = 200_000_000;
   private static final long CHECK_NS = 50_000_000;
+  private static final long KEEPS_NS = 500_000_000;
   private static final Action.Outcome UNREGISTERED =
       new Action.Outcome.Failed("the model was unregistered", Long.MAX_VALUE);
 
@@ -78,6 +80,8 @@ final class HostLoop implements Runnable {
   private final Map<String, Memory> measured = new Sizes();
   private long lastTickNs;
   private long lastCheckNs;
+  private long lastKeepsNs;
+  private boolean keepsStale;
 
   HostLoop(
       ModelHost host,
@@ -376,10 +380,17 @@ final class HostLoop implements Runnable {
       lastTickNs = nowNs;
       host.waiting(waiters.values().stream().mapToInt(List::size).sum());
       step(new Event.Tick());
+      host.unloadsFailing(cache.unloadsFailing());
     }
     if (nowNs - lastCheckNs >= CHECK_NS && host.viewMoved()) {
       lastCheckNs = nowNs;
       forgetUnregistered(registry.view());
+      keepsStale = true;
+    }
+    if (keepsStale && nowNs - lastKeepsNs >= KEEPS_NS) {
+      lastKeepsNs = nowNs;
+      keepsStale = false;
+      host.kept(Keeps.of(registry.view(), config.id()));
     }
     host.used(cache.used().ramBytes());
     record.publish(session, cache, backlog, host.draining(), nowNs);

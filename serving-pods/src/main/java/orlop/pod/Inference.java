@@ -20,8 +20,10 @@ import orlop.runtime.InferenceException;
  * @param slot pinned; it is unpinned when the inference has ended or cannot start
  * @param message the request, which is read in place and released at the end
  * @param resumed whether the call holds one of the places of {@link Resume}
+ * @param queuedNs since when it waits for a compute thread, by {@link System#nanoTime}
  */
-record Inference(Call call, Named to, Slot<Held> slot, ByteBuf message, boolean resumed)
+record Inference(
+    Call call, Named to, Slot<Held> slot, ByteBuf message, boolean resumed, long queuedNs)
     implements Runnable {
   private static final System.Logger LOG = System.getLogger(Inference.class.getName());
 
@@ -67,6 +69,7 @@ record Inference(Call call, Named to, Slot<Held> slot, ByteBuf message, boolean 
 
   @Override
   public void run() {
+    slot.waited(System.nanoTime() - queuedNs);
     leave();
     try {
       if (call.done()) {

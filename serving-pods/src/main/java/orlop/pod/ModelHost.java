@@ -1,7 +1,9 @@
 package orlop.pod;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentHashMap;
@@ -11,9 +13,9 @@ import java.util.function.BiConsumer;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
-import orlop.placement.Copy;
 import orlop.placement.Event;
 import orlop.placement.EvictionPolicy;
+import orlop.placement.Keeps;
 import orlop.placement.Model;
 import orlop.placement.Usage;
 import orlop.registry.PodSession;
@@ -80,6 +82,8 @@ final class ModelHost implements AutoCloseable {
   private volatile boolean draining;
   private volatile long usedBytes;
   private volatile int waiting;
+  private volatile int unloadsFailing;
+  private volatile Set<String> kept = Set.of();
   private @Nullable Thread thread;
   private Registry.@Nullable Subscription subscription;
 
@@ -154,6 +158,19 @@ final class ModelHost implements AutoCloseable {
     slots.forEach(sink);
   }
 
+  /** Loaded models that a call used within the time. */
+  List<String> usedWithin(long ms) {
+    long sinceNs = clock.nowNs() - TimeUnit.MILLISECONDS.toNanos(ms);
+    List<String> used = new ArrayList<>();
+    each(
+        (id, slot) -> {
+          if (slot.lastUsedNs() > sinceNs) {
+            used.add(id);
+          }
+        });
+    return used;
+  }
+
   int loadedCount() {
     return slots.size();
   }
@@ -223,6 +240,20 @@ final class ModelHost implements AutoCloseable {
     usedBytes = ramBytes;
   }
 
+  void unloadsFailing(int models) {
+    unloadsFailing = models;
+  }
+
+  /** Models whose last unload failed and whose memory is still taken; a second old. */
+  int unloadsFailing() {
+    return unloadsFailing;
+  }
+
+  /** Models whose copy here stands for their minimum. */
+  void kept(Set<String> modelIds) {
+    kept = modelIds;
+  }
+
   void waiting(int calls) {
     waiting = calls;
   }
@@ -262,6 +293,11 @@ final class ModelHost implements AutoCloseable {
       }
 
       @Override
+      public boolean kept(String modelId) {
+        return kept.contains(modelId);
+      }
+
+      @Override
       public long uses(String modelId) {
         Slot<Held> slot = slots.get(modelId);
         return slot == null ? 0 : slot.calls();
@@ -275,11 +311,7 @@ final class ModelHost implements AutoCloseable {
 
       @Override
       public int copiesElsewhere(String modelId) {
-        int others = 0;
-        for (Copy copy : registry.view().copies(modelId)) {
-          others += copy.isLoaded() && !copy.podId().equals(config.id()) ? 1 : 0;
-        }
-        return others;
+        return Keeps.elsewhere(registry.view(), config.id(), modelId);
       }
     };
   }

@@ -46,6 +46,8 @@ import orlop.placement.Memory;
  *     or an answer on its way gets one second more for each 16 KiB that have passed.
  * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
  *     3,600,000; default 30,000
+ * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models
+ *     that were used lately stand in other pods, 0 to 3,600,000; default 0, which waits for nothing
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
  * @param version of the software, as it is told to clients and to other pods
  */
@@ -75,6 +77,7 @@ public record PodConfig(
     long suspectMs,
     long restReadTimeoutMs,
     long drainTimeoutMs,
+    long handOverTimeoutMs,
     Set<String> payloadHeaders,
     String version) {
 
@@ -112,6 +115,7 @@ public record PodConfig(
     within("suspectMs", suspectMs, 1, 600_000);
     within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
+    within("handOverTimeoutMs", handOverTimeoutMs, 0, 3_600_000);
     labels = Set.copyOf(labels);
     payloadHeaders = Set.copyOf(payloadHeaders);
     for (String name : payloadHeaders) {
@@ -156,6 +160,7 @@ public record PodConfig(
     b.suspectMs = suspectMs;
     b.restReadTimeoutMs = restReadTimeoutMs;
     b.drainTimeoutMs = drainTimeoutMs;
+    b.handOverTimeoutMs = handOverTimeoutMs;
     b.payloadHeaders = payloadHeaders;
     b.version = version;
     return b;
@@ -195,6 +200,7 @@ public record PodConfig(
     private long suspectMs = 5_000;
     private long restReadTimeoutMs = 30_000;
     private long drainTimeoutMs = 30_000;
+    private long handOverTimeoutMs;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
     private String version = "0.1.0";
 
@@ -301,6 +307,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder handOverTimeoutMs(long value) {
+      handOverTimeoutMs = value;
+      return this;
+    }
+
     public Builder payloadHeaders(Set<String> value) {
       payloadHeaders = value;
       return this;
@@ -343,6 +354,7 @@ public record PodConfig(
           suspectMs,
           restReadTimeoutMs,
           drainTimeoutMs,
+          handOverTimeoutMs,
           payloadHeaders,
           version);
     }

@@ -23,6 +23,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
 import orlop.payload.PayloadLog;
+import orlop.placement.HandOver;
 import orlop.placement.Memory;
 import orlop.placement.Placer;
 import orlop.placement.Pod;
@@ -41,9 +42,11 @@ import orlop.runtime.ModelRuntime;
 public final class ServingPod implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(ServingPod.class.getName());
   private static final long LAST_WORDS_NS = 1_000_000_000;
+  private static final long LOOK_MS = 50;
   private static final String INFERENCE = GRPCInferenceServiceGrpc.SERVICE_NAME;
 
   private final PodConfig config;
+  private final Registry registry;
   private final Metrics metrics = new Metrics();
   private final EpochClock clock = new EpochClock();
 
@@ -89,6 +92,7 @@ public final class ServingPod implements AutoCloseable {
       List<BindableService> more)
       throws IOException, RegistryException {
     this.config = config;
+    this.registry = registry;
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
     host =
         new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
@@ -212,6 +216,10 @@ public final class ServingPod implements AutoCloseable {
         host::usedBytes);
     metrics.gauge(
         "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
+    metrics.gauge(
+        "orlop_unloads_failing",
+        "Models whose last unload failed and whose memory is still taken",
+        host::unloadsFailing);
     metrics.gauge("orlop_calls_in_flight", "Calls accepted and not answered", dispatcher::inFlight);
     metrics.gauge(
         "orlop_compute_queue", "Inferences that wait for a compute thread", this::queuedInferences);
@@ -289,17 +297,20 @@ public final class ServingPod implements AutoCloseable {
   }
 
   /**
-   * Drains, waits for the calls in flight for at most {@code drainTimeoutMs}, leaves the mesh and
-   * stops. Idempotent.
+   * Drains, waits at most {@code handOverTimeoutMs} until other pods hold what was used lately,
+   * serving on meanwhile, leaves the mesh, waits for the calls in flight for at most {@code
+   * drainTimeoutMs} and stops. Idempotent.
    */
   @Override
   public void close() {
     if (!closed.compareAndSet(false, true)) {
       return;
     }
-    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(config.drainTimeoutMs());
     drain();
+    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(config.drainTimeoutMs());
     try {
+      handOver();
+      deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(config.drainTimeoutMs());
       session.flush(Math.min(1_000, config.drainTimeoutMs()));
       // The registry forgets this pod first, so that no new call is sent into a closing server.
       session.close();
@@ -317,6 +328,28 @@ public final class ServingPod implements AutoCloseable {
       Thread.currentThread().interrupt();
     } finally {
       stop(leftMs(deadlineNs));
+    }
+  }
+
+  private void handOver() throws InterruptedException {
+    long startNs = System.nanoTime();
+    HandOver handOver = new HandOver(config.id(), 0);
+    while (true) {
+      long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - startNs);
+      List<String> mine = host.usedWithin(HandOver.RECENT_MS);
+      if (tookMs >= config.handOverTimeoutMs() || handOver.over(registry.view(), mine, tookMs)) {
+        int left = handOver.missing(registry.view(), mine).size();
+        if (config.handOverTimeoutMs() > 0 && left > 0) {
+          LOG.log(
+              Level.INFO,
+              "pod ''{0}'' goes after {1} ms with {2} models that no other pod holds",
+              config.id(),
+              String.valueOf(tookMs),
+              String.valueOf(left));
+        }
+        return;
+      }
+      TimeUnit.MILLISECONDS.sleep(LOOK_MS);
     }
   }
 

@@ -24,6 +24,7 @@ final class Slot<T> {
   private static final VarHandle STATE;
   private static final VarHandle LAST_USED;
   private static final VarHandle CALLS;
+  private static final VarHandle WAITED;
   private static final VarHandle RECENT = MethodHandles.arrayElementVarHandle(long[].class);
 
   /** Last uses kept; a power of two. */
@@ -35,6 +36,7 @@ final class Slot<T> {
       STATE = lookup.findVarHandle(Slot.class, "state", int.class);
       LAST_USED = lookup.findVarHandle(Slot.class, "lastUsedNs", long.class);
       CALLS = lookup.findVarHandle(Slot.class, "calls", long.class);
+      WAITED = lookup.findVarHandle(Slot.class, "waitedNs", long.class);
     } catch (ReflectiveOperationException e) {
       throw new ExceptionInInitializerError(e);
     }
@@ -51,6 +53,9 @@ final class Slot<T> {
 
   @SuppressWarnings("unused")
   private volatile long calls;
+
+  @SuppressWarnings("unused")
+  private volatile long waitedNs;
 
   /** The last uses, in a ring that {@link #calls} goes round. */
   private final long[] recent = new long[RECENT_USES];
@@ -139,5 +144,15 @@ final class Slot<T> {
   /** How often it was pinned. */
   long calls() {
     return calls;
+  }
+
+  /** A call that pinned it has waited so long for a compute thread. */
+  void waited(long ns) {
+    WAITED.getAndAddRelease(this, ns);
+  }
+
+  /** How long all calls together waited for a compute thread. */
+  long waitedNs() {
+    return waitedNs;
   }
 }

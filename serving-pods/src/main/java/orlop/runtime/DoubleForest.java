@@ -226,8 +226,8 @@ final class DoubleForest extends Forest {
     return left ? 0 : 1;
   }
 
-  /** 1 if the slot is greater than the key, else 0, without a branch. */
+  /** 1 if the slot is greater than the key, else 0; becomes a conditional move. */
   private static int above(long slot, long key) {
-    return (int) ((key & ~slot | ~(key ^ slot) & key - slot) >>> 63);
+    return slot > key ? 1 : 0;
   }
 }

@@ -34,6 +34,26 @@ class SlotTest {
   }
 
   @Test
+  void theLastEightUsesAreKnownNewestFirst() {
+    Slot<String> slot = new Slot<>("x");
+    long[] recent = new long[4];
+    assertEquals(0, slot.recentUses(recent));
+    slot.pin(1);
+    slot.pin(2);
+    assertEquals(2, slot.recentUses(recent));
+    assertEquals(2, recent[0]);
+    assertEquals(1, recent[1]);
+    for (int i = 3; i <= 30; i++) {
+      slot.pin(i);
+    }
+    long[] all = new long[20];
+    assertEquals(8, slot.recentUses(all));
+    assertEquals(30, all[0]);
+    assertEquals(23, all[7]);
+    assertEquals(4, slot.recentUses(recent));
+  }
+
+  @Test
   void aShutSlotThatNobodyUsesIsEmptyAtOnce() throws Exception {
     Slot<String> slot = new Slot<>("x");
     assertFalse(slot.awaitEmpty(1));

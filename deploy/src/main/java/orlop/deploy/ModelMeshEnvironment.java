@@ -1,0 +1,299 @@
+package orlop.deploy;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+import orlop.deploy.ModelMeshVariables.Use;
+import orlop.deploy.ModelMeshVariables.Variable;
+
+/**
+ * ModelMesh's environment variables as settings: laid over the defaults, and under the
+ * configuration file and {@code --set}.
+ */
+final class ModelMeshEnvironment {
+  /** ModelMesh's own when nobody names one. */
+  private static final String DEFAULT_PREFIX = "tas-runtime";
+
+  /** Keeps our keys apart from those of a ModelMesh that uses the same etcd. */
+  private static final String OUR_SEGMENT = "orlop";
+
+  private static final int MAX_SHOWN = 60;
+  private static final long DEFAULT_BUFFER_BYTES = 128L << 20;
+  private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
+  private static final ObjectMapper MAPPER = new ObjectMapper();
+
+  private final Map<String, String> environment;
+  private final List<String> warnings = new ArrayList<>();
+  private Settings settings;
+
+  private ModelMeshEnvironment(Map<String, String> environment, Settings settings) {
+    this.environment = environment;
+    this.settings = settings;
+  }
+
+  /**
+   * @param settings the settings with what the environment says laid over them
+   * @param warnings one line for each variable that is set and changes nothing here
+   */
+  record Reading(Settings settings, List<String> warnings) {}
+
+  /**
+   * @throws CommandException naming the variable, its value and the remedy
+   */
+  static Reading read(Map<String, String> environment, Settings defaults) {
+    Map<String, String> set = new TreeMap<>(environment);
+    set.values().removeIf(String::isBlank);
+    ModelMeshEnvironment it = new ModelMeshEnvironment(set, defaults);
+    it.readAll();
+    return new Reading(it.settings, List.copyOf(it.warnings));
+  }
+
+  private void readAll() {
+    for (Variable variable : ModelMeshVariables.ALL) {
+      String name = nameInUse(variable);
+      String value = name == null ? null : environment.get(name);
+      if (name != null && value != null) {
+        take(variable, name, value);
+      }
+    }
+    registry();
+    metrics();
+    address();
+    capacity();
+    json("MM_TYPE_CONSTRAINTS", "registration.typeConstraints");
+    json("MM_AUTO_REGISTER_MODELS", "registration.models");
+    ModelMeshVariables.unknown(environment)
+        .forEach(
+            (name, nearest) ->
+                warnings.add(
+                    "%s is no variable of ModelMesh and is ignored; the nearest is %s"
+                        .formatted(name, nearest)));
+  }
+
+  private @Nullable String nameInUse(Variable variable) {
+    if (environment.containsKey(variable.name())) {
+      return variable.name();
+    }
+    return variable.aliases().stream().filter(environment::containsKey).findFirst().orElse(null);
+  }
+
+  private void take(Variable variable, String name, String value) {
+    switch (variable.use()) {
+      case Use.Sets(String key, var toNode) -> {
+        JsonNode node;
+        try {
+          node = toNode.apply(value);
+        } catch (IllegalArgumentException e) {
+          throw new CommandException(
+              name + " is '" + value + "', " + e.getMessage(), "correct or unset it", e);
+        }
+        set(name, key, node);
+      }
+      case Use.Nothing(String why, List<String> harmless) -> {
+        if (!harmless.contains(value)) {
+          warnings.add("%s=%s changes nothing here: %s".formatted(name, brief(value), why));
+        }
+      }
+      case Use.Refused(String why, String remedy, List<String> harmless) -> {
+        if (!harmless.contains(value)) {
+          // Without the value, which may be a passphrase.
+          throw new CommandException(name + " " + why, remedy);
+        }
+      }
+      case Use.Combined c -> {}
+      case Use.Launcher l -> {}
+    }
+  }
+
+  private static String brief(String value) {
+    String line = ErrorLine.flat(value);
+    return line.length() <= MAX_SHOWN ? line : line.substring(0, MAX_SHOWN) + "…";
+  }
+
+  private void set(String source, String key, JsonNode value) {
+    settings = settings.with(source, key, value);
+  }
+
+  private void set(String source, String key, String value) {
+    set(source, key, JSON.textNode(value));
+  }
+
+  // ---- the registry ----
+
+  private void registry() {
+    String prefix = strip(environment.getOrDefault("MM_KVSTORE_PREFIX", DEFAULT_PREFIX));
+    String store = environment.get("KV_STORE");
+    if (store == null) {
+      warnings.add("KV_STORE is not set: unless registry.kind is, this pod is a mesh of its own");
+      return;
+    }
+    if (!store.startsWith("etcd:")) {
+      throw new CommandException(
+          "KV_STORE is '" + store + "'",
+          store.startsWith("zookeeper")
+              ? "ZooKeeper is not supported: run etcd, set KV_STORE=etcd:http://HOST:2379, and"
+                  + " register the models anew"
+              : "expected etcd: and a JSON file, JSON, or http://HOST:PORT");
+    }
+    JsonNode etcd = etcd(store.substring("etcd:".length()).strip());
+    set("KV_STORE", "registry.kind", "etcd");
+    set("KV_STORE", "registry.endpoints", endpoints(etcd));
+    String root = strip(etcd.path("root_prefix").asText(""));
+    set(
+        "KV_STORE",
+        "registry.root",
+        (root.isEmpty() ? "" : root + "/") + (prefix.isEmpty() ? "" : prefix + "/") + OUR_SEGMENT);
+    for (Map.Entry<String, String> field :
+        Map.of("userid", "registry.user", "password", "registry.password").entrySet()) {
+      String value = etcd.path(field.getKey()).asText("");
+      if (!value.isEmpty()) {
+        set("KV_STORE", field.getValue(), value);
+      }
+    }
+  }
+
+  private static JsonNode etcd(String target) {
+    String from = "KV_STORE";
+    String json = target;
+    if (!target.startsWith("{") && !target.contains("://")) {
+      if (target.matches("[^/]+:\\d+(,[^/]+:\\d+)*")) {
+        return MAPPER.createObjectNode().put("endpoints", target);
+      }
+      from = "KV_STORE file " + target;
+      try {
+        json = Files.readString(Path.of(target)).strip();
+      } catch (IOException e) {
+        throw new CommandException(
+            from + " cannot be read: " + e, "mount the etcd configuration there", e);
+      }
+    }
+    if (!json.startsWith("{")) {
+      return MAPPER.createObjectNode().put("endpoints", json);
+    }
+    try {
+      return MAPPER.readTree(json);
+    } catch (JsonProcessingException e) {
+      // What stands there may be a password, so it is not shown.
+      throw new CommandException(
+          from + " is not valid JSON",
+          "expected for example {\"endpoints\":\"http://etcd:2379\",\"root_prefix\":\"mesh\"}",
+          e);
+    }
+  }
+
+  private static ArrayNode endpoints(JsonNode etcd) {
+    ArrayNode all = JSON.arrayNode();
+    for (String endpoint : etcd.path("endpoints").asText("").split(",", -1)) {
+      String one = endpoint.strip();
+      if (one.startsWith("https:")) {
+        throw new CommandException(
+            "KV_STORE names " + one + ": TLS to etcd is not supported yet",
+            "use http:// inside the cluster, or forward a plain local port to it");
+      }
+      if (!one.isEmpty()) {
+        all.add(one.contains("://") ? one : "http://" + one);
+      }
+    }
+    if (all.isEmpty()) {
+      throw new CommandException(
+          "KV_STORE names no endpoints", "give endpoints, for example http://etcd:2379");
+    }
+    return all;
+  }
+
+  private static String strip(String path) {
+    return path.replaceAll("^/+|/+$", "");
+  }
+
+  // ---- the rest that takes more than one step ----
+
+  private void metrics() {
+    String metrics = environment.get("MM_METRICS");
+    if (metrics == null) {
+      return;
+    }
+    String kind = metrics.split(":", 2)[0];
+    if (!kind.equals("prometheus")) {
+      warnings.add(
+          "MM_METRICS=%s changes nothing here: metrics are served by HTTP for Prometheus"
+              .formatted(metrics));
+      return;
+    }
+    String options = metrics.contains(":") ? metrics.substring(metrics.indexOf(':') + 1) : "";
+    List<String> without = new ArrayList<>();
+    for (String option : options.split(";", -1)) {
+      if (option.startsWith("port=")) {
+        set("MM_METRICS", "pod.metricsPort", JSON.numberNode(port(option, metrics)));
+      } else if (!option.isEmpty()
+          && !option.equals("scheme=http")
+          && !option.startsWith("fq_names")) {
+        without.add(option);
+      }
+    }
+    if (!without.isEmpty()) {
+      warnings.add(
+          "MM_METRICS: %s changes nothing here: plain HTTP, no labels per model"
+              .formatted(String.join(";", without)));
+    }
+  }
+
+  private static int port(String option, String all) {
+    try {
+      return Integer.parseInt(option.substring("port=".length()));
+    } catch (NumberFormatException e) {
+      throw new CommandException(
+          "MM_METRICS is '" + all + "': " + option + " is no port", "for example port=2112", e);
+    }
+  }
+
+  private void address() {
+    String ip = environment.get("WKUBE_POD_IPADDR");
+    String port = settings.text("pod.grpcPort");
+    if (ip != null && !port.equals("0")) {
+      String host = ip.contains(":") ? "[" + ip + "]" : ip;
+      set("WKUBE_POD_IPADDR", "pod.advertisedAddress", host + ":" + port);
+    }
+  }
+
+  private void capacity() {
+    if (environment.get("CONTAINER_MEM_REQ_BYTES") == null) {
+      return;
+    }
+    long request = bytes("CONTAINER_MEM_REQ_BYTES", 0);
+    long buffer = bytes("MEM_BUFFER_BYTES", DEFAULT_BUFFER_BYTES);
+    if (request <= buffer) {
+      throw new CommandException(
+          "CONTAINER_MEM_REQ_BYTES is %d and MEM_BUFFER_BYTES %d: nothing is left for models"
+              .formatted(request, buffer),
+          "raise the first or lower the second");
+    }
+    set("CONTAINER_MEM_REQ_BYTES", "pod.capacity.ramBytes", JSON.numberNode(request - buffer));
+  }
+
+  private long bytes(String name, long byDefault) {
+    String value = environment.get(name);
+    try {
+      return value == null ? byDefault : Long.parseLong(value.strip());
+    } catch (NumberFormatException e) {
+      throw new CommandException(
+          name + " is '" + value + "'", "expected a whole number of bytes", e);
+    }
+  }
+
+  private void json(String name, String key) {
+    String value = environment.get(name);
+    if (value != null) {
+      set(name, key, value);
+    }
+  }
+}

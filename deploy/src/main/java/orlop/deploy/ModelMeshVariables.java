@@ -1,0 +1,206 @@
+package orlop.deploy;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * The environment variables that ModelMesh and its runtime adapters know, and what each one is
+ * here. docs/migrate-from-modelmesh.md shows the same table; a test compares them.
+ */
+final class ModelMeshVariables {
+  private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
+
+  /**
+   * @param name as in the environment; older names of the same are in {@code aliases}
+   * @param use what it does here
+   */
+  record Variable(String name, List<String> aliases, Use use) {}
+
+  /** What a variable does here. */
+  sealed interface Use {
+    /** Sets a key of the configuration; the function refuses with IllegalArgumentException. */
+    record Sets(String key, Function<String, JsonNode> value) implements Use {}
+
+    /** Read together with others, see {@link ModelMeshEnvironment}. */
+    record Combined(String keys) implements Use {}
+
+    /** Read by {@code deploy/bin/orlop-pod} before there is a Java machine. */
+    record Launcher(String what) implements Use {}
+
+    /** Set to anything but these harmless values, it is worth one warning. */
+    record Nothing(String why, List<String> harmless) implements Use {}
+
+    /** Promises what this version cannot keep, so nothing starts. */
+    record Refused(String why, String remedy, List<String> harmless) implements Use {}
+  }
+
+  /** Every known variable. */
+  static final List<Variable> ALL =
+      List.of(
+          of("KV_STORE", new Use.Combined("registry.kind, endpoints, root, user, password")),
+          of("MM_KVSTORE_PREFIX", new Use.Combined("registry.root")),
+          sets("MM_SERVICE_NAME", "registry.mesh", ModelMeshVariables::text),
+          nothing("KV_READ_ONLY", "the key space of ModelMesh is never written to", "false"),
+          sets("MM_SVC_GRPC_PORT", "pod.grpcPort", whole(1), "TAS_SVC_GRPC_PORT"),
+          sets(
+              "MM_SVC_GRPC_MAX_MSG_SIZE",
+              "pod.maxMessageBytes",
+              whole(1),
+              "TAS_GRPC_MAX_MSG_SIZE",
+              "TAS_SVC_GRPC_MAX_MSG_SIZE"),
+          nothing("MM_SVC_GRPC_MAX_HEADERS_SIZE", "headers are bounded at 8 KiB"),
+          nothing("MM_SVC_GRPC_MAX_CONNECTION_AGE_SECS", "connections are not recycled by age"),
+          nothing(
+              "MM_SVC_GRPC_MAX_CONNECTION_AGE_GRACE_SECS", "connections are not recycled by age"),
+          runtime("INTERNAL_GRPC_PORT"),
+          runtime("INTERNAL_GRPC_SOCKET_PATH"),
+          runtime("INTERNAL_SERVING_GRPC_PORT"),
+          runtime("INTERNAL_SERVING_GRPC_SOCKET_PATH"),
+          nothing("MM_LOCATION", "the node's name decides nothing; set MM_ZONE to spread copies"),
+          sets("MM_ZONE", "pod.zone", ModelMeshVariables::text),
+          sets("MM_LABELS", "pod.labels", ModelMeshVariables::commas),
+          of("WKUBE_POD_IPADDR", new Use.Combined("pod.advertisedAddress")),
+          nothing("WKUBE_POD_NAME", "the host's name and a random tail name the pod"),
+          sets("MM_SCALEUP_RPM_THRESHOLD", "planner.callsPerCopyPerMinute", whole(1)),
+          nothing("MM_MAX_INFLIGHT_PER_MODEL_COPY", "pod.computeQueue bounds all that waits"),
+          nothing("MM_CONC_SCALEUP_BANDWIDTH_PCT", "there is no latency mode"),
+          nothing("MM_LOAD_FAILURE_EXPIRY_TIME_MS", "the back-off after a failure is not settable"),
+          of("MM_METRICS", new Use.Combined("pod.metricsPort")),
+          nothing("MM_INFO_METRICS", "add such labels when scraping"),
+          nothing("MM_LOG_EACH_INVOKE", "MM_PAYLOAD_PROCESSORS=logger:// logs each", "false"),
+          nothing("MM_LOG_REQUEST_HEADERS", "pod.payloadHeaders goes with logged payloads"),
+          nothing("MM_SEND_DEST_ID", "forwarded calls carry no pod id", "false"),
+          nothing("MM_MULTI_PARALLELISM", "there are no multi-model calls", "4"),
+          nothing("BOOTSTRAP_CLEARANCE_PERIOD_MS", "a pod is ready when it has joined", "0"),
+          nothing("MM_FAILFAST_UPGRADE_ENABLED", "a pod is ready when it has joined", "false"),
+          nothing("MM_DEFAULT_VMODEL_OWNER", "an alias without an owner belongs to nobody"),
+          of("MM_TYPE_CONSTRAINTS", new Use.Combined("registration.typeConstraints")),
+          sets(
+              "MM_TYPE_CONSTRAINTS_PATH",
+              "registration.typeConstraintsFile",
+              ModelMeshVariables::text),
+          nothing("MM_DATAPLANE_CONFIG", "only inference.GRPCInferenceService is served"),
+          nothing("MM_DATAPLANE_CONFIG_PATH", "only inference.GRPCInferenceService is served"),
+          of("MM_AUTO_REGISTER_MODELS", new Use.Combined("registration.models")),
+          sets("MM_AUTO_REGISTER_MODELS_PATH", "registration.modelsFile", ModelMeshVariables::text),
+          sets("MM_PAYLOAD_PROCESSORS", "processors.uris", ModelMeshVariables::spaces),
+          sets("MM_PAYLOAD_PROCESSORS_THREADS", "processors.parallelRequests", whole(1)),
+          nothing(
+              "MM_PAYLOAD_PROCESSORS_CAPACITY",
+              "the queue is bounded by bytes, see processors.queueBytes",
+              "64"),
+          tls("MM_TLS_KEY_CERT_PATH", "MM_SVC_GRPC_KEY_CERT_PATH", "TAS_SVC_GRPC_KEY_CERT_PATH"),
+          tls(
+              "MM_TLS_PRIVATE_KEY_PATH",
+              "MM_SVC_GRPC_PRIVATE_KEY_PATH",
+              "TAS_SVC_GRPC_PRIVATE_KEY_PATH"),
+          tls("MM_TLS_PRIVATE_KEY_PASSPHRASE", "MM_SVC_GRPC_PRIVATE_KEY_PASSPHRASE"),
+          of("MM_TLS_CLIENT_AUTH", refusedTls("NONE")),
+          tls("MM_TLS_TRUST_CERT_PATH"),
+          tls("MM_INTERNAL_TRUST_CERTS"),
+          sets("MM_PROBE_PORT", "pod.probePort", whole(1)),
+          nothing("MM_PRESTOP_WAIT_PORT", "no other container waits for the pod's drain", "8090"),
+          sets("SHUTDOWN_TIMEOUT_MS", "pod.drainTimeoutMs", whole(0)),
+          launcher("HEAP_SIZE_MB", "-Xmx, MiB"),
+          launcher("MAX_DIRECT_BUFS_MB", "-XX:MaxDirectMemorySize, MiB"),
+          launcher("CUSTOM_JVM_ARGS", "flags of the Java machine"),
+          nothing("MAX_GC_PAUSE", "set a collector's goal by CUSTOM_JVM_ARGS"),
+          nothing("NETTY_BUFFER_CHECKS", "buffers are always checked", "false"),
+          of("CONTAINER_MEM_REQ_BYTES", new Use.Combined("pod.capacity.ramBytes")),
+          of("MEM_BUFFER_BYTES", new Use.Combined("pod.capacity.ramBytes")),
+          sets("LOADING_CONCURRENCY", "pod.loadingConcurrency", whole(1)),
+          sets("LOADTIME_TIMEOUT", "pod.loadTimeoutMs", whole(1)),
+          nothing("MODELSIZE_MULTIPLIER", "the size of a model is measured while it loads"),
+          nothing("LIMIT_PER_MODEL_CONCURRENCY", "pod.computeThreads bounds all models", "0"));
+
+  private ModelMeshVariables() {}
+
+  /** All names, the older ones too. */
+  static Stream<String> names() {
+    return ALL.stream().flatMap(v -> Stream.concat(Stream.of(v.name), v.aliases.stream()));
+  }
+
+  private static Variable of(String name, Use use, String... aliases) {
+    return new Variable(name, List.of(aliases), use);
+  }
+
+  private static Variable sets(
+      String name, String key, Function<String, JsonNode> value, String... aliases) {
+    return of(name, new Use.Sets(key, value), aliases);
+  }
+
+  private static Variable nothing(String name, String why, String... harmless) {
+    return of(name, new Use.Nothing(why, List.of(harmless)));
+  }
+
+  private static Variable launcher(String name, String what) {
+    return of(name, new Use.Launcher(what));
+  }
+
+  private static Variable runtime(String name) {
+    return nothing(name, "models run in the pod itself, there is no runtime beside it");
+  }
+
+  private static Variable tls(String name, String... aliases) {
+    return of(name, refusedTls(), aliases);
+  }
+
+  private static Use.Refused refusedTls(String... harmless) {
+    return new Use.Refused(
+        "asks for TLS, which this version does not serve",
+        "unset it and end TLS in front of the pod, or wait for a version that does",
+        List.of(harmless));
+  }
+
+  private static JsonNode text(String value) {
+    return JSON.textNode(value);
+  }
+
+  private static JsonNode commas(String value) {
+    return list(value, ",");
+  }
+
+  private static JsonNode spaces(String value) {
+    return list(value, "\\s+");
+  }
+
+  private static JsonNode list(String value, String separator) {
+    var array = JSON.arrayNode();
+    for (String part : value.split(separator, -1)) {
+      if (!part.isBlank()) {
+        array.add(part.strip());
+      }
+    }
+    return array;
+  }
+
+  private static Function<String, JsonNode> whole(long least) {
+    return value -> {
+      long number;
+      try {
+        number = Long.parseLong(value.strip());
+      } catch (NumberFormatException e) {
+        throw new IllegalArgumentException("expected a whole number, at least " + least, e);
+      }
+      if (number < least) {
+        throw new IllegalArgumentException("expected a whole number, at least " + least);
+      }
+      return JSON.numberNode(number);
+    };
+  }
+
+  /** Names beginning like ModelMesh's own that are none of them, with the nearest that is. */
+  static Map<String, String> unknown(Map<String, String> environment) {
+    List<String> known = names().toList();
+    List<String> strange = new ArrayList<>(environment.keySet());
+    strange.removeIf(name -> !name.startsWith("MM_") || known.contains(name));
+    return strange.stream()
+        .collect(Collectors.toMap(name -> name, name -> Settings.nearest(known, name)));
+  }
+}

@@ -1,0 +1,183 @@
+package orlop.deploy;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import orlop.deploy.ModelMeshVariables.Use;
+import orlop.payload.ProcessorsConfig;
+import orlop.placement.Model;
+import orlop.pod.PodConfig;
+import orlop.registry.RegistryConfig;
+
+/** ModelMesh's variables, one by one and with a file and {@code --set} over them. */
+final class ModelMeshEnvironmentTest {
+  private static final Path DOC = Path.of("..", "docs", "migrate-from-modelmesh.md");
+  private static final Pattern ROW = Pattern.compile("\\| `([A-Z_]+)`.*\\|.*\\|.*\\| (.+) \\|");
+
+  @TempDir Path dir;
+
+  private static ModelMeshEnvironment.Reading read(String... pairs) {
+    Map<String, String> environment = new HashMap<>(Map.of("KV_STORE", "etcd:http://e:1"));
+    for (int i = 0; i < pairs.length; i += 2) {
+      environment.put(pairs[i], pairs[i + 1]);
+    }
+    return ModelMeshEnvironment.read(environment, Settings.defaults());
+  }
+
+  private static String refusal(String... pairs) {
+    return String.valueOf(assertThrows(CommandException.class, () -> read(pairs)).getMessage());
+  }
+
+  @Test
+  void whatTheControllerSetsBecomesAPodsConfiguration() throws Exception {
+    Path connection = dir.resolve("etcd_connection");
+    Files.writeString(
+        connection,
+        "{\"endpoints\":\"http://a:2379,http://b:2379\",\"userid\":\"root\",\"password\":\"x\","
+            + "\"root_prefix\":\"modelmesh-serving\"}");
+    Settings settings =
+        read(
+                "KV_STORE", "etcd:" + connection,
+                "MM_KVSTORE_PREFIX", "mm",
+                "MM_SERVICE_NAME", "modelmesh-serving",
+                "MM_SVC_GRPC_PORT", "8034",
+                "MM_SVC_GRPC_MAX_MSG_SIZE", "33554432",
+                "MM_LABELS", "rt:onnx,mt:onnx:1",
+                "MM_ZONE", "eu-1",
+                "WKUBE_POD_IPADDR", "10.0.0.7",
+                "SHUTDOWN_TIMEOUT_MS", "90000",
+                "CONTAINER_MEM_REQ_BYTES", "1073741824",
+                "MEM_BUFFER_BYTES", "73741824",
+                "MM_METRICS", "prometheus:port=2113",
+                "MM_SCALEUP_RPM_THRESHOLD", "500",
+                "MM_PAYLOAD_PROCESSORS", "http://c/x?m#p  logger://",
+                "MM_PROBE_PORT", "8090")
+            .settings();
+    RegistryConfig registry =
+        settings.without("registry", "kind").section("registry", RegistryConfig.class);
+    assertEquals("etcd", settings.text("registry.kind"));
+    assertEquals(List.of("http://a:2379", "http://b:2379"), registry.endpoints());
+    assertEquals("modelmesh-serving/mm/orlop", registry.root());
+    assertEquals("modelmesh-serving", registry.mesh());
+    assertEquals("root", registry.user());
+    PodConfig pod = Roles.filledIn(settings).section("pod", PodConfig.class);
+    assertEquals(8034, pod.grpcPort());
+    assertEquals(33_554_432, pod.maxMessageBytes());
+    assertEquals(Set.of("rt:onnx", "mt:onnx:1"), pod.labels());
+    assertEquals("10.0.0.7:8034", pod.advertisedAddress());
+    assertEquals(90_000, pod.drainTimeoutMs());
+    assertEquals(1_000_000_000, pod.capacity().ramBytes());
+    assertEquals(2113, pod.metricsPort());
+    assertEquals(8090, pod.probePort());
+    assertEquals("500", settings.text("planner.callsPerCopyPerMinute"));
+    assertEquals(
+        List.of("http://c/x?m#p", "logger://"),
+        settings.section("processors", ProcessorsConfig.class).uris());
+  }
+
+  @Test
+  void theFileWinsOverTheEnvironmentAndSetOverBoth() throws Exception {
+    Path file = dir.resolve("orlop.yaml");
+    Files.writeString(file, "pod:\n  grpcPort: 2\n  probePort: 3\n");
+    Settings settings =
+        Settings.read(
+            read("MM_SVC_GRPC_PORT", "1", "MM_PROBE_PORT", "1", "MM_ZONE", "z").settings(),
+            file,
+            List.of("pod.probePort=4"));
+    assertEquals("2", settings.text("pod.grpcPort"));
+    assertEquals("4", settings.text("pod.probePort"));
+    assertEquals("z", settings.text("pod.zone"));
+  }
+
+  @Test
+  void whatMeansNothingHereIsOneLineEach() {
+    List<String> warnings =
+        read("MM_LOCATION", "n", "KV_READ_ONLY", "false", "MM_PROBE_PROT", "1", "OTHER", "1")
+            .warnings();
+    assertEquals(2, warnings.size(), warnings.toString());
+    assertTrue(warnings.get(0).startsWith("MM_LOCATION=n changes nothing here"));
+    assertTrue(
+        warnings.get(1).contains("MM_PROBE_PROT") && warnings.get(1).contains("MM_PROBE_PORT"));
+  }
+
+  @Test
+  void wrongValuesNameTheVariable() {
+    assertTrue(refusal("MM_SVC_GRPC_PORT", "x").startsWith("MM_SVC_GRPC_PORT is 'x', expected"));
+    Settings far = read("MM_SVC_GRPC_PORT", "70000").settings();
+    String bound =
+        String.valueOf(
+            assertThrows(
+                    CommandException.class,
+                    () -> Roles.filledIn(far).section("pod", PodConfig.class))
+                .getMessage());
+    assertTrue(bound.startsWith("MM_SVC_GRPC_PORT: key 'pod.grpcPort'"), bound);
+  }
+
+  @Test
+  void zooKeeperAndTlsAreRefusedWithARemedy() {
+    assertTrue(refusal("KV_STORE", "zookeeper:zk:2181").contains("ZooKeeper is not supported"));
+    assertTrue(refusal("KV_STORE", "etcd:https://e:2379").contains("TLS to etcd"));
+    assertTrue(refusal("MM_TLS_KEY_CERT_PATH", "/c").contains("asks for TLS"));
+    String passphrase = refusal("MM_TLS_PRIVATE_KEY_PASSPHRASE", "hush");
+    assertFalse(passphrase.contains("hush"), passphrase);
+    assertTrue(refusal("KV_STORE", "etcd:{").contains("not valid JSON"));
+  }
+
+  @Test
+  void everyVariableStandsInTheTableOfTheDocumentation() throws Exception {
+    TreeSet<String> documented = new TreeSet<>();
+    for (String line : Files.readAllLines(DOC)) {
+      var row = ROW.matcher(line);
+      if (row.matches()) {
+        documented.add(row.group(1));
+        ModelMeshVariables.ALL.stream()
+            .filter(v -> v.name().equals(row.group(1)))
+            .forEach(
+                v -> {
+                  if (v.use() instanceof Use.Sets(String key, var value)) {
+                    assertTrue(row.group(2).contains("`" + key + "`"), line);
+                  }
+                });
+      }
+    }
+    TreeSet<String> known = new TreeSet<>();
+    ModelMeshVariables.ALL.forEach(v -> known.add(v.name()));
+    assertEquals(known, documented);
+  }
+
+  @Test
+  void aChangedConstraintsFileHoldsForTheNextModel() throws Exception {
+    Path file = dir.resolve("constraints.json");
+    Files.writeString(
+        file, "{\"onnx\":{\"required\":[\"a\"]},\"_default\":{\"preferred\":[\"p\"]}}");
+    TypeConstraints constraints = TypeConstraints.of("", file.toString());
+    assertNotNull(constraints);
+    assertEquals(Set.of("a"), constraints.apply(model("onnx")).requiredLabels());
+    assertEquals(Set.of("p"), constraints.apply(model("x")).preferredLabels());
+    Files.writeString(file, "{\"onnx\":{\"required\":[\"b\"]}}");
+    Files.setLastModifiedTime(file, FileTime.fromMillis(1));
+    assertEquals(Set.of("b"), constraints.apply(model("onnx")).requiredLabels());
+    Files.writeString(file, "broken");
+    Files.setLastModifiedTime(file, FileTime.fromMillis(2));
+    assertEquals(Set.of("b"), constraints.apply(model("onnx")).requiredLabels());
+    assertThrows(CommandException.class, () -> TypeConstraints.of("", file.toString()));
+  }
+
+  private static Model model(String type) {
+    return Model.of("m", type, "p", "", 1);
+  }
+}
