@@ -99,10 +99,6 @@ final class Call extends Deadlines.Entry {
     return asked.byHeaders();
   }
 
-  boolean forwarded() {
-    return forwarded;
-  }
-
   boolean done() {
     return done;
   }
