@@ -136,11 +136,6 @@ final class PlannerMesh {
     }
   }
 
-  /** Hears how a visit of a pod ended. */
-  interface Hearing {
-    void ended(PlannerPod.Reply reply);
-  }
-
   /** Sees copies come and go; a state of null is gone. */
   interface Watch {
     void changed(String podId, String modelId, @Nullable CopyState state);
@@ -469,14 +464,14 @@ final class PlannerMesh {
   }
 
   private void forward(Call call, Model model, String podId) {
-    Hearing back = reply -> timeline.after(NET_NS, () -> replied(call, podId, reply));
+    Reply.Listener back = reply -> timeline.after(NET_NS, () -> replied(call, podId, reply));
     timeline.after(NET_NS, () -> arrive(call, model, podId, back));
   }
 
-  private void arrive(Call call, Model model, String podId, Hearing back) {
+  private void arrive(Call call, Model model, String podId, Reply.Listener back) {
     PlannerPod pod = pods.get(podId);
     if (pod == null) {
-      back.ended(PlannerPod.Reply.LOST);
+      back.ended(Reply.LOST);
       return;
     }
     boolean serves =
@@ -489,15 +484,15 @@ final class PlannerMesh {
     if (serves) {
       pod.visit(new PlannerPod.Visit(call, model.id(), back), model);
     } else {
-      back.ended(PlannerPod.Reply.REFUSED);
+      back.ended(Reply.REFUSED);
     }
   }
 
-  private void replied(Call call, String podId, PlannerPod.Reply reply) {
+  private void replied(Call call, String podId, Reply reply) {
     if (call.ended) {
       return;
     }
-    if (reply == PlannerPod.Reply.SERVED) {
+    if (reply == Reply.SERVED) {
       end(call, "");
     } else {
       call.tried.add(podId);
