@@ -100,8 +100,7 @@ final class SimRuntime {
     Ledger.Holding holding = ledger.get(load.modelId);
     return holding != null
         && sim.faults()
-            .outOfMemory(
-                ledger.used().minus(holding.size).plus(load.real).fitsIn(pod.capacity()));
+            .outOfMemory(ledger.used().minus(holding.size).plus(load.real).fitsIn(pod.capacity()));
   }
 
   private void done(String modelId, Memory real) {
