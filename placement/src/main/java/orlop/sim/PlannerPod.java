@@ -32,7 +32,7 @@ import orlop.placement.Usage;
  */
 final class PlannerPod implements Usage {
   /** One call in this pod. */
-  record Visit(PlannerMesh.Call call, String modelId, Reply.Listener listener) {}
+  record Visit(PlannerCall call, String modelId, Reply.Listener listener) {}
 
   private static final long UNLOAD_NS = 200 * Timeline.MS;
   private static final long OLDEST_USE_STEP_MS = 10_000;
