@@ -132,26 +132,26 @@ final class Faults {
 
   private void stall() {
     SimPod pod = anyPod();
-    pod.cutOff();
+    pod.link().cutOff();
     sim.timeline().after(between(0, 40), pod::reconnect);
   }
 
   private void slowDown() {
     SimPod pod = anyPod();
-    pod.slow(SLOW_FACTOR);
-    sim.timeline().after(Timeline.MINUTE, () -> pod.slow(1));
+    pod.runtime().slow(SLOW_FACTOR);
+    sim.timeline().after(Timeline.MINUTE, () -> pod.runtime().slow(1));
   }
 
   private void slowDisk() {
     SimPod pod = anyPod();
-    pod.slowDisk(true);
-    sim.timeline().after(Timeline.MINUTE, () -> pod.slowDisk(false));
+    pod.runtime().slowDisk(true);
+    sim.timeline().after(Timeline.MINUTE, () -> pod.runtime().slowDisk(false));
   }
 
   /** Each pod comes back in its own time, so that for a while all views differ. */
   private void stallAll() {
     for (SimPod pod : List.copyOf(sim.livePods())) {
-      pod.cutOff();
+      pod.link().cutOff();
       sim.timeline().after(between(0, 40), pod::reconnect);
     }
   }

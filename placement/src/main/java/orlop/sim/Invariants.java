@@ -65,14 +65,14 @@ final class Invariants {
 
   /** Each second: what a pod announces is what its runtime holds. */
   void truthful(SimPod pod) {
-    pod.announcedModels().forEach(id -> truthful(pod, id));
+    pod.link().models().forEach(id -> truthful(pod, id));
     pod.ledger()
         .models()
-        .forEach(id -> check(pod.announced(id) != null, "pod %s hides %s", pod.id(), id));
+        .forEach(id -> check(pod.link().announced(id) != null, "pod %s hides %s", pod.id(), id));
   }
 
   private void truthful(SimPod pod, String modelId) {
-    CopyState state = pod.announced(modelId);
+    CopyState state = pod.link().announced(modelId);
     Ledger.Holding held = pod.ledger().get(modelId);
     boolean honest =
         switch (state) {
@@ -102,7 +102,7 @@ final class Invariants {
     if (pod.capacity().vramBytes() == 0) {
       for (Action action : actions) {
         if (action instanceof Action.Load(String id)) {
-          long claimed = pod.claimedBefore(id);
+          long claimed = pod.turns().claimedBefore(id);
           long kept = pod.ledger().kept().ramBytes();
           check(
               claimed == 0 || kept + claimed <= pod.capacity().ramBytes(),
@@ -114,7 +114,7 @@ final class Invariants {
         }
       }
     }
-    pod.noteTurns();
+    pod.turns().note();
   }
 
   /** A call that was told that its model is ready finds it. */
@@ -149,7 +149,7 @@ final class Invariants {
         ledger.loading() + 1,
         pod.config().maxConcurrentLoads());
     check(
-        pod.mayLoadAgain(modelId),
+        pod.link().mayLoadAgain(modelId),
         "pod %s loads %s again before the pause after its failure is over",
         pod.id(),
         modelId);
@@ -179,11 +179,11 @@ final class Invariants {
     }
     long willBeFree = pod.capacity().minus(ledger.kept()).ramBytes();
     check(
-        willBeFree < pod.waitingBytes() + largest,
+        willBeFree < pod.turns().waitingBytes() + largest,
         "pod %s makes %d bytes free while %d wait and the largest that left has %d",
         pod.id(),
         willBeFree,
-        pod.waitingBytes(),
+        pod.turns().waitingBytes(),
         largest);
   }
 

@@ -5,9 +5,13 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Memory;
+import orlop.placement.Usage;
 
-/** What a pod's runtime really holds: kept apart from its cache, to check the cache by. */
-final class Ledger {
+/**
+ * What a pod's runtime really holds and how it is used: kept apart from its cache, to check the
+ * cache by.
+ */
+final class Ledger implements Usage {
   /** One model in the runtime. Mutable. */
   static final class Holding {
     Memory size;
@@ -67,6 +71,14 @@ final class Ledger {
       loading += holding.callable || holding.unloading ? 0 : 1;
     }
     return loading;
+  }
+
+  /** Somebody asked for it to go. */
+  void letGo(String modelId) {
+    Holding holding = holdings.get(modelId);
+    if (holding != null) {
+      holding.letGo = true;
+    }
   }
 
   Holding take(String modelId, Memory size) {
@@ -147,5 +159,37 @@ final class Ledger {
   long bytes(String modelId) {
     Holding holding = holdings.get(modelId);
     return holding == null ? 0 : holding.size.ramBytes();
+  }
+
+  // Usage.
+
+  @Override
+  public long lastUsedNs(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding == null ? 0 : holding.lastUsedNs;
+  }
+
+  @Override
+  public long lastOnlineUseNs(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding == null ? 0 : holding.lastOnlineUseNs;
+  }
+
+  @Override
+  public long uses(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding == null ? 0 : holding.uses;
+  }
+
+  @Override
+  public int recentUses(String modelId, long[] newestFirst) {
+    Holding holding = holdings.get(modelId);
+    return holding == null ? 0 : holding.recentUses(newestFirst);
+  }
+
+  @Override
+  public boolean pinned(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding != null && holding.pins > 0;
   }
 }

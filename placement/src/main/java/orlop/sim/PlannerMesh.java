@@ -2,7 +2,6 @@ package orlop.sim;
 
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -32,145 +31,9 @@ import orlop.placement.Router;
  * moment late. One thread; equal setups and calls give equal histories.
  */
 final class PlannerMesh {
-  /**
-   * @param podBytes memory of each pod
-   * @param threads compute threads of each pod
-   * @param loaders loads at a time in each pod
-   * @param leaseMs how long a dead pod stays in the registry at most
-   * @param planMs between two plans
-   * @param handOverMs longest hand-over of a pod that drains
-   * @param deadlineMs of each call
-   * @param serviceMs mean of the log-normal time that a call computes
-   */
-  record Setup(
-      int pods,
-      long podBytes,
-      int threads,
-      int loaders,
-      long leaseMs,
-      long planMs,
-      long handOverMs,
-      long deadlineMs,
-      double serviceMs,
-      Planner.Config planner,
-      long seed) {
-
-    static Setup of(int pods, long podBytes, long seed) {
-      return new Setup(
-          pods, podBytes, 4, 2, 10_000, 1_000, 90_000, 10_000, 20, Planner.Config.defaults(), seed);
-    }
-
-    Setup planEveryMs(long ms) {
-      return new Setup(
-          pods,
-          podBytes,
-          threads,
-          loaders,
-          leaseMs,
-          ms,
-          handOverMs,
-          deadlineMs,
-          serviceMs,
-          planner,
-          seed);
-    }
-
-    Setup deadlineMs(long ms) {
-      return new Setup(
-          pods,
-          podBytes,
-          threads,
-          loaders,
-          leaseMs,
-          planMs,
-          handOverMs,
-          ms,
-          serviceMs,
-          planner,
-          seed);
-    }
-
-    Setup serviceMs(double ms) {
-      return new Setup(
-          pods,
-          podBytes,
-          threads,
-          loaders,
-          leaseMs,
-          planMs,
-          handOverMs,
-          deadlineMs,
-          ms,
-          planner,
-          seed);
-    }
-
-    Setup threads(int count) {
-      return new Setup(
-          pods,
-          podBytes,
-          count,
-          loaders,
-          leaseMs,
-          planMs,
-          handOverMs,
-          deadlineMs,
-          serviceMs,
-          planner,
-          seed);
-    }
-
-    Setup planner(Planner.Config config) {
-      return new Setup(
-          pods,
-          podBytes,
-          threads,
-          loaders,
-          leaseMs,
-          planMs,
-          handOverMs,
-          deadlineMs,
-          serviceMs,
-          config,
-          seed);
-    }
-  }
-
-  /** Hears how a visit of a pod ended. */
-  interface Hearing {
-    void ended(PlannerPod.Reply reply);
-  }
-
   /** Sees copies come and go; a state of null is gone. */
   interface Watch {
     void changed(String podId, String modelId, @Nullable CopyState state);
-  }
-
-  /** One call. */
-  static final class Call {
-    private final String modelId;
-    private final long number;
-    private final long startNs;
-    private final long serviceNs;
-    private final PlannerPod ingress;
-    private final Set<String> tried = new HashSet<>();
-    private boolean ended;
-
-    Call(String modelId, long number, long startNs, long serviceNs, PlannerPod ingress) {
-      this.modelId = modelId;
-      this.number = number;
-      this.startNs = startNs;
-      this.serviceNs = serviceNs;
-      this.ingress = ingress;
-    }
-
-    long serviceNs() {
-      return serviceNs;
-    }
-
-    String modelId() {
-      return modelId;
-    }
   }
 
   /** What happened so far. */
@@ -191,7 +54,7 @@ final class PlannerMesh {
   static final long NET_NS = 200_000;
   private static final long REPORT_NS = 2 * Timeline.SECOND;
 
-  private final Setup setup;
+  private final PlannerSetup setup;
   private final Timeline timeline = new Timeline();
   private final SimRegistry registry = new SimRegistry();
   private final Router router = new Router(new Placer());
@@ -211,7 +74,7 @@ final class PlannerMesh {
   private Consumer<Change> planned = change -> {};
   private int started;
 
-  PlannerMesh(Setup setup) {
+  PlannerMesh(PlannerSetup setup) {
     this.setup = setup;
     this.planner = new Planner(setup.planner(), new Placer());
     SplittableRandom root = new SplittableRandom(setup.seed());
@@ -225,7 +88,7 @@ final class PlannerMesh {
     timeline.every(REPORT_NS, REPORT_NS, () -> live.forEach(pod -> pod.report(meter, REPORT_NS)));
   }
 
-  Setup setup() {
+  PlannerSetup setup() {
     return setup;
   }
 
@@ -406,8 +269,9 @@ final class PlannerMesh {
       counts.failed++;
       return;
     }
-    Call call =
-        new Call(modelId, counts.calls, nowNs(), takesNs, doors.get(random.nextInt(doors.size())));
+    PlannerCall call =
+        new PlannerCall(
+            modelId, counts.calls, nowNs(), takesNs, doors.get(random.nextInt(doors.size())));
     timeline.after(setup.deadlineMs() * Timeline.MS, () -> end(call, "DEADLINE"));
     attempt(call);
   }
@@ -419,9 +283,9 @@ final class PlannerMesh {
     return (long) (meanMs * factor * Timeline.MS);
   }
 
-  private void attempt(Call call) {
-    PlannerPod self = call.ingress;
-    if (call.ended) {
+  private void attempt(PlannerCall call) {
+    PlannerPod self = call.ingress();
+    if (call.ended()) {
       return;
     }
     if (!self.alive()) {
@@ -429,12 +293,12 @@ final class PlannerMesh {
       return;
     }
     MeshView view = self.view();
-    Model model = view.model(call.modelId);
+    Model model = view.model(call.modelId());
     if (model == null) {
       end(call, "UNKNOWN_MODEL");
       return;
     }
-    if (!call.tried.contains(self.id()) && self.callable(model.id())) {
+    if (!call.tried().contains(self.id()) && self.callable(model.id())) {
       visit(self, call, model);
       return;
     }
@@ -452,31 +316,31 @@ final class PlannerMesh {
     }
   }
 
-  private Attempt given(Call call, PlannerPod self, boolean forwarded) {
+  private Attempt given(PlannerCall call, PlannerPod self, boolean forwarded) {
     return new Attempt(
-        call.modelId,
+        call.modelId(),
         self.id(),
         forwarded,
-        forwarded ? Set.of() : call.tried,
+        forwarded ? Set.of() : call.tried(),
         false,
-        call.number,
+        call.number(),
         nowMs());
   }
 
-  private void visit(PlannerPod pod, Call call, Model model) {
+  private void visit(PlannerPod pod, PlannerCall call, Model model) {
     pod.visit(
         new PlannerPod.Visit(call, model.id(), reply -> replied(call, pod.id(), reply)), model);
   }
 
-  private void forward(Call call, Model model, String podId) {
-    Hearing back = reply -> timeline.after(NET_NS, () -> replied(call, podId, reply));
+  private void forward(PlannerCall call, Model model, String podId) {
+    Reply.Listener back = reply -> timeline.after(NET_NS, () -> replied(call, podId, reply));
     timeline.after(NET_NS, () -> arrive(call, model, podId, back));
   }
 
-  private void arrive(Call call, Model model, String podId, Hearing back) {
+  private void arrive(PlannerCall call, Model model, String podId, Reply.Listener back) {
     PlannerPod pod = pods.get(podId);
     if (pod == null) {
-      back.ended(PlannerPod.Reply.LOST);
+      back.ended(Reply.LOST);
       return;
     }
     boolean serves =
@@ -489,34 +353,34 @@ final class PlannerMesh {
     if (serves) {
       pod.visit(new PlannerPod.Visit(call, model.id(), back), model);
     } else {
-      back.ended(PlannerPod.Reply.REFUSED);
+      back.ended(Reply.REFUSED);
     }
   }
 
-  private void replied(Call call, String podId, PlannerPod.Reply reply) {
-    if (call.ended) {
+  private void replied(PlannerCall call, String podId, Reply reply) {
+    if (call.ended()) {
       return;
     }
-    if (reply == PlannerPod.Reply.SERVED) {
+    if (reply == Reply.SERVED) {
       end(call, "");
     } else {
-      call.tried.add(podId);
+      call.tried().add(podId);
       attempt(call);
     }
   }
 
-  private void end(Call call, String cause) {
-    if (call.ended) {
+  private void end(PlannerCall call, String cause) {
+    if (call.ended()) {
       return;
     }
-    call.ended = true;
+    call.end();
     if (cause.isEmpty()) {
       counts.served++;
-      clockwork.ended(call.modelId, call.startNs, nowNs() - call.startNs);
+      clockwork.ended(call.modelId(), call.startNs(), nowNs() - call.startNs());
     } else {
       counts.failed++;
       counts.causes.merge(cause, 1, Integer::sum);
-      clockwork.ended(call.modelId, call.startNs, -1);
+      clockwork.ended(call.modelId(), call.startNs(), -1);
     }
   }
 }

@@ -31,15 +31,8 @@ import orlop.placement.Usage;
  * runtime that loads and unloads without fault.
  */
 final class PlannerPod implements Usage {
-  /** How a visit of a call ended. */
-  enum Reply {
-    SERVED,
-    REFUSED,
-    LOST
-  }
-
   /** One call in this pod. */
-  record Visit(PlannerMesh.Call call, String modelId, PlannerMesh.Hearing hearing) {}
+  record Visit(PlannerCall call, String modelId, Reply.Listener listener) {}
 
   private static final long UNLOAD_NS = 200 * Timeline.MS;
   private static final long OLDEST_USE_STEP_MS = 10_000;
@@ -159,7 +152,7 @@ final class PlannerPod implements Usage {
 
   void visit(Visit visit, Model model) {
     if (!alive || closed) {
-      visit.hearing.ended(Reply.LOST);
+      visit.listener.ended(Reply.LOST);
     } else if (callable(model.id())) {
       enter(visit);
     } else {
@@ -208,7 +201,7 @@ final class PlannerPod implements Usage {
               running.remove(visit);
               queued.held.pins--;
               queued.held.lastUsedNs = mesh.nowNs();
-              visit.hearing.ended(Reply.SERVED);
+              visit.listener.ended(Reply.SERVED);
               Queued next = queue.poll();
               if (next != null) {
                 run(next);
@@ -295,7 +288,7 @@ final class PlannerPod implements Usage {
         if (outcome instanceof Action.Outcome.Ready) {
           enter(visit);
         } else {
-          visit.hearing.ended(Reply.REFUSED);
+          visit.listener.ended(Reply.REFUSED);
         }
       }
     }
@@ -410,7 +403,7 @@ final class PlannerPod implements Usage {
         .sorted()
         .forEach(id -> all.addAll(waiting.getOrDefault(id, List.of())));
     waiting.clear();
-    all.forEach(visit -> visit.hearing.ended(Reply.LOST));
+    all.forEach(visit -> visit.listener.ended(Reply.LOST));
   }
 
   /** Ends at once; what runs is lost. The registry learns of it when the lease ends. */
@@ -422,6 +415,6 @@ final class PlannerPod implements Usage {
     running.clear();
     queue.clear();
     refuseWaiting();
-    lost.forEach(visit -> visit.hearing.ended(Reply.LOST));
+    lost.forEach(visit -> visit.listener.ended(Reply.LOST));
   }
 }

@@ -324,9 +324,9 @@ public final class Simulation {
     }
   }
 
-  private void replied(SimCall call, SimPod pod, SimPod.Reply reply) {
+  private void replied(SimCall call, SimPod pod, Reply reply) {
     boolean arrives = !faults.parted(call.ingress(), pod);
-    if (reply == SimPod.Reply.SERVED && arrives) {
+    if (reply == Reply.SERVED && arrives) {
       end(call, "");
     } else {
       retry(call, pod.id());
