@@ -166,15 +166,17 @@ final class Invariants {
   private void checkChurn(SimPod pod, List<Action> actions) {
     Ledger ledger = pod.ledger();
     long largest = 0;
+    boolean others = false;
     for (Action action : actions) {
       if (action instanceof Action.Unload(String id) && ledger.evictedForRoom(id)) {
+        others |= !ledger.arriving(id);
         if (ledger.onlyBatches(id)) {
           return; // Perhaps only for the share that batches may hold, which nobody counts here.
         }
         largest = Math.max(largest, ledger.bytes(id));
       }
     }
-    if (largest == 0 || pod.capacity().vramBytes() > 0) {
+    if (largest == 0 || !others || pod.capacity().vramBytes() > 0) {
       return;
     }
     long willBeFree = pod.capacity().minus(ledger.kept()).ramBytes();

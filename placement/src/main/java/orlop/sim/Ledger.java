@@ -20,6 +20,10 @@ final class Ledger implements Usage {
     boolean unloading;
     boolean stuck;
     boolean letGo;
+
+    /** The cache hears just now that it is loaded, and may find it too large to stay. */
+    boolean arriving;
+
     int pins;
     long lastUsedNs;
     long lastOnlineUseNs;
@@ -148,6 +152,12 @@ final class Ledger implements Usage {
   boolean evictedForRoom(String modelId) {
     Holding holding = holdings.get(modelId);
     return holding != null && !holding.letGo && !holding.stuck;
+  }
+
+  /** Whether it may leave because it came out larger than what may leave for it. */
+  boolean arriving(String modelId) {
+    Holding holding = holdings.get(modelId);
+    return holding != null && holding.arriving;
   }
 
   /** Whether batches used it, and nobody else. */

@@ -111,7 +111,9 @@ final class SimRuntime {
     ledger.measured(holding, real);
     holding.letGo = holding.letGo || !real.fitsIn(pod.capacity());
     sim.tally().note(sim.timeline().nowNs(), "loaded", pod.id(), modelId, real.ramBytes());
+    holding.arriving = true;
     pod.feed(new Event.LoadDone(modelId, real));
+    holding.arriving = false;
   }
 
   private void failed(String modelId, String reason, boolean permanent) {
