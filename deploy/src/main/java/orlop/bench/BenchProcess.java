@@ -39,6 +39,7 @@ final class BenchProcess implements AutoCloseable {
     command.add(main.getName());
     command.addAll(List.of(args));
     Path log = Files.createTempFile("orlop-bench-" + main.getSimpleName() + "-", ".log");
+    log.toFile().deleteOnExit();
     ProcessBuilder builder =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.to(log.toFile()));
     builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));

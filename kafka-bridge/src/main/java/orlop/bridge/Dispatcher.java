@@ -153,7 +153,7 @@ final class Dispatcher implements AutoCloseable {
   private CompletableFuture<Boolean> send(List<Prepared> group) {
     ModelName model = group.getFirst().model;
     try {
-      return mesh.infer(requestOf(group), model, stream.deadlineMs())
+      return mesh.infer(requestOf(group), model, stream.purpose(), stream.deadlineMs())
           .thenComposeAsync(answer -> answered(group, answer), pool)
           .exceptionally(failure -> broken(group, failure));
     } catch (RuntimeException e) {

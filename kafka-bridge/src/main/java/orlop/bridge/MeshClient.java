@@ -76,15 +76,27 @@ public final class MeshClient implements AutoCloseable {
    * held.
    */
   CompletableFuture<Answer> infer(ModelInferRequest request, ModelName model, long timeoutMs) {
+    return infer(request, model, "online", timeoutMs);
+  }
+
+  /**
+   * As {@link #infer(ModelInferRequest, ModelName, long)}.
+   *
+   * @param purpose as in {@link StreamConfig}
+   */
+  CompletableFuture<Answer> infer(
+      ModelInferRequest request, ModelName model, String purpose, long timeoutMs) {
     CompletableFuture<Answer> answer = new CompletableFuture<>();
     long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
-    infer(request, model, deadlineNs, new ArrayList<>(peers.size()), answer);
+    Metadata headers = headersFor(model);
+    headers.put(Metadata.Key.of(Headers.PURPOSE, Metadata.ASCII_STRING_MARSHALLER), purpose);
+    infer(request, headers, deadlineNs, new ArrayList<>(peers.size()), answer);
     return answer;
   }
 
   private void infer(
       ModelInferRequest request,
-      ModelName model,
+      Metadata headers,
       long deadlineNs,
       List<Peer> tried,
       CompletableFuture<Answer> answer) {
@@ -94,7 +106,7 @@ public final class MeshClient implements AutoCloseable {
         peer,
         GRPCInferenceServiceGrpc.getModelInferMethod(),
         request,
-        headersFor(model),
+        headers,
         deadlineNs,
         (status, response) -> {
           if (status.isOk() && response != null) {
@@ -102,7 +114,7 @@ public final class MeshClient implements AutoCloseable {
           } else if (status.getCode() == Status.Code.UNAVAILABLE
               && tried.size() < peers.size()
               && deadlineNs > System.nanoTime()) {
-            infer(request, model, deadlineNs, tried, answer);
+            infer(request, headers, deadlineNs, tried, answer);
           } else {
             answer.complete(failed(status, peer));
           }

@@ -22,6 +22,8 @@ import java.util.regex.Pattern;
  * @param vmodel the alias of records that name no model; default none
  * @param guarantee {@code exactly-once}, the default and the only one
  * @param startAt where a group without offsets starts: {@code earliest} (default) or {@code latest}
+ * @param purpose {@code online} (default), or {@code batch} for work that can wait: a model that
+ *     only such work uses displaces nothing that other calls used lately
  * @param maxInFlight records in the mesh at once; default 256
  * @param maxBatchRows rows of one model that may travel as one request, along the first dimension;
  *     default 1, which is off. Only for models whose first dimension is free
@@ -40,6 +42,7 @@ public record StreamConfig(
     String vmodel,
     String guarantee,
     String startAt,
+    String purpose,
     int maxInFlight,
     int maxBatchRows,
     long deadlineMs,
@@ -73,6 +76,9 @@ public record StreamConfig(
         "startAt",
         startAt,
         "earliest or latest");
+    purpose = orDefault(purpose, "online");
+    require(
+        purpose.equals("online") || purpose.equals("batch"), "purpose", purpose, "online or batch");
     maxInFlight = (int) inRange("maxInFlight", maxInFlight, 256, 1, 100_000);
     maxBatchRows = (int) inRange("maxBatchRows", maxBatchRows, 1, 1, 4096);
     deadlineMs = inRange("deadlineMs", deadlineMs, 30_000, 1, 3_600_000);
@@ -89,6 +95,7 @@ public record StreamConfig(
         inputTopic,
         outputTopic,
         deadLetterTopic,
+        "",
         "",
         "",
         "",

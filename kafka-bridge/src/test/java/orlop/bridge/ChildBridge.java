@@ -41,6 +41,7 @@ final class ChildBridge {
         "",
         "",
         "",
+        "",
         64,
         0,
         0,

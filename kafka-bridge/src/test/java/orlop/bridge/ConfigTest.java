@@ -27,6 +27,7 @@ class ConfigTest {
     assertEquals("maxInFlight is -1, expected 1 to 100000", refusal(Map.of("maxInFlight", -1)));
     assertEquals(
         "startAt is middle, expected earliest or latest", refusal(Map.of("startAt", "middle")));
+    assertEquals("purpose is later, expected online or batch", refusal(Map.of("purpose", "later")));
     assertEquals(
         "guarantee is at-most-once, expected exactly-once",
         refusal(Map.of("guarantee", "at-most-once")));

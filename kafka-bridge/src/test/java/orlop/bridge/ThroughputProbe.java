@@ -105,6 +105,7 @@ class ThroughputProbe {
             "",
             "",
             "",
+            "",
             1024,
             rows,
             0,

@@ -8,6 +8,12 @@ public final class Headers {
   /** Names the alias of a call or of a record; wins over a name inside the message. */
   public static final String VMODEL_ID = "mm-vmodel-id";
 
+  /**
+   * {@code batch} on a call of work that can wait: a model that only such calls use displaces
+   * nothing that other calls used lately, and such models hold a bounded share of the memory.
+   */
+  public static final String PURPOSE = "orlop-purpose";
+
   /** {@code true} where the caller spreads its calls over all pods by itself. */
   public static final String BALANCED = "mm-balanced";
 

@@ -187,11 +187,12 @@ public final class Planner {
       long unusedMs = (long) Math.min(config.hotMs(), GAPS * need.gapMs());
       String why =
           (need.count().leaving() > 0 ? "its pod drains, " : "its pod is gone, ") + need.why();
-      if (!placed(draft.load(need.model(), PlanDraft.Room.FREE, why))
-          && !swapped(draft, survey, need, 1, why)
-          && !placed(draft.load(need.model(), PlanDraft.Room.FITTING, why))
-          && !swapped(draft, survey, need, 2, why)) {
-        draft.load(need.model(), PlanDraft.Room.unusedFor(unusedMs), why);
+      if (placed(draft.load(need.model(), PlanDraft.Room.FREE, why))
+          || swapped(draft, survey, need, 1, why)
+          || placed(draft.load(need.model(), PlanDraft.Room.FITTING, why))
+          || swapped(draft, survey, need, 2, why)
+          || placed(draft.load(need.model(), PlanDraft.Room.unusedFor(unusedMs), why))) {
+        survey.tried(need);
       }
     }
   }
@@ -217,7 +218,9 @@ public final class Planner {
       if (!draft.open() || !draft.anyPodFor(cold())) {
         return;
       }
-      draft.load(need.model(), cold(), "no copy, " + need.why());
+      if (placed(draft.load(need.model(), cold(), "no copy, " + need.why()))) {
+        survey.tried(need);
+      }
     }
   }
 
@@ -239,10 +242,11 @@ public final class Planner {
       if (!draft.open() || !draft.anyPodFor(PlanDraft.Room.FREE)) {
         return;
       }
-      draft.load(
-          need.model(),
-          PlanDraft.Room.FREE,
-          "free memory, used %d s ago".formatted((draft.nowMs() - need.lastUsedMs()) / 1000));
+      long agoS = (draft.nowMs() - need.lastUsedMs()) / 1000;
+      String why = "free memory, used %d s ago".formatted(agoS);
+      if (placed(draft.load(need.model(), PlanDraft.Room.FREE, why))) {
+        survey.tried(need);
+      }
     }
   }
 

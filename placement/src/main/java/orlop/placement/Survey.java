@@ -93,6 +93,15 @@ final class Survey {
     pasts.merge(modelId, Past.NONE.trimmed(nowMs), (past, now) -> past.trimmed(nowMs));
   }
 
+  /** A load of its first copy is planned. */
+  void tried(Need need) {
+    long usedMs = need.lastUsedMs();
+    pasts.merge(
+        need.model().id(),
+        Past.NONE.tried(usedMs, nowMs),
+        (past, first) -> past.tried(usedMs, nowMs));
+  }
+
   Recall recall() {
     return recall.next(view, pasts);
   }
@@ -161,7 +170,7 @@ final class Survey {
     if (use != null && steady(use)) {
       past = past.steady(nowMs);
     }
-    return past.lostMs() > 0 && count.loaded() > 0 ? past.lost(0) : past;
+    return count.loaded() > 0 && (past.lostMs() > 0 || past.tries() > 0) ? past.stands() : past;
   }
 
   private boolean hot(Demand.@Nullable Use use) {
@@ -214,12 +223,12 @@ final class Survey {
     boolean lost = past.lostMs() > 0 || count.leaving() > 0;
     if (count.live() < need.model().floor()) {
       minimum.add(need);
-    } else if (count.live() == 0 && lost && used(need, config.recentMs())) {
-      homeless.add(need);
-    } else if (count.live() < need.wanted()) {
-      (count.live() == 0 ? gone : busy).add(need);
-    } else if (count.live() == 0 && use != null && prewarmed(need)) {
-      lukewarm.add(need);
+    } else if (count.live() > 0) {
+      if (count.live() < need.wanted()) {
+        busy.add(need);
+      }
+    } else if (!past.givenUp(need.lastUsedMs(), nowMs)) {
+      firstCopy(need, lost, use != null);
     }
     boolean unload = idleForLong(need);
     if (unload) {
@@ -250,6 +259,17 @@ final class Survey {
       }
     }
     return next;
+  }
+
+  /** There is no copy that stays. */
+  private void firstCopy(Need need, boolean lost, boolean known) {
+    if (lost && used(need, config.recentMs())) {
+      homeless.add(need);
+    } else if (need.wanted() > 0) {
+      gone.add(need);
+    } else if (known && prewarmed(need)) {
+      lukewarm.add(need);
+    }
   }
 
   private boolean used(Need need, long withinMs) {

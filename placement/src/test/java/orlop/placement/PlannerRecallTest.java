@@ -368,6 +368,23 @@ class PlannerRecallTest {
   // Bounds.
 
   @Test
+  void whatComesInVainIsPlannedForAMinuteAndAHalfAndThenWaitsForACall() {
+    SmallMesh before = three().models(model("m", 100)).copy("m", "a", loaded());
+    SmallMesh after = new SmallMesh().pods(pod("b", "y", 0, 0), pod("c", "x", 0, 0));
+    after.models(model("m", 100)).copy("m", "a", loaded());
+    Demand unused = calls("m", 3, 0);
+    step(before, unused);
+    int planned = 0;
+    for (int s = 0; s < 200; s += 5) {
+      nowMs = NOW_MS + s * 1_000L;
+      planned += step(after, unused).size();
+    }
+    assertEquals(18, planned, "plans of 90 s, one each 5 s");
+    nowMs += 5_000;
+    assertEquals(1, step(after, calls("m", 3, 0)).size());
+  }
+
+  @Test
   void whatIsRememberedIsBoundedByWhatIsInUse() {
     SmallMesh mesh = three();
     Map<String, Demand.Use> uses = new HashMap<>();

@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
 import orlop.placement.Action;
 import orlop.placement.Attempt;
+import orlop.placement.Event;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Pod;
@@ -50,6 +51,7 @@ final class Call extends Deadlines.Entry {
   private final Caller caller;
   private final Named.Asked asked;
   private final boolean forwarded;
+  private final boolean batch;
   private final long startNs = System.nanoTime();
   final Cancellation cancellation = new Cancellation();
 
@@ -78,6 +80,7 @@ final class Call extends Deadlines.Entry {
     this.caller = caller;
     this.asked = Named.Asked.in(headers);
     this.forwarded = headers.get(Wire.FORWARDED_BY) != null;
+    this.batch = "batch".equalsIgnoreCase(headers.get(Wire.PURPOSE));
   }
 
   /** Takes its place among the calls in flight; when there is none it ends at once. */
@@ -94,10 +97,6 @@ final class Call extends Deadlines.Entry {
   /** Whether headers alone say which model is meant. */
   boolean namedByHeaders() {
     return asked.byHeaders();
-  }
-
-  boolean forwarded() {
-    return forwarded;
   }
 
   boolean done() {
@@ -243,7 +242,7 @@ final class Call extends Deadlines.Entry {
    * @param resumed whether it waited for the load and holds one of the places of {@link Resume}
    */
   private void here(Named to, boolean resumed) {
-    Slot<Held> slot = pod.host.pin(to.model().id());
+    Slot<Held> slot = pod.host.pin(to.model().id(), batch);
     if (slot != null) {
       if (!waited && !forwarded && !needsMessage) {
         pod.metrics.hitLocally();
@@ -267,7 +266,8 @@ final class Call extends Deadlines.Entry {
     }
     ModelHost.Waiter waiter =
         ModelHost.Waiter.until(() -> done, o -> onLoop(() -> loadEnded(to, o)));
-    if (!pod.host.want(to.model(), ModelHost.NOW, waiter)) {
+    if (!pod.host.want(
+        to.model(), ModelHost.NOW, batch ? Event.Purpose.BATCH : Event.Purpose.ONLINE, waiter)) {
       overloaded("too many calls wait for models to be loaded");
     }
   }

@@ -24,6 +24,7 @@ import orlop.api.UnloadResponse;
 import orlop.api.WatchDemandRequest;
 import orlop.placement.Action;
 import orlop.placement.Attempt;
+import orlop.placement.Event;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Placer;
@@ -55,7 +56,8 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
     long lastUsedNs =
         request.getLastUsedMs() <= 0 ? ModelHost.NOW : request.getLastUsedMs() * 1_000_000;
     CompletableFuture<Action.Outcome> ended = new CompletableFuture<>();
-    if (!dispatcher.host.want(model, lastUsedNs, request.getWait() ? ended::complete : null)) {
+    if (!dispatcher.host.want(
+        model, lastUsedNs, Event.Purpose.ONLINE, request.getWait() ? ended::complete : null)) {
       answer.onError(status(Status.RESOURCE_EXHAUSTED, "too many wishes are queued"));
       return;
     }

@@ -71,7 +71,7 @@ final class HostLoop implements Runnable {
   private final Map<String, List<Waiter>> waiters = new HashMap<>();
 
   /** Models whose size is being asked for, with their last use. */
-  private final Map<String, Long> sizing = new HashMap<>();
+  private final Map<String, Message.Want> sizing = new HashMap<>();
 
   /** Models whose unload will be no eviction: somebody asked for it. */
   private final Set<String> askedToGo = new HashSet<>();
@@ -154,9 +154,9 @@ final class HostLoop implements Runnable {
     switch (message) {
       case Message.Want want -> want(want);
       case Message.Sized(String id, long bytes) -> {
-        Long lastUsedNs = sizing.remove(id);
-        if (lastUsedNs != null) {
-          step(new Event.Wanted(id, memory(bytes), resolve(lastUsedNs)));
+        Message.Want asked = sizing.remove(id);
+        if (asked != null) {
+          step(new Event.Wanted(id, memory(bytes), resolve(asked.lastUsedNs()), asked.purpose()));
         }
       }
       case Message.Loaded(Held held) -> loaded(held);
@@ -174,14 +174,24 @@ final class HostLoop implements Runnable {
     models.putIfAbsent(id, model);
     Memory size = expectedSize(model);
     if (!size.equals(Memory.NONE) || cache.state(id) != null || cache.draining()) {
-      step(new Event.Wanted(id, size, resolve(want.lastUsedNs())));
+      step(new Event.Wanted(id, size, resolve(want.lastUsedNs()), want.purpose()));
       return;
     }
-    Long asked = sizing.get(id);
-    sizing.put(id, asked == null ? want.lastUsedNs() : Math.max(asked, want.lastUsedNs()));
+    Message.Want asked = sizing.get(id);
+    sizing.put(id, asked == null ? want : both(asked, want));
     if (asked == null) {
       Thread.startVirtualThread(() -> askSize(model));
     }
+  }
+
+  /** Two wishes for one model: the later use, and people before batches. */
+  private static Message.Want both(Message.Want one, Message.Want other) {
+    boolean batch = one.purpose() == Event.Purpose.BATCH && other.purpose() == Event.Purpose.BATCH;
+    return new Message.Want(
+        one.model(),
+        Math.max(one.lastUsedNs(), other.lastUsedNs()),
+        batch ? Event.Purpose.BATCH : Event.Purpose.ONLINE,
+        null);
   }
 
   /**

@@ -58,7 +58,8 @@ final class ModelHost implements AutoCloseable {
 
   /** What the host thread is told. */
   sealed interface Message {
-    record Want(Model model, long lastUsedNs, @Nullable Waiter waiter) implements Message {}
+    record Want(Model model, long lastUsedNs, Event.Purpose purpose, @Nullable Waiter waiter)
+        implements Message {}
 
     /** The store's answer; 0 bytes when it cannot tell. */
     record Sized(String modelId, long bytes) implements Message {}
@@ -116,9 +117,9 @@ final class ModelHost implements AutoCloseable {
   }
 
   /** The model's slot, pinned, when it is loaded; the caller must unpin it. */
-  @Nullable Slot<Held> pin(String modelId) {
+  @Nullable Slot<Held> pin(String modelId, boolean batch) {
     Slot<Held> slot = slots.get(modelId);
-    return slot != null && slot.pin(clock.nowNs()) ? slot : null;
+    return slot != null && slot.pin(clock.nowNs(), batch) ? slot : null;
   }
 
   boolean isLoaded(String modelId) {
@@ -132,8 +133,8 @@ final class ModelHost implements AutoCloseable {
    * @param waiter null when nobody waits
    * @return whether the wish was taken; false when too many are queued, or the host has stopped
    */
-  boolean want(Model model, long lastUsedNs, @Nullable Waiter waiter) {
-    return !stopped && queue.offer(new Message.Want(model, lastUsedNs, waiter));
+  boolean want(Model model, long lastUsedNs, Event.Purpose purpose, @Nullable Waiter waiter) {
+    return !stopped && queue.offer(new Message.Want(model, lastUsedNs, purpose, waiter));
   }
 
   /** Lets the model go once no call uses it; false when too many wishes are queued. */
@@ -284,6 +285,12 @@ final class ModelHost implements AutoCloseable {
       public long lastUsedNs(String modelId) {
         Slot<Held> slot = slots.get(modelId);
         return slot == null ? 0 : slot.lastUsedNs();
+      }
+
+      @Override
+      public long lastOnlineUseNs(String modelId) {
+        Slot<Held> slot = slots.get(modelId);
+        return slot == null ? 0 : slot.lastOnlineUseNs();
       }
 
       @Override

@@ -24,7 +24,12 @@ import org.jspecify.annotations.Nullable;
  * allows, wait here; who gives up takes them out.
  */
 final class Outlet {
-  private static final long PING_AFTER_MS = 10_000;
+  /*
+   * A dead pod is to be found out soon. The others run on this machine, where a closed socket tells,
+   * and gRPC servers expel a client who asks for signs of life more often than every five minutes.
+   */
+  private static final long PING_POD_AFTER_MS = 10_000;
+  private static final long PING_OTHER_AFTER_MS = 7_200_000;
   private static final long PONG_WITHIN_MS = 5_000;
   private static final long RETIRE_MS = 600_000;
 
@@ -186,7 +191,13 @@ final class Outlet {
         Http2ConnectionDecoder decoder,
         Http2ConnectionEncoder encoder,
         Http2Settings settings) {
-      super(loop, decoder, encoder, settings, PING_AFTER_MS, PONG_WITHIN_MS);
+      super(
+          loop,
+          decoder,
+          encoder,
+          settings,
+          target.pod() ? PING_POD_AFTER_MS : PING_OTHER_AFTER_MS,
+          PONG_WITHIN_MS);
       decoder.frameListener(new Answers());
       encoder.connection().addListener(new Life());
     }
@@ -194,7 +205,7 @@ final class Outlet {
     void start(Leg leg) {
       int id = connection().local().incrementAndGetNextStreamId();
       if (id < 0 || id > LAST_STREAM) {
-        leg.failed(Status.UNAVAILABLE.withDescription("the connection is used up"), true);
+        failLater(leg, "the connection is used up");
         retire();
         return;
       }
@@ -203,11 +214,16 @@ final class Outlet {
       Http2Stream stream = connection().stream(id);
       touch();
       if (stream == null) {
-        leg.failed(Status.UNAVAILABLE.withDescription("the connection takes no stream"), true);
+        failLater(leg, "the connection takes no stream");
         return;
       }
       stream.setProperty(key, leg);
       leg.opened(stream);
+    }
+
+    /** Not at once, since whoever begins a call does not know its leg yet. */
+    private void failLater(Leg leg, String why) {
+      loop.executor.execute(() -> leg.failed(Status.UNAVAILABLE.withDescription(why), true));
     }
 
     @Nullable Leg leg(Http2Stream stream) {

@@ -23,6 +23,7 @@ final class Slot<T> {
   private static final int SHUT = 1 << 31;
   private static final VarHandle STATE;
   private static final VarHandle LAST_USED;
+  private static final VarHandle LAST_ONLINE_USE;
   private static final VarHandle CALLS;
   private static final VarHandle WAITED;
   private static final VarHandle RECENT = MethodHandles.arrayElementVarHandle(long[].class);
@@ -35,6 +36,7 @@ final class Slot<T> {
       MethodHandles.Lookup lookup = MethodHandles.lookup();
       STATE = lookup.findVarHandle(Slot.class, "state", int.class);
       LAST_USED = lookup.findVarHandle(Slot.class, "lastUsedNs", long.class);
+      LAST_ONLINE_USE = lookup.findVarHandle(Slot.class, "lastOnlineUseNs", long.class);
       CALLS = lookup.findVarHandle(Slot.class, "calls", long.class);
       WAITED = lookup.findVarHandle(Slot.class, "waitedNs", long.class);
     } catch (ReflectiveOperationException e) {
@@ -50,6 +52,7 @@ final class Slot<T> {
   private volatile int state;
 
   private volatile long lastUsedNs;
+  private volatile long lastOnlineUseNs;
 
   @SuppressWarnings("unused")
   private volatile long calls;
@@ -68,12 +71,18 @@ final class Slot<T> {
     return held;
   }
 
+  /** Enters for a call that somebody waits for. */
+  boolean pin(long nowNs) {
+    return pin(nowNs, false);
+  }
+
   /**
    * Enters, unless it is shut.
    *
    * @param nowNs nanoseconds since the epoch, kept as the last use
+   * @param batch whether the call can wait
    */
-  boolean pin(long nowNs) {
+  boolean pin(long nowNs, boolean batch) {
     int seen;
     do {
       seen = (int) STATE.getOpaque(this);
@@ -83,6 +92,9 @@ final class Slot<T> {
     } while (!STATE.weakCompareAndSet(this, seen, seen + 1));
     // A later stamp may be overwritten by a slightly earlier one: the policy does not care.
     LAST_USED.setOpaque(this, nowNs);
+    if (!batch) {
+      LAST_ONLINE_USE.setOpaque(this, nowNs);
+    }
     long before = (long) CALLS.getAndAddRelease(this, 1L);
     RECENT.setOpaque(recent, (int) before & (RECENT_USES - 1), nowNs);
     return true;
@@ -120,6 +132,11 @@ final class Slot<T> {
   /** Nanoseconds since the epoch; 0 when never pinned. */
   long lastUsedNs() {
     return lastUsedNs;
+  }
+
+  /** Last pin by a call that somebody waited for, nanoseconds since the epoch; 0 when none was. */
+  long lastOnlineUseNs() {
+    return lastOnlineUseNs;
   }
 
   /**

@@ -42,7 +42,7 @@ import orlop.placement.MeshView;
 final class StreamRouter implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(StreamRouter.class.getName());
   private static final int CONNECT_TIMEOUT_MS = 1_000;
-  private static final int SETTINGS_TIMEOUT_MS = 3_000;
+  private static final int SETTINGS_TIMEOUT_MS = 10_000;
   private static final int BACKLOG = 1_024;
 
   private final Dispatcher pod;

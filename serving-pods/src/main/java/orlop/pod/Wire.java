@@ -25,6 +25,7 @@ final class Wire {
   static final AsciiString GRPC = AsciiString.cached("application/grpc");
   static final AsciiString RETRY_PUSHBACK = AsciiString.cached("grpc-retry-pushback-ms");
   static final AsciiString FORWARDED_BY = AsciiString.cached(Headers.FORWARDED_BY);
+  static final AsciiString PURPOSE = AsciiString.cached(Headers.PURPOSE);
   static final AsciiString REFUSED = AsciiString.cached(Headers.REFUSED);
   static final AsciiString NOT_HERE = AsciiString.cached("not-here");
   static final AsciiString BALANCED = AsciiString.cached(Headers.BALANCED);
