@@ -92,6 +92,12 @@ final class ClientCommands {
     @Option(names = "--max-copies", paramLabel = "N", description = "Most copies to load.")
     int maxCopies;
 
+    @Option(
+        names = "--size",
+        paramLabel = "BYTES",
+        description = "Memory that it is expected to take; refused when no pod has as much.")
+    long sizeBytes;
+
     @Option(names = "--pin", description = "Never evict the minimum of copies, one at least.")
     boolean pin;
 
@@ -112,7 +118,7 @@ final class ClientCommands {
 
     @Override
     void run(MeshClient client, PrintWriter out) {
-      String key = ModelKey.with(this.key, minCopies, maxCopies, pin, labels, preferred);
+      String key = ModelKey.with(this.key, minCopies, maxCopies, sizeBytes, pin, labels, preferred);
       ModelStatusInfo status =
           client
               .management()

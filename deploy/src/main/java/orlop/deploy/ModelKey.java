@@ -19,10 +19,16 @@ final class ModelKey {
       String key,
       int minCopies,
       int maxCopies,
+      long sizeBytes,
       boolean pinned,
       List<String> labels,
       List<String> preferred) {
-    if (minCopies == 0 && maxCopies == 0 && !pinned && labels.isEmpty() && preferred.isEmpty()) {
+    if (minCopies == 0
+        && maxCopies == 0
+        && sizeBytes == 0
+        && !pinned
+        && labels.isEmpty()
+        && preferred.isEmpty()) {
       return key;
     }
     ObjectNode whole = parse(key);
@@ -32,6 +38,9 @@ final class ModelKey {
     }
     if (maxCopies != 0) {
       wishes.put("maxCopies", maxCopies);
+    }
+    if (sizeBytes != 0) {
+      wishes.put("sizeBytes", sizeBytes);
     }
     if (pinned) {
       wishes.put("pinned", true);

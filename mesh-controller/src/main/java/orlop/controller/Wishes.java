@@ -27,10 +27,15 @@ record Wishes(
     long sizeBytes) {
   static final Wishes NONE = new Wishes(0, 0, false, Set.of(), Set.of(), 0);
 
+  /** Members that tell pods how to offer the model to clients of OpenAI's interface. */
+  private static final Set<String> OF_THE_PODS =
+      Set.of(
+          "task", "input", "query", "document", "mask", "types", "output", "pooling", "normalize");
+
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final String MEMBER = "orlop";
   private static final String EXPECTED =
-      "expected minCopies, maxCopies, pinned, requiredLabels, preferredLabels, sizeBytes";
+      "expected minCopies, maxCopies, pinned, requiredLabels, preferredLabels, sizeBytes, task";
 
   /**
    * @param key as registered; one that is no JSON object wishes nothing, and is the storage's
@@ -56,7 +61,9 @@ record Wishes(
     }
     Wishes found = NONE;
     for (Map.Entry<String, JsonNode> wish : wishes.properties()) {
-      found = found.with(wish.getKey(), wish.getValue());
+      if (!OF_THE_PODS.contains(wish.getKey())) {
+        found = found.with(wish.getKey(), wish.getValue());
+      }
     }
     return found;
   }

@@ -26,6 +26,12 @@ final class WishesTest {
   }
 
   @Test
+  void whatThePodsReadIsLeftToThem() {
+    String key = "{\"orlop\":{\"task\":\"embedding\",\"output\":\"y\",\"minCopies\":1}}";
+    assertEquals(new Wishes(1, 0, false, Set.of(), Set.of(), 0), Wishes.of(key));
+  }
+
+  @Test
   void whatCannotBeMeantIsRefusedByName() {
     refuses("{\"orlop\":{\"minCopys\":2}}", "orlop.minCopys");
     refuses("{\"orlop\":{\"minCopies\":-1}}", "orlop.minCopies");
