@@ -16,11 +16,13 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
  * Promises of joined requests: fewer calls, the same results, and one bad row harms itself only.
  */
+@Tag("slow")
 class BatchTest {
   private static KafkaLab lab;
   private static FakeMesh mesh;

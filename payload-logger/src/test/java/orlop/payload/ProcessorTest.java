@@ -24,6 +24,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import orlop.api.PayloadEvent.Kind;
 
@@ -31,6 +32,7 @@ import orlop.api.PayloadEvent.Kind;
  * Goal: an observer gets what it asked for, and one that is dead costs drops alone. Method: real
  * HTTP servers that answer, hang, refuse, fail and come back.
  */
+@Tag("slow")
 final class ProcessorTest {
   private static final String METHOD = "inference.GRPCInferenceService/ModelInfer";
   private final List<AutoCloseable> opened = new ArrayList<>();

@@ -55,6 +55,7 @@ class SimulationTest {
     keepsItsPromises(seed);
   }
 
+  @Tag("slow")
   @ParameterizedTest
   @EnumSource
   void keepsItsPromisesUnderEachFaultAlone(Fault fault) {

@@ -24,6 +24,7 @@ import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import orlop.api.LoadRequest;
 import orlop.api.PodControlGrpc;
@@ -31,6 +32,7 @@ import orlop.runtime.InferenceException;
 import orlop.runtime.ModelLoadException;
 
 /** What callers are told, and what the mesh does, when something is wrong. */
+@Tag("slow")
 class FailureTest {
 
   private static String text(Status status) {

@@ -12,11 +12,13 @@ import java.util.concurrent.CountDownLatch;
 import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What bad clients do to the REST port, and that good ones do not notice. */
+@Tag("slow")
 class RestHostileTest {
   private static final int MOST_BYTES = 100_000;
   private static final byte[] BODY =

@@ -21,10 +21,12 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import orlop.api.Headers;
 
 /** What a gRPC client may rely on when its frames pass through one pod or two. */
+@Tag("slow")
 class StreamRouterTest {
 
   /** Two pods, models that a real server beside them runs, and one of them loaded in pod 0. */
