@@ -7,6 +7,7 @@ import io.grpc.Status;
 import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import orlop.api.DemandReport;
 import orlop.api.DrainRequest;
@@ -18,6 +19,7 @@ import orlop.api.WatchDemandRequest;
 import orlop.runtime.ModelLoadException;
 
 /** What the planner can ask of a pod. */
+@Tag("slow")
 class ControlTest {
 
   private static PodControlGrpc.PodControlBlockingStub control(TestMesh mesh, int pod) {
