@@ -403,7 +403,9 @@ public final class ModelCache {
         }
         case FAILED -> {
           if (failures.stale(entry, step.nowMs())) {
-            forgotten(entry);
+            step.changed(entry);
+            failures.forget(entry);
+            entries.remove(entry.modelId);
           }
         }
       }

@@ -258,6 +258,10 @@ public final class Planner {
         return;
       }
       int loaded = need.count().loaded();
+      if (draft.count(need.model().id()).loaded() < loaded) {
+        // A copy of it already makes room for a lost model.
+        continue;
+      }
       int most = need.model().maxCopies();
       draft.unload(
           need.model(),
