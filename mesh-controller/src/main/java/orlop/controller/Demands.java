@@ -24,10 +24,10 @@ final class Demands implements AutoCloseable {
   private final long intervalMs;
   private final java.util.function.LongSupplier clockMs;
 
-  Demands(PodCalls pods, long intervalMs, java.util.function.LongSupplier clockMs) {
+  Demands(PodCalls pods, long intervalMs, long memoryMs, java.util.function.LongSupplier clockMs) {
     this.pods = pods;
     this.intervalMs = intervalMs;
-    this.meter = new DemandMeter(intervalMs);
+    this.meter = new DemandMeter(intervalMs, memoryMs);
     this.clockMs = clockMs;
   }
 

@@ -67,7 +67,7 @@ final class PlanningLoop implements AutoCloseable {
     this.pods = pods;
     this.clockMs = clockMs;
     this.aliases = new Aliases(registry);
-    this.demands = new Demands(pods, config.demandIntervalMs(), clockMs);
+    this.demands = new Demands(pods, config.demandIntervalMs(), planner.memoryMs(), clockMs);
     this.campaign = registry.campaign(config.id(), this::lead);
     var unused =
         ticker.scheduleWithFixedDelay(

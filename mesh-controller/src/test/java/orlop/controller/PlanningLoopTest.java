@@ -85,7 +85,7 @@ final class PlanningLoopTest {
   void hearsDemandFromEveryPod() throws Exception {
     try (FakePod pod = new FakePod("pod-1", registry);
         PodCalls calls = new PodCalls(ControllerConfig.defaults("x"));
-        Demands demands = new Demands(calls, 100, System::currentTimeMillis)) {
+        Demands demands = new Demands(calls, 100, 0, System::currentTimeMillis)) {
       demands.follow(registry.view());
       Await.until("the stream is open", pod::watched);
       pod.report("m", 30, 1_234);
@@ -100,7 +100,7 @@ final class PlanningLoopTest {
   void demandDecaysIsSteadyOnlyWhileCalledEveryMinuteAndIsForgotten() {
     long[] nowMs = {1_000_000};
     try (PodCalls calls = new PodCalls(ControllerConfig.defaults("x"));
-        Demands demands = new Demands(calls, 100, () -> nowMs[0])) {
+        Demands demands = new Demands(calls, 100, 0, () -> nowMs[0])) {
       demands.add(report("m", 60));
       for (int i = 0; i < 5; i++) {
         nowMs[0] += 30_000;

@@ -7,12 +7,12 @@ import java.util.Set;
 
 /**
  * Adds up what the pods report of the calls they ran: rates that decay over a minute, since when a
- * model is called steadily, how long calls queued, how busy the pods are. A model is forgotten an
- * hour after its last report, so memory follows the models in use. Not thread-safe; times are
+ * model is called steadily, how long calls queued, how busy the pods are. A model is forgotten some
+ * time after its last report, so memory follows the models in use. Not thread-safe; times are
  * milliseconds since the epoch.
  */
 public final class DemandMeter {
-  private static final long FORGET_MS = 3_600_000;
+  private static final long LEAST_MEMORY_MS = 3_600_000;
 
   /** Averages over about this long. */
   private static final double WINDOW_MS = 60_000;
@@ -50,6 +50,7 @@ public final class DemandMeter {
   }
 
   private final long intervalMs;
+  private final long memoryMs;
   private final Map<String, Tally> tallies = new HashMap<>();
   private final Map<String, Busy> pods = new HashMap<>();
   private final Map<String, Long> unreachableMs = new HashMap<>();
@@ -58,7 +59,15 @@ public final class DemandMeter {
    * @param intervalMs between two reports of a pod
    */
   public DemandMeter(long intervalMs) {
+    this(intervalMs, LEAST_MEMORY_MS);
+  }
+
+  /**
+   * @param memoryMs how long after its last report a model is forgotten, an hour at least
+   */
+  public DemandMeter(long intervalMs, long memoryMs) {
     this.intervalMs = intervalMs;
+    this.memoryMs = Math.max(memoryMs, LEAST_MEMORY_MS);
   }
 
   /**
@@ -105,15 +114,17 @@ public final class DemandMeter {
     unreachableMs.keySet().removeIf(id -> view.pod(id) == null);
   }
 
-  /** O(models called within the hour). */
+  /** O(models remembered). */
   public Demand snapshot(long nowMs) {
     Map<String, Demand.Use> uses = new HashMap<>();
-    tallies.values().removeIf(tally -> nowMs - tally.updatedMs > FORGET_MS);
+    tallies.values().removeIf(tally -> nowMs - tally.updatedMs > memoryMs);
     tallies.forEach(
         (id, tally) -> {
           long idleMs = nowMs - tally.updatedMs;
           double rate = tally.callsPerMinute * Math.exp(-idleMs / WINDOW_MS);
-          double queuedMs = tally.waitedMs / Math.max(1e-9, tally.callsPerMinute);
+          // Decays with idle time, so that the rate of traffic that ends is not taken for too much.
+          double queuedMs =
+              tally.waitedMs / Math.max(1e-9, tally.callsPerMinute) * Math.exp(-idleMs / WINDOW_MS);
           boolean steady = idleMs <= STEADY_GAP_MS;
           uses.put(
               id,

@@ -109,6 +109,11 @@ public final class Planner {
     this.placer = placer;
   }
 
+  /** How far back a demand must reach for this planner to tell what is unused. */
+  public long memoryMs() {
+    return Math.max(config.idleUnloadMs(), Math.max(config.recentMs(), config.trimAfterMs()));
+  }
+
   /** The changes of a planner that knows nothing of the time before. */
   public List<Change> plan(MeshView view, Demand demand, long nowMs) {
     return plan(view, demand, Recall.since(0), nowMs).changes();
