@@ -63,6 +63,7 @@ final class Call extends Deadlines.Entry {
   private boolean needsMessage;
   private int missedPins;
   private @Nullable Slot<Held> pinned;
+  private long passedNs;
   private Caller.@Nullable Hop under;
 
   /** Also read by compute threads. */
@@ -321,6 +322,7 @@ final class Call extends Deadlines.Entry {
         pod.resume.leave();
       }
       pinned = slot;
+      passedNs = System.nanoTime();
       pass(
           new Caller.Hop(
               new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
@@ -486,11 +488,30 @@ final class Call extends Deadlines.Entry {
     }
     done = true;
     loop.deadlines.remove(this);
+    count(status);
     unpin();
     pod.leave();
     pod.metrics.called(op.label, status.getCode(), System.nanoTime() - startNs);
     if (tell) {
       caller.failed(status, refused);
+    }
+  }
+
+  /** A runtime beside the pod is seen from outside only: all of its time is the model's. */
+  private void count(Status status) {
+    Slot<Held> slot = pinned;
+    if (slot == null || op != Op.INFER) {
+      return;
+    }
+    ModelStats stats = slot.held().stats();
+    long nowNs = System.nanoTime();
+    switch (status.getCode()) {
+      case OK -> {
+        stats.executed(1, 1, 0, nowNs - passedNs, 0, pod.clock.nowMs());
+        stats.succeeded(0, nowNs - startNs);
+      }
+      case CANCELLED, DEADLINE_EXCEEDED -> stats.cancelled(nowNs - startNs);
+      default -> stats.failed(nowNs - startNs);
     }
   }
 

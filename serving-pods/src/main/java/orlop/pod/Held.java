@@ -9,8 +9,15 @@ import orlop.runtime.LoadedModel;
  *
  * @param loadMs how long pull and load took
  * @param pullMs the part of it until the files were there
+ * @param stats what the model did here, also before it was last loaded
  */
-record Held(Model model, LoadedModel loaded, ModelStore.Files files, long loadMs, long pullMs)
+record Held(
+    Model model,
+    LoadedModel loaded,
+    ModelStore.Files files,
+    long loadMs,
+    long pullMs,
+    ModelStats stats)
     implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Held.class.getName());
 

@@ -303,7 +303,7 @@ final class HostLoop implements Runnable {
             if (model == null) {
               throw new IllegalStateException("model '" + id + "' is not known");
             }
-            Held held = loader.load(model);
+            Held held = loader.load(model, host.statsOfNew(id));
             if (!host.report(new Message.Loaded(held))) {
               held.close();
             }

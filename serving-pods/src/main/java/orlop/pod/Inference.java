@@ -69,19 +69,23 @@ record Inference(
 
   @Override
   public void run() {
-    slot.waited(System.nanoTime() - queuedNs);
+    long beganNs = System.nanoTime();
+    slot.waited(beganNs - queuedNs);
     leave();
     try {
       if (call.done()) {
+        stats().cancelled(beganNs - call.startNs());
         return;
       }
       if (call.leftNs() <= 0) {
+        stats().cancelled(beganNs - call.startNs());
         call.didNotRun(
             Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
         return;
       }
-      infer();
+      infer(beganNs);
     } catch (RuntimeException | Error e) {
+      stats().failed(System.nanoTime() - call.startNs());
       // Whatever it is, the caller must hear of it and its place be free again.
       call.didNotRun(
           Status.INTERNAL.withDescription(
@@ -93,7 +97,11 @@ record Inference(
     }
   }
 
-  private void infer() {
+  private ModelStats stats() {
+    return slot.held().stats();
+  }
+
+  private void infer(long beganNs) {
     Dispatcher pod = call.pod;
     ModelInferRequest request;
     try {
@@ -101,6 +109,7 @@ record Inference(
       in.enableAliasing(true);
       request = ModelInferRequest.parseFrom(in);
     } catch (IOException e) {
+      stats().failed(System.nanoTime() - call.startNs());
       call.didNotRun(
           Status.INVALID_ARGUMENT.withDescription(
               "the request is not a well-formed ModelInferRequest: " + e.getMessage()));
@@ -114,12 +123,23 @@ record Inference(
     long runNs = System.nanoTime();
     try {
       ModelInferResponse response = slot.held().loaded().infer(request, call.cancellation);
+      long ranNs = System.nanoTime();
       ModelInferResponse named =
           response.getModelName().equals(to.asked())
               ? response
               : response.toBuilder().setModelName(to.asked()).build();
       ByteBuf answer = Answers.framed(named);
-      pod.metrics.ran(System.nanoTime() - runNs);
+      long doneNs = System.nanoTime();
+      pod.metrics.ran(doneNs - runNs);
+      stats()
+          .executed(
+              1,
+              BatchAxis.rows(slot.held().loaded().metadata(), request),
+              runNs - beganNs,
+              ranNs - runNs,
+              doneNs - ranNs,
+              pod.clock.nowMs());
+      stats().succeeded(beganNs - queuedNs, doneNs - call.startNs());
       if (sampled) {
         int length = answer.readableBytes() - Wire.PREFIX_BYTES;
         byte[] copy = ByteBufUtil.getBytes(answer, Wire.PREFIX_BYTES, length);
@@ -145,6 +165,12 @@ record Inference(
   }
 
   private void failed(String id, Status status, Exception cause) {
+    long tookNs = System.nanoTime() - call.startNs();
+    if (status.getCode() == Status.Code.CANCELLED) {
+      stats().cancelled(tookNs);
+    } else {
+      stats().failed(tookNs);
+    }
     if (status.getCode() == Status.Code.INTERNAL) {
       LOG.log(Level.WARNING, "{0}: {1}", status.getDescription(), cause);
     }

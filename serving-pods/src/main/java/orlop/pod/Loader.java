@@ -57,7 +57,10 @@ final class Loader {
     }
   }
 
-  Held load(Model model) throws LoadException, InterruptedException {
+  /**
+   * @param stats goes with the model from now on
+   */
+  Held load(Model model, ModelStats stats) throws LoadException, InterruptedException {
     long startNs = System.nanoTime();
     ModelRuntime runtime = runtimeFor(model);
     ModelStore.Files files;
@@ -73,7 +76,8 @@ final class Loader {
     try {
       LoadedModel loaded = load(runtime, model, files);
       done = true;
-      return new Held(model, loaded, files, (System.nanoTime() - startNs) / 1_000_000, pullMs);
+      long loadMs = (System.nanoTime() - startNs) / 1_000_000;
+      return new Held(model, loaded, files, loadMs, pullMs, stats);
     } finally {
       if (!done) {
         files.close();

@@ -1,6 +1,7 @@
 package orlop.pod;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -30,6 +31,9 @@ final class ModelHost implements AutoCloseable {
   static final long NOW = Long.MAX_VALUE;
 
   private static final int QUEUE = 65_536;
+
+  /** Models whose counts are kept; about 250 bytes each. */
+  static final int REMEMBERED_STATS = 20_000;
 
   /** Told once how the load it waits for ended, on a virtual thread. */
   interface Waiter {
@@ -77,6 +81,16 @@ final class ModelHost implements AutoCloseable {
   private final EpochClock clock;
   private final BlockingQueue<Message> queue = new ArrayBlockingQueue<>(QUEUE);
   private final Map<String, Slot<Held>> slots = new ConcurrentHashMap<>();
+
+  /** Of models that are or were loaded, the least recently loaded forgotten first. */
+  private final Map<String, ModelStats> stats =
+      new LinkedHashMap<>(16, 0.75f, true) {
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<String, ModelStats> eldest) {
+          return size() > REMEMBERED_STATS;
+        }
+      };
+
   private final AtomicBoolean viewMoved = new AtomicBoolean();
   private final HintBoard board;
   private volatile boolean stopped;
@@ -120,6 +134,28 @@ final class ModelHost implements AutoCloseable {
   @Nullable Slot<Held> pin(String modelId, boolean batch) {
     Slot<Held> slot = slots.get(modelId);
     return slot != null && slot.pin(clock.nowNs(), batch) ? slot : null;
+  }
+
+  /** The counts of a model that is about to be loaded: those from before, where remembered. */
+  ModelStats statsOfNew(String modelId) {
+    synchronized (stats) {
+      return stats.computeIfAbsent(modelId, id -> new ModelStats());
+    }
+  }
+
+  /**
+   * What the model did in this pod, also when it is not loaded now.
+   *
+   * @return null when it was never loaded here, or {@link #REMEMBERED_STATS} others were since
+   */
+  @Nullable ModelStats stats(String modelId) {
+    Slot<Held> slot = slots.get(modelId);
+    if (slot != null) {
+      return slot.held().stats();
+    }
+    synchronized (stats) {
+      return stats.get(modelId);
+    }
   }
 
   boolean isLoaded(String modelId) {

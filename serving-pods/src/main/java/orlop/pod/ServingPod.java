@@ -261,6 +261,10 @@ public final class ServingPod implements AutoCloseable {
     return host.loadedCount();
   }
 
+  ModelHost host() {
+    return host;
+  }
+
   RestFront rest() {
     return rest;
   }
