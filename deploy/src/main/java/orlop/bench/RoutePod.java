@@ -16,6 +16,7 @@ import orlop.pod.PodConfig;
 import orlop.pod.ServingPod;
 import orlop.registry.LocalRegistry;
 import orlop.registry.PodSession;
+import orlop.runtime.SidecarConfig;
 import orlop.runtime.SidecarRuntime;
 
 /**
@@ -45,9 +46,7 @@ final class RoutePod {
         join(registry, pod, "127.0.0.1:" + args[2 + pod]);
       }
     }
-    SidecarRuntime runtime =
-        SidecarRuntime.connect(
-            "echo", args[1], Set.of(EchoServer.TYPE), LOAD_TIMEOUT_MS, LOAD_TIMEOUT_MS);
+    SidecarRuntime runtime = SidecarRuntime.connect(SidecarConfig.at(args[1]));
     PodConfig config =
         PodConfig.builder("pod-" + self, Memory.ram(1 << 30))
             .host("127.0.0.1")

@@ -58,17 +58,23 @@ final class ModelMeshVariables {
           nothing("MM_SVC_GRPC_MAX_CONNECTION_AGE_SECS", "connections are not recycled by age"),
           nothing(
               "MM_SVC_GRPC_MAX_CONNECTION_AGE_GRACE_SECS", "connections are not recycled by age"),
-          runtime("INTERNAL_GRPC_PORT"),
-          runtime("INTERNAL_GRPC_SOCKET_PATH"),
-          runtime("INTERNAL_SERVING_GRPC_PORT"),
-          runtime("INTERNAL_SERVING_GRPC_SOCKET_PATH"),
+          sets("INTERNAL_GRPC_PORT", "sidecar.address", ModelMeshVariables::loopback),
+          sets("INTERNAL_GRPC_SOCKET_PATH", "sidecar.address", ModelMeshVariables::socket),
+          sets(
+              "INTERNAL_SERVING_GRPC_PORT",
+              "sidecar.inferenceAddress",
+              ModelMeshVariables::loopback),
+          sets(
+              "INTERNAL_SERVING_GRPC_SOCKET_PATH",
+              "sidecar.inferenceAddress",
+              ModelMeshVariables::socket),
           nothing("MM_LOCATION", "the node's name decides nothing; set MM_ZONE to spread copies"),
           sets("MM_ZONE", "pod.zone", ModelMeshVariables::text),
           sets("MM_LABELS", "pod.labels", ModelMeshVariables::commas),
           of("WKUBE_POD_IPADDR", new Use.Combined("pod.advertisedAddress")),
           nothing("WKUBE_POD_NAME", "the host's name and a random tail name the pod"),
           sets("MM_SCALEUP_RPM_THRESHOLD", "planner.callsPerCopyPerMinute", whole(1)),
-          nothing("MM_MAX_INFLIGHT_PER_MODEL_COPY", "pod.computeQueue bounds all that waits"),
+          sets("MM_MAX_INFLIGHT_PER_MODEL_COPY", "sidecar.maxInFlightPerCopy", whole(1)),
           nothing("MM_CONC_SCALEUP_BANDWIDTH_PCT", "there is no latency mode"),
           nothing("MM_LOAD_FAILURE_EXPIRY_TIME_MS", "the back-off after a failure is not settable"),
           of("MM_METRICS", new Use.Combined("pod.metricsPort")),
@@ -143,10 +149,6 @@ final class ModelMeshVariables {
     return of(name, new Use.Launcher(what));
   }
 
-  private static Variable runtime(String name) {
-    return nothing(name, "models run in the pod itself, there is no runtime beside it");
-  }
-
   private static Variable tls(String name, String... aliases) {
     return of(name, refusedTls(), aliases);
   }
@@ -160,6 +162,17 @@ final class ModelMeshVariables {
 
   private static JsonNode text(String value) {
     return JSON.textNode(value);
+  }
+
+  private static JsonNode loopback(String port) {
+    return JSON.textNode("127.0.0.1:" + whole(1).apply(port).asText());
+  }
+
+  private static JsonNode socket(String path) {
+    if (!path.strip().startsWith("/")) {
+      throw new IllegalArgumentException("expected the absolute path of a unix socket");
+    }
+    return JSON.textNode("unix:" + path.strip());
   }
 
   private static JsonNode commas(String value) {

@@ -29,6 +29,7 @@ import orlop.payload.PayloadLog;
 import orlop.payload.PayloadLogConfig;
 import orlop.payload.PayloadProcessors;
 import orlop.payload.ProcessorsConfig;
+import orlop.placement.Memory;
 import orlop.placement.Placer;
 import orlop.placement.Planner;
 import orlop.placement.Router;
@@ -43,8 +44,11 @@ import orlop.registry.LocalRegistry;
 import orlop.registry.Registry;
 import orlop.registry.RegistryConfig;
 import orlop.registry.RegistryException;
+import orlop.runtime.ModelRuntime;
 import orlop.runtime.OnnxRuntime;
 import orlop.runtime.RuntimeConfig;
+import orlop.runtime.SidecarConfig;
+import orlop.runtime.SidecarRuntime;
 import orlop.runtime.TreeRuntime;
 
 /**
@@ -81,10 +85,12 @@ final class Roles {
         StaticModels.read(
             settings.text("registration.models"), settings.text("registration.modelsFile"));
     Registry registry = constrained(settings, plain);
-    PodConfig config = settings.section("pod", PodConfig.class);
     ModelPuller puller = teardown.add("puller", new ModelPuller(puller(settings)));
-    OnnxRuntime runtime =
-        teardown.add("runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class)));
+    List<ModelRuntime> runtimes = new ArrayList<>();
+    PodConfig config = beside(settings, teardown, runtimes);
+    runtimes.add(
+        teardown.add("runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class))));
+    runtimes.add(new TreeRuntime());
     PayloadLog payloads = teardown.add("payloads", payloads(settings));
     ManagementService management =
         teardown.add(
@@ -98,12 +104,7 @@ final class Roles {
     try {
       pod =
           ServingPod.start(
-              config,
-              registry,
-              ModelStore.of(puller),
-              List.of(runtime, new TreeRuntime()),
-              payloads,
-              List.of(management));
+              config, registry, ModelStore.of(puller), runtimes, payloads, List.of(management));
     } catch (IOException e) {
       throw new CommandException(
           String.valueOf(e.getMessage()),
@@ -120,6 +121,37 @@ final class Roles {
     }
     return new PodProcess.Announcement(
         pod.id(), pod.address(), host + ":" + pod.restPort(), host + ":" + pod.metricsPort());
+  }
+
+  /** Waits for the runtime beside the pod, if there is to be one; it says what the pod can hold. */
+  private static PodConfig beside(
+      Settings settings, Teardown teardown, List<ModelRuntime> runtimes) {
+    PodConfig config = settings.section("pod", PodConfig.class);
+    SidecarConfig sidecar = settings.section("sidecar", SidecarConfig.class);
+    if (!sidecar.configured()) {
+      return config;
+    }
+    SidecarRuntime runtime;
+    try {
+      runtime = teardown.add("sidecar", SidecarRuntime.connect(sidecar));
+    } catch (IllegalStateException e) {
+      throw new CommandException(
+          String.valueOf(e.getMessage()),
+          "check the runtime's own log, and sidecar.address or INTERNAL_GRPC_PORT",
+          e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new CommandException("interrupted while waiting for the runtime", "try again", e);
+    }
+    runtimes.add(runtime);
+    PodConfig.Builder said = config.toBuilder();
+    if (runtime.capacityBytes() > 0) {
+      said.capacity(Memory.ram(runtime.capacityBytes()));
+    }
+    if (runtime.loadingConcurrency() > 0) {
+      said.loadingConcurrency(runtime.loadingConcurrency());
+    }
+    return said.build();
   }
 
   private static Registry constrained(Settings settings, Registry registry) {

@@ -37,6 +37,7 @@ import orlop.pod.PodConfig;
 import orlop.puller.PullerConfig;
 import orlop.registry.RegistryConfig;
 import orlop.runtime.RuntimeConfig;
+import orlop.runtime.SidecarConfig;
 
 /**
  * Goal: docs/configuration.md and defaults.yaml say what the config records do. Method: the tables
@@ -75,6 +76,7 @@ class ConfigurationDocTest {
     records.put("registry", RegistryConfig.class);
     records.put("pod", PodConfig.class);
     records.put("runtime", RuntimeConfig.class);
+    records.put("sidecar", SidecarConfig.class);
     records.put("puller", PullerConfig.class);
     records.put("payload", PayloadLogConfig.class);
     records.put("processors", ProcessorsConfig.class);

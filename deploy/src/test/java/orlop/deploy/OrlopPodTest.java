@@ -47,8 +47,8 @@ final class OrlopPodTest {
                   "test",
                   "MM_SVC_GRPC_PORT",
                   String.valueOf(port),
-                  "INTERNAL_GRPC_PORT",
-                  "8085",
+                  "MM_LOCATION",
+                  "node",
                   "MM_PROBE_PORT",
                   String.valueOf(freePort()),
                   "MM_METRICS",
@@ -74,7 +74,7 @@ final class OrlopPodTest {
                         .build());
         assertEquals(ModelStatusInfo.ModelStatus.NOT_LOADED, status(mesh, "m"));
         String err = Files.readString(dir.resolve("err"));
-        assertTrue(err.contains("INTERNAL_GRPC_PORT=8085 changes nothing here"), err);
+        assertTrue(err.contains("MM_LOCATION=node changes nothing here"), err);
         pod.destroy();
         assertTrue(pod.waitFor(READY_SECONDS, TimeUnit.SECONDS), "still runs after SIGTERM");
       } finally {

@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -10,12 +11,25 @@ import orlop.placement.Model;
 import orlop.runtime.LoadedModel;
 import orlop.runtime.ModelLoadException;
 import orlop.runtime.ModelRuntime;
+import orlop.runtime.SidecarRuntime;
 
 /**
  * Brings one model from its store into memory. Thread-safe; {@link #load} blocks and is meant for
  * virtual threads.
  */
 final class Loader {
+  /** Of a model whose runtime brings them itself. */
+  private static final ModelStore.Files NO_FILES =
+      new ModelStore.Files() {
+        @Override
+        public Path path() {
+          return Path.of("");
+        }
+
+        @Override
+        public void close() {}
+      };
+
   private final ModelStore store;
   private final List<ModelRuntime> runtimes;
 
@@ -47,6 +61,9 @@ final class Loader {
 
   /** What the model may take, from the size of its files; 0 when its store does not tell. */
   long sizeBytes(Model model) throws LoadException, InterruptedException {
+    if (runtimeFor(model) instanceof SidecarRuntime beside && elsewhere(beside)) {
+      return beside.predictSizeBytes(model.id(), model.type(), model.path(), model.key());
+    }
     try {
       long fileBytes = store.sizeBytes(model);
       return fileBytes == 0 ? 0 : runtimeFor(model).guessSizeBytes(fileBytes);
@@ -65,7 +82,7 @@ final class Loader {
     ModelRuntime runtime = runtimeFor(model);
     ModelStore.Files files;
     try {
-      files = store.pull(model);
+      files = elsewhere(runtime) ? NO_FILES : store.pull(model);
     } catch (ModelStore.StoreException e) {
       throw new LoadException(e.permanent(), message(e), e);
     } catch (RuntimeException e) {
@@ -92,10 +109,11 @@ final class Loader {
   private LoadedModel load(ModelRuntime runtime, Model model, ModelStore.Files files)
       throws LoadException, InterruptedException {
     CompletableFuture<LoadedModel> result = new CompletableFuture<>();
-    Thread.ofPlatform()
-        .daemon()
-        .name("orlop-load-" + model.id())
-        .start(() -> load(runtime, model, files, result));
+    Thread thread =
+        Thread.ofPlatform()
+            .daemon()
+            .name("orlop-load-" + model.id())
+            .start(() -> load(runtime, model, files, result));
     try {
       return result.get(timeoutMs, TimeUnit.MILLISECONDS);
     } catch (TimeoutException e) {
@@ -105,6 +123,16 @@ final class Loader {
         throw late;
       }
       return result.join();
+    } catch (InterruptedException e) {
+      if (runtime instanceof SidecarRuntime) {
+        // It calls the load off and sees to it that nothing of the model stays.
+        thread.interrupt();
+        thread.join();
+      }
+      if (!result.completeExceptionally(e) && !result.isCompletedExceptionally()) {
+        result.join().close();
+      }
+      throw e;
     } catch (ExecutionException e) {
       if (e.getCause() instanceof ModelLoadException refused) {
         boolean permanent =
@@ -124,13 +152,25 @@ final class Loader {
       ModelStore.Files files,
       CompletableFuture<LoadedModel> result) {
     try {
-      LoadedModel loaded = runtime.load(model.id(), model.type(), files.path());
+      LoadedModel loaded =
+          runtime instanceof SidecarRuntime beside
+              ? beside.load(
+                  model.id(),
+                  model.type(),
+                  elsewhere(runtime) ? model.path() : files.path().toString(),
+                  model.key())
+              : runtime.load(model.id(), model.type(), files.path());
       if (!result.complete(loaded)) {
         loaded.close();
       }
     } catch (ModelLoadException | RuntimeException | Error e) {
       result.completeExceptionally(e);
     }
+  }
+
+  /** Whether the runtime brings the files of its models itself, to where it wants them. */
+  private static boolean elsewhere(ModelRuntime runtime) {
+    return runtime instanceof SidecarRuntime beside && !beside.wantsFiles();
   }
 
   private ModelRuntime runtimeFor(Model model) throws LoadException {

@@ -176,7 +176,7 @@ public record PodConfig(
   /** The values of a {@link PodConfig} to be, by name. Not thread-safe. */
   public static final class Builder {
     private final String id;
-    private final Memory capacity;
+    private Memory capacity;
     private String host = "0.0.0.0";
     private String advertisedAddress = "";
     private int grpcPort = 8033;
@@ -207,6 +207,11 @@ public record PodConfig(
     private Builder(String id, Memory capacity) {
       this.id = id;
       this.capacity = capacity;
+    }
+
+    public Builder capacity(Memory value) {
+      capacity = value;
+      return this;
     }
 
     public Builder host(String value) {

@@ -2,10 +2,25 @@ package orlop.runtime;
 
 /**
  * A model that another process beside this one runs. Calls go there as they are, whatever their
- * method; {@link #infer} is for callers that have no connection of their own.
+ * method; {@link #infer} refuses.
  */
 public interface SidecarModel extends LoadedModel {
 
-  /** {@code host:port} at which the runtime takes gRPC calls. */
+  /** Where the runtime takes gRPC calls: {@code host:port}, or {@code unix:} and a path. */
   String address();
+
+  /** What its runtime lets be called, and how. */
+  default SidecarMethods methods() {
+    return SidecarMethods.ANY;
+  }
+
+  /** Calls that it runs at the same time; 0: as many as come. */
+  default int maxConcurrency() {
+    return 0;
+  }
+
+  /** Calls that may run and wait for it when its concurrency is limited. */
+  default int maxInFlight() {
+    return Integer.MAX_VALUE;
+  }
 }

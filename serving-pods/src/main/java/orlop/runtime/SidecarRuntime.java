@@ -1,28 +1,18 @@
 package orlop.runtime;
 
-import inference.GRPCInferenceServiceGrpc;
 import inference.ModelInferRequest;
 import inference.ModelInferResponse;
-import inference.ModelMetadataRequest;
 import inference.ModelMetadataResponse;
-import io.grpc.ManagedChannel;
-import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
-import io.grpc.netty.NettyChannelBuilder;
-import io.grpc.stub.MetadataUtils;
+import java.lang.System.Logger.Level;
 import java.nio.file.Path;
-import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import mmesh.LoadModelRequest;
 import mmesh.LoadModelResponse;
-import mmesh.ModelRuntimeGrpc;
 import mmesh.ModelSizeRequest;
 import mmesh.PredictModelSizeRequest;
-import mmesh.RuntimeStatusRequest;
-import mmesh.RuntimeStatusResponse;
 import mmesh.UnloadModelRequest;
-import orlop.api.Headers;
 
 /**
  * A model server beside this process that speaks {@code mmesh.ModelRuntime}. It loads and unloads
@@ -30,134 +20,186 @@ import orlop.api.Headers;
  */
 public final class SidecarRuntime implements ModelRuntime {
   private static final System.Logger LOG = System.getLogger(SidecarRuntime.class.getName());
-  private static final long STATUS_EVERY_MS = 200;
-  private static final Metadata.Key<String> MODEL_ID =
-      Metadata.Key.of(Headers.MODEL_ID, Metadata.ASCII_STRING_MARSHALLER);
+  private static final long PREDICT_TIMEOUT_MS = 500;
+  private static final long SIZE_TIMEOUT_MS = 30_000;
+  private static final long UNLOAD_TIMEOUT_MS = 30_000;
+  private static final long DEFAULT_LOAD_TIMEOUT_MS = 30_000;
+  private static final long DEFAULT_SIZE_BYTES = 1_000_000;
+  private static final int LEAST_IN_FLIGHT = 16;
 
-  private final String name;
-  private final String address;
-  private final Set<String> modelTypes;
-  private final long callTimeoutMs;
-  private final long defaultSizeBytes;
-  private final ManagedChannel channel;
+  private final SidecarConfig config;
+  private final SidecarChannel runtime;
+  private volatile boolean predicts = true;
 
-  private SidecarRuntime(
-      String name,
-      String address,
-      Set<String> modelTypes,
-      long callTimeoutMs,
-      long defaultSizeBytes,
-      ManagedChannel channel) {
-    this.name = name;
-    this.address = address;
-    this.modelTypes = Set.copyOf(modelTypes);
-    this.callTimeoutMs = callTimeoutMs;
-    this.defaultSizeBytes = defaultSizeBytes;
-    this.channel = channel;
+  private SidecarRuntime(SidecarConfig config, SidecarChannel runtime) {
+    this.config = config;
+    this.runtime = runtime;
   }
 
   /**
    * Waits until the runtime says that it is ready.
    *
-   * @param name for logs and status pages
-   * @param address {@code host:port} of its gRPC server
-   * @param modelTypes what it loads, without versions, such as {@code sklearn}
-   * @param readyWithinMs how long to wait; with 0 it is asked once
-   * @param callTimeoutMs longest that one load or unload may take
    * @throws IllegalStateException when it is not ready in time
    */
-  public static SidecarRuntime connect(
-      String name, String address, Set<String> modelTypes, long readyWithinMs, long callTimeoutMs)
-      throws InterruptedException {
-    ManagedChannel channel =
-        NettyChannelBuilder.forTarget("dns:///" + address).usePlaintext().disableRetry().build();
-    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(readyWithinMs);
-    String last = "";
-    try {
-      do {
-        try {
-          RuntimeStatusResponse status =
-              ModelRuntimeGrpc.newBlockingStub(channel)
-                  .withWaitForReady()
-                  .withDeadlineAfter(Math.max(1_000, STATUS_EVERY_MS), TimeUnit.MILLISECONDS)
-                  .runtimeStatus(RuntimeStatusRequest.getDefaultInstance());
-          if (status.getStatus() == RuntimeStatusResponse.Status.READY) {
-            long size = status.getDefaultModelSizeInBytes();
-            return new SidecarRuntime(
-                name, address, modelTypes, callTimeoutMs, Math.max(1, size), channel);
-          }
-          last = status.getStatus().name();
-        } catch (StatusRuntimeException e) {
-          last = e.getStatus().toString();
-        }
-        Thread.sleep(STATUS_EVERY_MS);
-      } while (System.nanoTime() - deadlineNs < 0);
-    } catch (InterruptedException e) {
-      channel.shutdownNow();
-      throw e;
-    }
-    channel.shutdownNow();
-    throw new IllegalStateException(
-        "runtime '%s' at %s was not ready within %d ms: %s"
-            .formatted(name, address, readyWithinMs, last));
+  public static SidecarRuntime connect(SidecarConfig config) throws InterruptedException {
+    return new SidecarRuntime(
+        config, SidecarChannel.connect(config.address(), config.readyTimeoutMs()));
   }
 
   @Override
   public String name() {
-    return name;
+    return "sidecar " + config.address();
   }
 
   @Override
   public boolean supports(String modelType) {
     int version = modelType.indexOf(':');
-    return modelTypes.contains(version < 0 ? modelType : modelType.substring(0, version));
+    String plain = version < 0 ? modelType : modelType.substring(0, version);
+    return config.modelTypes().isEmpty() || config.modelTypes().contains(plain);
   }
 
-  private ModelRuntimeGrpc.ModelRuntimeBlockingStub stub() {
-    return ModelRuntimeGrpc.newBlockingStub(channel)
-        .withDeadlineAfter(callTimeoutMs, TimeUnit.MILLISECONDS);
+  /** Whether it wants the files of a model on this machine's disk before it is told to load. */
+  public boolean wantsFiles() {
+    return config.pull();
+  }
+
+  /** Memory that it has for models; 0 when it does not say. */
+  public long capacityBytes() {
+    return runtime.status().getCapacityInBytes();
+  }
+
+  /** Loads that it takes at the same time; 0 when it does not say. */
+  public int loadingConcurrency() {
+    return runtime.status().getMaxLoadingConcurrency();
+  }
+
+  /** The longest that a load may take. */
+  public long loadTimeoutMs() {
+    int said = runtime.status().getModelLoadingTimeoutMs();
+    return said > 0 ? said : DEFAULT_LOAD_TIMEOUT_MS;
+  }
+
+  /** Told, on a virtual thread, each time it has gone and its models with it. */
+  public void whenLost(Runnable told) {
+    runtime.whenLost(told);
+  }
+
+  private long defaultSizeBytes() {
+    long said = runtime.status().getDefaultModelSizeInBytes();
+    return said > 0 ? said : DEFAULT_SIZE_BYTES;
+  }
+
+  /** What it expects of a model that is not loaded, else what it says of models in general. */
+  public long predictSizeBytes(String modelId, String modelType, String path, String key) {
+    if (!predicts) {
+      return defaultSizeBytes();
+    }
+    try {
+      long predicted =
+          runtime
+              .stub(PREDICT_TIMEOUT_MS)
+              .predictModelSize(
+                  PredictModelSizeRequest.newBuilder()
+                      .setModelId(modelId)
+                      .setModelType(modelType)
+                      .setModelPath(path)
+                      .setModelKey(key)
+                      .build())
+              .getSizeInBytes();
+      return predicted > 0 ? predicted : defaultSizeBytes();
+    } catch (StatusRuntimeException e) {
+      if (e.getStatus().getCode() == Status.Code.UNIMPLEMENTED) {
+        predicts = false;
+      }
+      return defaultSizeBytes();
+    }
   }
 
   @Override
   public long predictSizeBytes(Path modelPath) {
-    try {
-      long predicted =
-          stub()
-              .predictModelSize(
-                  PredictModelSizeRequest.newBuilder().setModelPath(modelPath.toString()).build())
-              .getSizeInBytes();
-      return predicted > 0 ? predicted : defaultSizeBytes;
-    } catch (StatusRuntimeException e) {
-      return defaultSizeBytes;
-    }
+    return predictSizeBytes("", "", modelPath.toString(), "");
   }
 
   @Override
   public LoadedModel load(String modelId, String modelType, Path modelPath)
       throws ModelLoadException {
+    return load(modelId, modelType, modelPath.toString(), "");
+  }
+
+  /**
+   * Loads one model; blocks until it is loaded, also while the runtime starts anew, for at most
+   * {@link #loadTimeoutMs}. A load that fails, or whose thread is interrupted, is followed by an
+   * unload, so that nothing of it stays in the runtime's memory.
+   *
+   * @param path where its files are, on the local disk or as registered
+   * @param key as registered
+   */
+  public LoadedModel load(String modelId, String modelType, String path, String key)
+      throws ModelLoadException {
+    long timeoutMs = loadTimeoutMs();
+    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
     try {
-      LoadModelResponse loaded =
-          stub()
-              .loadModel(
-                  LoadModelRequest.newBuilder()
-                      .setModelId(modelId)
-                      .setModelType(modelType)
-                      .setModelPath(modelPath.toString())
-                      .build());
-      long size = loaded.getSizeInBytes();
-      if (size == 0) {
-        size =
-            stub()
-                .modelSize(ModelSizeRequest.newBuilder().setModelId(modelId).build())
-                .getSizeInBytes();
+      if (!runtime.awaitReady(timeoutMs)) {
+        throw new ModelLoadException(
+            ModelLoadException.Reason.INTERNAL,
+            "runtime %s was away for %d ms".formatted(config.address(), timeoutMs),
+            null);
       }
-      return new Loaded(modelId, size > 0 ? size : defaultSizeBytes);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new ModelLoadException(ModelLoadException.Reason.INTERNAL, "interrupted", e);
+    }
+    LoadModelRequest request =
+        LoadModelRequest.newBuilder()
+            .setModelId(modelId)
+            .setModelType(modelType)
+            .setModelPath(path)
+            .setModelKey(key)
+            .build();
+    try {
+      long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
+      LoadModelResponse loaded = runtime.stub(Math.max(1, leftMs)).loadModel(request);
+      int concurrency =
+          runtime.status().getLimitModelConcurrency() ? loaded.getMaxConcurrency() : 0;
+      return new Loaded(modelId, sizeBytes(request, loaded.getSizeInBytes()), concurrency);
     } catch (StatusRuntimeException e) {
+      boolean interrupted = Thread.interrupted();
+      unload(modelId);
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
       throw new ModelLoadException(
           reason(e.getStatus()),
-          "runtime '%s' did not load model '%s': %s".formatted(name, modelId, e.getStatus()),
+          "runtime %s did not load model '%s': %s".formatted(config.address(), modelId, said(e)),
           e);
     }
+  }
+
+  private static String said(StatusRuntimeException e) {
+    String description = e.getStatus().getDescription();
+    return e.getStatus().getCode() + (description == null ? "" : ": " + description);
+  }
+
+  /** What the load said, else what is measured now, else what was expected. */
+  private long sizeBytes(LoadModelRequest model, long said) {
+    if (said > 0) {
+      return said;
+    }
+    try {
+      long measured =
+          runtime
+              .stub(SIZE_TIMEOUT_MS)
+              .modelSize(ModelSizeRequest.newBuilder().setModelId(model.getModelId()).build())
+              .getSizeInBytes();
+      if (measured > 0) {
+        return measured;
+      }
+    } catch (StatusRuntimeException e) {
+      LOG.log(
+          Level.DEBUG, "the size of model ''{0}'' is not known: {1}", model.getModelId(), said(e));
+    }
+    return predictSizeBytes(
+        model.getModelId(), model.getModelType(), model.getModelPath(), model.getModelKey());
   }
 
   private static ModelLoadException.Reason reason(Status status) {
@@ -170,41 +212,59 @@ public final class SidecarRuntime implements ModelRuntime {
     };
   }
 
+  /** What is not there, or whose runtime is not, needs no unload. */
+  private void unload(String modelId) {
+    try {
+      var unused =
+          runtime
+              .stub(UNLOAD_TIMEOUT_MS)
+              .unloadModel(UnloadModelRequest.newBuilder().setModelId(modelId).build());
+    } catch (StatusRuntimeException e) {
+      LOG.log(Level.DEBUG, "model ''{0}'' is not unloaded: {1}", modelId, said(e));
+    }
+  }
+
   @Override
   public void close() {
-    channel.shutdownNow();
+    runtime.close();
   }
 
   private final class Loaded implements SidecarModel {
     private final String modelId;
     private final long sizeBytes;
+    private final int maxConcurrency;
+    private final SidecarMethods methods = SidecarMethods.of(runtime.status());
 
-    Loaded(String modelId, long sizeBytes) {
+    Loaded(String modelId, long sizeBytes, int maxConcurrency) {
       this.modelId = modelId;
       this.sizeBytes = sizeBytes;
+      this.maxConcurrency = maxConcurrency;
     }
 
     @Override
     public String address() {
-      return address;
+      return config.inference();
     }
 
-    private GRPCInferenceServiceGrpc.GRPCInferenceServiceBlockingStub inference() {
-      Metadata headers = new Metadata();
-      headers.put(MODEL_ID, modelId);
-      return GRPCInferenceServiceGrpc.newBlockingStub(channel)
-          .withDeadlineAfter(callTimeoutMs, TimeUnit.MILLISECONDS)
-          .withInterceptors(MetadataUtils.newAttachHeadersInterceptor(headers));
+    @Override
+    public SidecarMethods methods() {
+      return methods;
+    }
+
+    @Override
+    public int maxConcurrency() {
+      return maxConcurrency;
+    }
+
+    @Override
+    public int maxInFlight() {
+      int set = config.maxInFlightPerCopy();
+      return set > 0 ? set : Math.max(LEAST_IN_FLIGHT, 8 * maxConcurrency);
     }
 
     @Override
     public ModelMetadataResponse metadata() {
-      try {
-        return inference()
-            .modelMetadata(ModelMetadataRequest.newBuilder().setName(modelId).build());
-      } catch (StatusRuntimeException e) {
-        return ModelMetadataResponse.newBuilder().setName(modelId).setPlatform(name).build();
-      }
+      return ModelMetadataResponse.newBuilder().setName(modelId).setPlatform(name()).build();
     }
 
     @Override
@@ -215,33 +275,31 @@ public final class SidecarRuntime implements ModelRuntime {
     @Override
     public ModelInferResponse infer(ModelInferRequest request, Cancellation cancellation)
         throws InferenceException {
-      try {
-        return inference().modelInfer(request.toBuilder().setModelName(modelId).build());
-      } catch (StatusRuntimeException e) {
-        throw new InferenceException(
-            switch (e.getStatus().getCode()) {
-              case INVALID_ARGUMENT -> InferenceException.Code.INVALID_ARGUMENT;
-              case RESOURCE_EXHAUSTED -> InferenceException.Code.RESOURCE_EXHAUSTED;
-              case CANCELLED -> InferenceException.Code.CANCELLED;
-              default -> InferenceException.Code.INTERNAL;
-            },
-            "runtime '%s' failed for model '%s': %s".formatted(name, modelId, e.getStatus()),
-            e);
-      }
+      throw new InferenceException(
+          InferenceException.Code.INTERNAL,
+          "model '%s' takes calls at %s, not in this process".formatted(modelId, address()),
+          null);
     }
 
+    /**
+     * @throws IllegalStateException when the runtime may still hold it
+     */
     @Override
     public void close() {
       try {
-        stub().unloadModel(UnloadModelRequest.newBuilder().setModelId(modelId).build());
+        var unused =
+            runtime
+                .stub(UNLOAD_TIMEOUT_MS)
+                .unloadModel(UnloadModelRequest.newBuilder().setModelId(modelId).build());
       } catch (StatusRuntimeException e) {
-        if (e.getStatus().getCode() != Status.Code.NOT_FOUND) {
-          LOG.log(
-              System.Logger.Level.WARNING,
-              "runtime ''{0}'' did not unload model ''{1}'': {2}",
-              name,
-              modelId,
-              e.getStatus());
+        switch (e.getStatus().getCode()) {
+          case NOT_FOUND, UNAVAILABLE ->
+              LOG.log(Level.DEBUG, "model ''{0}'' is gone already: {1}", modelId, said(e));
+          default ->
+              throw new IllegalStateException(
+                  "runtime %s did not unload model '%s': %s"
+                      .formatted(config.address(), modelId, said(e)),
+                  e);
         }
       }
     }

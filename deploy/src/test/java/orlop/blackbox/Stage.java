@@ -1,0 +1,109 @@
+package orlop.blackbox;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.Assertions;
+import orlop.registry.EtcdProcess;
+
+/**
+ * The processes of one or more scenarios: an etcd, runtimes and pods, on free ports. All end with
+ * it. Pods of the same service are one mesh; scenarios that must not meet name different ones.
+ */
+final class Stage implements AutoCloseable {
+  /** How long a busy machine may take for anything. */
+  static final int PATIENCE_S = 60;
+
+  private final Path dir;
+  private final EtcdProcess etcd;
+  private final Deque<AutoCloseable> open = new ArrayDeque<>();
+  private int count;
+
+  Stage(Path dir) throws IOException {
+    this.dir = dir;
+    etcd = EtcdProcess.start(dir.resolve("etcd"));
+  }
+
+  EtcdProcess etcd() {
+    return etcd;
+  }
+
+  Path dir() {
+    return dir;
+  }
+
+  /** Starts a runtime; see {@link RuntimeOptions}. */
+  RuntimeProcess runtime(String... options) throws IOException {
+    RuntimeProcess runtime =
+        new RuntimeProcess(dir.resolve("runtime-" + count++ + ".log"), freePort(), options);
+    open.push(runtime);
+    return runtime;
+  }
+
+  /**
+   * What ModelMesh's controller would set for a pod of that service, with free ports; to be changed
+   * and handed to {@link #start}.
+   */
+  Map<String, String> environment(String service) throws IOException {
+    Map<String, String> environment = new LinkedHashMap<>();
+    environment.put("KV_STORE", "etcd:" + etcd.endpoint());
+    environment.put("MM_KVSTORE_PREFIX", "mm");
+    environment.put("MM_SERVICE_NAME", service);
+    environment.put("MM_SVC_GRPC_PORT", String.valueOf(freePort()));
+    environment.put("MM_PROBE_PORT", String.valueOf(freePort()));
+    environment.put("MM_METRICS", "prometheus:port=" + freePort());
+    environment.put("SHUTDOWN_TIMEOUT_MS", "2000");
+    return environment;
+  }
+
+  /** A pod beside that runtime, ready. Further variables come in pairs. */
+  PodUnderTest pod(String service, RuntimeProcess runtime, String... more) throws IOException {
+    Map<String, String> environment = environment(service);
+    environment.put("INTERNAL_GRPC_PORT", String.valueOf(runtime.port()));
+    for (int i = 0; i < more.length; i += 2) {
+      environment.put(more[i], more[i + 1]);
+    }
+    return start(environment).awaitReady();
+  }
+
+  /** A pod with this environment, not waited for. */
+  PodUnderTest start(Map<String, String> environment) throws IOException {
+    PodUnderTest pod =
+        new PodUnderTest(Files.createDirectory(dir.resolve("pod-" + count++)), environment);
+    open.push(pod);
+    return pod;
+  }
+
+  static int freePort() throws IOException {
+    try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      return socket.getLocalPort();
+    }
+  }
+
+  static void await(String what, BooleanSupplier condition) {
+    long deadlineNs = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_S);
+    while (!condition.getAsBoolean()) {
+      if (System.nanoTime() - deadlineNs > 0) {
+        Assertions.fail("waited %d s in vain for %s".formatted(PATIENCE_S, what));
+      }
+      LockSupport.parkNanos(20_000_000);
+    }
+  }
+
+  @Override
+  public void close() throws Exception {
+    while (!open.isEmpty()) {
+      open.pop().close();
+    }
+    etcd.close();
+  }
+}
