@@ -181,7 +181,10 @@ final class EtcdLease implements AutoCloseable {
 
   private void revoke(long lease) {
     try {
-      store.read("give up the lease of " + owner, c -> c.getLeaseClient().revoke(lease));
+      store.read(
+          "give up the lease of " + owner,
+          store.farewellMs(),
+          c -> c.getLeaseClient().revoke(lease));
     } catch (RegistryException e) {
       if (!EtcdStore.isLeaseGone(e.getCause())) {
         LOG.log(

@@ -9,8 +9,8 @@ import io.etcd.jetcd.op.Cmp;
 import io.etcd.jetcd.op.CmpTarget;
 import io.etcd.jetcd.op.Op;
 import io.etcd.jetcd.options.DeleteOption;
-import io.etcd.jetcd.options.GetOption;
 import io.etcd.jetcd.options.PutOption;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
@@ -45,6 +45,7 @@ public final class EtcdRegistry implements Registry {
   private final EtcdRecords records;
   private final Broadcast broadcast = new Broadcast("orlop-registry", MeshView.empty());
   private final EtcdFeed feed;
+  private final EtcdCreates creates;
   private final Set<EtcdSession> sessions = ConcurrentHashMap.newKeySet();
   private final Set<EtcdCandidate> candidates = ConcurrentHashMap.newKeySet();
 
@@ -60,6 +61,7 @@ public final class EtcdRegistry implements Registry {
     records = new EtcdRecords(keys);
     store = new EtcdStore(config);
     feed = new EtcdFeed(store, records, broadcast, this::leaderChanged);
+    creates = new EtcdCreates(store, records);
   }
 
   /** Connects and reads everything, both within the configured timeout each. */
@@ -96,30 +98,9 @@ public final class EtcdRegistry implements Registry {
 
   @Override
   public Model createModel(Model model) throws RegistryException {
-    ByteSequence key = EtcdStore.bytes(keys.model(model.id()));
-    TxnResponse answer =
-        store.write(
-            "create model '" + model.id() + "'",
-            c ->
-                c.getKVClient()
-                    .txn()
-                    .If(absent(key))
-                    .Then(Op.put(key, value(records.values().encode(model)), PutOption.DEFAULT))
-                    .Else(Op.get(key, GetOption.DEFAULT))
-                    .commit());
-    if (answer.isSucceeded()) {
-      seen(answer.getHeader().getRevision());
-      return model;
-    }
-    KeyValue standing = answer.getGetResponses().getFirst().getKvs().getFirst();
-    seen(standing.getModRevision());
-    if (records.delta(standing, true) instanceof Delta.ModelPut(Model older)) {
-      return older;
-    }
-    throw new RegistryException(
-        "model '%s' stands in etcd under %s with a value that this version cannot read"
-            .formatted(model.id(), keys.model(model.id())),
-        null);
+    EtcdCreates.Created created = creates.create(model);
+    seen(created.revision());
+    return created.standing();
   }
 
   @Override
@@ -217,6 +198,8 @@ public final class EtcdRegistry implements Registry {
     }
     try {
       session.open();
+      claim(session, pod);
+      session.startWriting();
       if (!session.flush(store.config().timeoutMs())) {
         throw new RegistryException(
             "etcd at %s did not store pod '%s' within %d ms"
@@ -233,6 +216,36 @@ public final class EtcdRegistry implements Registry {
     }
     feed.await(view -> view.pod(pod.id()) != null, store.config().timeoutMs());
     return session;
+  }
+
+  /**
+   * Makes the pod's id its own. What a predecessor at the same address left is cleared away, since
+   * only one process can listen there; another pod is given the time in which a dead one's lease
+   * ends.
+   */
+  private void claim(EtcdSession session, Pod pod) throws RegistryException {
+    long patienceMs = store.config().leaseTtlMs() + PROBE_MS;
+    long giveUpNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(patienceMs);
+    while (true) {
+      KeyValue standing = session.claim();
+      if (standing == null) {
+        return;
+      }
+      String address =
+          records.delta(standing, true) instanceof Delta.PodPut(Pod other) ? other.address() : "?";
+      if (address.equals(pod.address())) {
+        long lease = standing.getLease();
+        store.read(
+            "end what is left of pod '" + pod.id() + "'", c -> c.getLeaseClient().revoke(lease));
+      } else if (System.nanoTime() - giveUpNs > 0 || isClosed()) {
+        throw new RegistryException(
+            "pod '%s' is in the mesh already, at %s, and did not leave within %d ms; ids must be unique, give this pod at %s another"
+                .formatted(pod.id(), address, patienceMs, pod.address()),
+            null);
+      } else {
+        feed.await(view -> view.pod(pod.id()) == null, Math.min(PROBE_MS, patienceMs));
+      }
+    }
   }
 
   @Override
@@ -308,9 +321,11 @@ public final class EtcdRegistry implements Registry {
       }
       answeredNs = System.nanoTime();
       answers = true;
+      store.answers(true);
       feed.check(answer.getHeader(), before);
     } catch (RegistryException e) {
       answers = false;
+      store.answers(false);
     }
     return answers;
   }
@@ -369,8 +384,17 @@ public final class EtcdRegistry implements Registry {
     } finally {
       lock.unlock();
     }
-    candidates.forEach(EtcdCandidate::close);
-    sessions.forEach(EtcdSession::close);
+    // All at a time, so that an etcd that is away costs its patience once.
+    List<Thread> closing = new ArrayList<>();
+    candidates.forEach(c -> closing.add(Thread.ofVirtual().start(c::close)));
+    sessions.forEach(s -> closing.add(Thread.ofVirtual().start(s::close)));
+    try {
+      for (Thread thread : closing) {
+        thread.join();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
     feed.close();
     broadcast.close();
     store.close();

@@ -3,6 +3,12 @@ package orlop.registry;
 import com.google.protobuf.ByteString;
 import io.etcd.jetcd.ByteSequence;
 import io.etcd.jetcd.KV;
+import io.etcd.jetcd.KeyValue;
+import io.etcd.jetcd.kv.TxnResponse;
+import io.etcd.jetcd.op.Cmp;
+import io.etcd.jetcd.op.CmpTarget;
+import io.etcd.jetcd.op.Op;
+import io.etcd.jetcd.options.GetOption;
 import io.etcd.jetcd.options.PutOption;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
@@ -92,9 +98,61 @@ final class EtcdSession implements PodSession {
     put(records.keys().pod(podId), new Delta.PodPut(pod));
   }
 
-  /** Takes the lease and starts to write. */
+  /** Takes the lease; nothing is written yet. */
   void open() throws RegistryException {
     first().lease.open();
+  }
+
+  /**
+   * Writes the pod's own record unless one stands.
+   *
+   * @return the one that stands and is not ours; null when the id is this session's
+   */
+  @Nullable KeyValue claim() throws RegistryException {
+    String name = records.keys().pod(podId);
+    SessionKey entry;
+    Delta delta;
+    long number;
+    lock.lock();
+    try {
+      entry = Objects.requireNonNull(entries.get(name));
+      delta = entry.last;
+      number = entry.number;
+    } finally {
+      lock.unlock();
+    }
+    long leaseId = leaseId();
+    ByteSequence key = EtcdStore.bytes(name);
+    ByteSequence value = ByteSequence.from(Objects.requireNonNull(words.encode(delta)));
+    PutOption underLease = PutOption.builder().withLeaseId(leaseId).build();
+    TxnResponse answer =
+        store.write(
+            "join as pod '" + podId + "'",
+            c ->
+                c.getKVClient()
+                    .txn()
+                    .If(new Cmp(key, Cmp.Op.EQUAL, CmpTarget.createRevision(0)))
+                    .Then(Op.put(key, value, underLease))
+                    .Else(Op.get(key, GetOption.DEFAULT))
+                    .commit());
+    if (answer.isSucceeded()) {
+      lock.lock();
+      try {
+        waiting.remove(entry);
+        stored(entry, delta, number, leaseId, answer.getHeader().getRevision());
+        changed.signalAll();
+      } finally {
+        lock.unlock();
+      }
+      return null;
+    }
+    KeyValue standing = answer.getGetResponses().getFirst().getKvs().getFirst();
+    // A write whose answer was lost may have been carried out.
+    return standing.getLease() == leaseId ? null : standing;
+  }
+
+  /** Writes from now on what shall stand. */
+  void startWriting() {
     Thread.ofVirtual().name("orlop-session-" + podId).start(this::write);
   }
 

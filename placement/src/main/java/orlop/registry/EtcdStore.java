@@ -42,6 +42,8 @@ final class EtcdStore implements AutoCloseable {
    * cancels for real, so that calls do not pile up behind a dead connection. Automatic retries are
    * off: whoever calls knows whether a write may be repeated.
    */
+  private static final long FAREWELL_MS = 2_000;
+  private static final long ABSENT_MS = 300;
   private static final int MAX_REASON_CHARS = 500;
   private static final int MAX_INBOUND_BYTES = 256 << 20;
   private static final String KEEP_ALIVE = "etcdserverpb.Lease/LeaseKeepAlive";
@@ -51,6 +53,7 @@ final class EtcdStore implements AutoCloseable {
   private volatile Client client;
   private final Semaphore writes;
   private volatile boolean closed;
+  private volatile boolean answers = true;
 
   EtcdStore(RegistryConfig config) {
     this.config = config;
@@ -90,6 +93,19 @@ final class EtcdStore implements AutoCloseable {
       client = newClient();
     }
     old.close();
+  }
+
+  /** Notes whether etcd answered when it was last asked. */
+  void answers(boolean now) {
+    answers = now;
+  }
+
+  /**
+   * How long somebody who leaves waits for etcd to hear of it: what is not told is found out when
+   * the lease ends, so not as long as a call may take.
+   */
+  long farewellMs() {
+    return Math.min(config.timeoutMs(), answers ? FAREWELL_MS : ABSENT_MS);
   }
 
   static ByteSequence bytes(String text) {

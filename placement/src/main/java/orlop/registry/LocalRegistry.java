@@ -89,6 +89,13 @@ public final class LocalRegistry implements Registry {
   public PodSession join(Pod pod) throws RegistryException {
     synchronized (lock) {
       checkOpen();
+      Pod standing = view.pod(pod.id());
+      if (standing != null && !standing.address().equals(pod.address())) {
+        throw new RegistryException(
+            "pod '%s' is in the mesh already, at %s; ids must be unique, give this pod at %s another"
+                .formatted(pod.id(), standing.address(), pod.address()),
+            null);
+      }
       LocalSession session = new LocalSession(pod.id());
       LocalSession older = sessions.put(pod.id(), session);
       if (older != null) {

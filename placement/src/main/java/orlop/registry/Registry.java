@@ -52,6 +52,9 @@ public interface Registry extends AutoCloseable {
   /**
    * Joins the mesh as a pod: its keys live under a lease of their own and vanish with it. A lost
    * lease is taken anew and everything published is written again.
+   *
+   * @throws RegistryException also when a pod of that id is there already, at another address: at
+   *     once where it is certain that it lives, else after the time of a lease
    */
   PodSession join(Pod pod) throws RegistryException;
 

@@ -440,6 +440,24 @@ class EtcdFailureTest extends WithEtcd {
   }
 
   @Test
+  void closesSoonWhileEtcdIsAway() throws Exception {
+    EtcdRegistry pod = connect(10_000);
+    EtcdSession session = (EtcdSession) pod.join(Samples.pod("p"));
+    try (Registry.Subscription candidate = pod.campaign("c", leads -> {})) {
+      for (int i = 0; i < 2 * SessionLease.MAX_KEYS; i++) {
+        session.publish("m" + i, Samples.LOADED, 1);
+      }
+      assertTrue(session.flush(60_000));
+      etcd.kill();
+      long startNs = System.nanoTime();
+      session.close();
+      pod.close();
+      long tookMs = (System.nanoTime() - startNs) / 1_000_000;
+      assertTrue(tookMs < 6_000, "closing took " + tookMs + " ms");
+    }
+  }
+
+  @Test
   void needsTheRightPasswordWhenEtcdAsksForOne() throws Exception {
     EtcdRegistry open = connect(10_000);
     var auth = open.store().client().getAuthClient();

@@ -43,6 +43,7 @@ public final class ServingPod implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(ServingPod.class.getName());
   private static final long LAST_WORDS_NS = 1_000_000_000;
   private static final long LOOK_MS = 50;
+  private static final long ALONE_MS = 1_000;
   private static final String INFERENCE = GRPCInferenceServiceGrpc.SERVICE_NAME;
 
   private final PodConfig config;
@@ -290,6 +291,13 @@ public final class ServingPod implements AutoCloseable {
   }
 
   /**
+   * What failed to load here may be tried again at once: credentials, a store or a runtime changed.
+   */
+  public void retryFailures() {
+    host.reconfigured();
+  }
+
+  /**
    * Announces that this pod goes: it loads nothing new and other pods stop choosing it; what is
    * loaded serves on. Idempotent; returns at once.
    */
@@ -338,10 +346,16 @@ public final class ServingPod implements AutoCloseable {
   private void handOver() throws InterruptedException {
     long startNs = System.nanoTime();
     HandOver handOver = new HandOver(config.id(), 0);
+    long connectedMs = 0;
     while (true) {
       long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - startNs);
+      connectedMs = registry.connected() ? tookMs : connectedMs;
+      // While the store is away nobody hears that this pod goes, nor can it see who holds what.
+      boolean alone = tookMs - connectedMs > ALONE_MS;
       List<String> mine = host.usedWithin(HandOver.RECENT_MS);
-      if (tookMs >= config.handOverTimeoutMs() || handOver.over(registry.view(), mine, tookMs)) {
+      if (alone
+          || tookMs >= config.handOverTimeoutMs()
+          || handOver.over(registry.view(), mine, tookMs)) {
         int left = handOver.missing(registry.view(), mine).size();
         if (config.handOverTimeoutMs() > 0 && left > 0) {
           LOG.log(
