@@ -85,7 +85,8 @@ final class Roles {
         StaticModels.read(
             settings.text("registration.models"), settings.text("registration.modelsFile"));
     Registry registry = constrained(settings, plain);
-    ModelPuller puller = teardown.add("puller", new ModelPuller(puller(settings)));
+    PullerConfig pulls = puller(settings);
+    ModelPuller puller = teardown.add("puller", new ModelPuller(pulls));
     List<ModelRuntime> runtimes = new ArrayList<>();
     PodConfig config = beside(settings, teardown, runtimes);
     runtimes.add(
@@ -112,6 +113,7 @@ final class Roles {
           e);
     }
     teardown.add(config.id(), pod, config.handOverTimeoutMs() + config.drainTimeoutMs());
+    watchStorages(settings, pulls, puller, pod, teardown);
     String host = config.host().equals("0.0.0.0") ? "127.0.0.1" : config.host();
     if (!models.isEmpty()) {
       int timeoutSeconds = (int) Math.clamp(config.loadTimeoutMs() / 1_000, 60, 3_600);
@@ -152,6 +154,34 @@ final class Roles {
       said.loadingConcurrency(runtime.loadingConcurrency());
     }
     return said.build();
+  }
+
+  /** Credentials rotate while a pod runs, and what they kept from loading is tried again. */
+  private static void watchStorages(
+      Settings settings,
+      PullerConfig config,
+      ModelPuller puller,
+      ServingPod pod,
+      Teardown teardown) {
+    String directory = settings.text("puller.storageDirectory");
+    if (directory.isEmpty()) {
+      return;
+    }
+    Map<String, StorageConfig> named =
+        settings
+            .without("puller", "storageDirectory")
+            .section("puller", PullerConfig.class)
+            .storages();
+    teardown.add(
+        "storage watch",
+        new StorageWatch(
+            Path.of(directory),
+            named,
+            config.storages(),
+            storages -> {
+              puller.useStorages(storages);
+              pod.retryFailures();
+            }));
   }
 
   private static Registry constrained(Settings settings, Registry registry) {
@@ -257,10 +287,7 @@ final class Roles {
     if (directory.isEmpty()) {
       return config;
     }
-    Map<String, StorageConfig> storages =
-        new HashMap<>(StorageConfig.readDirectory(Path.of(directory)));
-    storages.putAll(config.storages());
-    return config.withStorages(storages);
+    return config.withStorages(StorageWatch.read(Path.of(directory), config.storages()));
   }
 
   private static PayloadLog payloads(Settings settings) {

@@ -12,6 +12,10 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 import orlop.api.DemandReport;
 import orlop.api.LoadRequest;
 import orlop.api.LoadResponse;
@@ -20,6 +24,7 @@ import orlop.api.UnloadRequest;
 import orlop.api.UnloadResponse;
 import orlop.api.WatchDemandRequest;
 import orlop.placement.CopyState;
+import orlop.placement.Fault;
 import orlop.placement.Memory;
 import orlop.placement.Pod;
 import orlop.registry.PodSession;
@@ -34,6 +39,18 @@ final class FakePod extends PodControlGrpc.PodControlImplBase implements AutoClo
 
   /** Models whose load fails, and why. */
   final Map<String, String> broken = new ConcurrentHashMap<>();
+
+  /** What counts as the last use of each load, milliseconds since the epoch. */
+  final Map<String, Long> usedMs = new ConcurrentHashMap<>();
+
+  /** Whether it has no room for anything. */
+  volatile boolean full;
+
+  /** Holds loads back until it opens. */
+  volatile @Nullable CountDownLatch gate;
+
+  /** Loads that the gate holds back. */
+  final AtomicInteger held = new AtomicInteger();
 
   private final List<StreamObserver<DemandReport>> watchers = new CopyOnWriteArrayList<>();
   private final Server server;
@@ -65,16 +82,48 @@ final class FakePod extends PodControlGrpc.PodControlImplBase implements AutoClo
   @Override
   public void load(LoadRequest request, StreamObserver<LoadResponse> response) {
     loads.add(request.getModelId());
+    usedMs.put(request.getModelId(), request.getLastUsedMs());
+    if (full) {
+      response.onError(
+          Status.RESOURCE_EXHAUSTED.withDescription(id + " is full").asRuntimeException());
+      return;
+    }
+    pass(gate);
     String cause = broken.get(request.getModelId());
     if (cause != null) {
       session.publish(
-          request.getModelId(), new CopyState.FailedToLoad(cause, Long.MAX_VALUE), 1_000);
+          request.getModelId(),
+          new CopyState.FailedToLoad(Fault.PERMANENT, cause, System.currentTimeMillis() + 60_000),
+          1_000);
       response.onError(Status.FAILED_PRECONDITION.withDescription(cause).asRuntimeException());
       return;
     }
     session.publish(request.getModelId(), new CopyState.Loaded(Memory.ram(1_000), 5), 1_000);
     response.onNext(LoadResponse.getDefaultInstance());
     response.onCompleted();
+  }
+
+  private void pass(@Nullable CountDownLatch closed) {
+    if (closed != null) {
+      held.incrementAndGet();
+      try {
+        if (!closed.await(60, TimeUnit.SECONDS)) {
+          throw new IllegalStateException("the test never opened the gate");
+        }
+      } catch (InterruptedException e) {
+        throw new IllegalStateException("interrupted at the gate", e);
+      }
+    }
+  }
+
+  /** As a pod does when credentials changed. */
+  void forgetFailure(String modelId) {
+    broken.remove(modelId);
+    session.withdraw(modelId);
+  }
+
+  void publish(String modelId, CopyState state, long sinceMs) {
+    session.publish(modelId, state, sinceMs);
   }
 
   @Override

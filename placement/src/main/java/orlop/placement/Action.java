@@ -27,7 +27,7 @@ public sealed interface Action {
   sealed interface Outcome {
     record Ready() implements Outcome {}
 
-    record Failed(String reason, long retryAtMs) implements Outcome {}
+    record Failed(Fault fault, String reason, long retryAtMs) implements Outcome {}
 
     /** It does not fit, or what is here is worth more. */
     record NoRoom(String why) implements Outcome {}

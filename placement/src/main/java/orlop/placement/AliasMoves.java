@@ -55,9 +55,9 @@ record AliasMoves(Set<String> from, Set<String> to) {
     String why =
         "alias '%s' moves to it: %d of %d copies".formatted(alias.name(), there.live(), wanted);
     if (there.live() == 0) {
+      // Said once; each plan tries again, so the move goes on when the cause is mended.
       if (draft.load(target, PlanDraft.Room.ANY, why)
-              instanceof Placement.NoRoom(Route.Cause cause, String none)
-          && (cause == Route.Cause.NO_ROOM || there.failedForGood())) {
+          instanceof Placement.NoRoom(Route.Cause _, String none)) {
         draft.fail(alias, none);
       }
       return;

@@ -76,6 +76,7 @@ final class CacheEntry {
   long seenNs;
 
   int failures;
+  Fault fault = Fault.TRANSIENT;
   String reason = "";
   long retryAtMs;
 
@@ -89,13 +90,18 @@ final class CacheEntry {
     this.history = history;
   }
 
+  /** How its last load ended. */
+  Action.Outcome failed() {
+    return new Action.Outcome.Failed(fault, reason, retryAtMs);
+  }
+
   /** What the mesh is told. A queued model is announced as loading, so that calls join the load. */
   CopyState visible() {
     return switch (phase) {
       case QUEUED, LOADING -> new CopyState.Loading();
       case LOADED -> new CopyState.Loaded(size, loadNs / 1_000_000);
       case UNLOADING -> new CopyState.Unloading();
-      case FAILED -> new CopyState.FailedToLoad(reason, retryAtMs);
+      case FAILED -> new CopyState.FailedToLoad(fault, reason, retryAtMs);
     };
   }
 }

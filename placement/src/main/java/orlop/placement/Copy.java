@@ -21,7 +21,8 @@ public record Copy(String modelId, String podId, CopyState state, long sinceMs) 
       case CopyState.Loading() -> "loading for " + forS + " s";
       case CopyState.Loaded(Memory _, long loadMs) ->
           "loaded for " + forS + " s, in " + Estimate.seconds(loadMs);
-      case CopyState.FailedToLoad(String reason, long _) -> "failed " + forS + " s ago: " + reason;
+      case CopyState.FailedToLoad(Fault _, String reason, long _) ->
+          "failed " + forS + " s ago: " + reason;
       case CopyState.Unloading() -> "unloading for " + forS + " s";
     };
   }

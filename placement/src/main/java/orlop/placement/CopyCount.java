@@ -5,10 +5,8 @@ package orlop.placement;
  *
  * @param leaving loaded copies in pods that drain
  * @param youngestMs when the last of them entered its state, milliseconds since the epoch
- * @param failedForGood whether every pod that last failed to load it failed for good; false when
- *     none failed
  */
-record CopyCount(int loaded, int loading, int leaving, long youngestMs, boolean failedForGood) {
+record CopyCount(int loaded, int loading, int leaving, long youngestMs) {
 
   /** Loaded or on the way. */
   int live() {
@@ -19,8 +17,6 @@ record CopyCount(int loaded, int loading, int leaving, long youngestMs, boolean 
     int loaded = 0;
     int loading = 0;
     int leaving = 0;
-    int failed = 0;
-    int failedForGood = 0;
     long youngestMs = 0;
     for (Copy copy : view.copies(modelId)) {
       Pod pod = view.pod(copy.podId());
@@ -31,17 +27,12 @@ record CopyCount(int loaded, int loading, int leaving, long youngestMs, boolean 
       switch (copy.state()) {
         case CopyState.Loaded _ -> loaded++;
         case CopyState.Loading _ -> loading++;
-        case CopyState.FailedToLoad(String _, long retryAtMs) -> {
-          failed++;
-          failedForGood += retryAtMs == Long.MAX_VALUE ? 1 : 0;
-        }
-        case CopyState.Unloading _ -> {}
+        case CopyState.FailedToLoad _, CopyState.Unloading _ -> {}
       }
       if (copy.isLoaded() || copy.isLoading()) {
         youngestMs = Math.max(youngestMs, copy.sinceMs());
       }
     }
-    return new CopyCount(
-        loaded, loading, leaving, youngestMs, failed > 0 && failed == failedForGood);
+    return new CopyCount(loaded, loading, leaving, youngestMs);
   }
 }

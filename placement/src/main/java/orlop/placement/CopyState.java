@@ -19,11 +19,12 @@ public sealed interface CopyState {
   /**
    * The last load failed.
    *
+   * @param fault what kind of failure
    * @param reason one line for people
    * @param retryAtMs no new attempt on this pod before, milliseconds since the epoch; {@link
-   *     Long#MAX_VALUE} when only a change of the model can help
+   *     Long#MAX_VALUE} when nothing but another registration can help here
    */
-  record FailedToLoad(String reason, long retryAtMs) implements CopyState {}
+  record FailedToLoad(Fault fault, String reason, long retryAtMs) implements CopyState {}
 
   /** Accepts no new calls; its memory is still taken. */
   record Unloading() implements CopyState {}

@@ -40,10 +40,9 @@ public sealed interface Event {
   }
 
   /**
-   * @param permanent only a change of the model can help: no retry until it is wanted after {@link
-   *     Forgotten}
+   * @param fault decides for how long it is not tried again
    */
-  record LoadFailed(String modelId, String reason, boolean permanent) implements Event {}
+  record LoadFailed(String modelId, String reason, Fault fault) implements Event {}
 
   record UnloadDone(String modelId) implements Event {}
 
@@ -55,6 +54,12 @@ public sealed interface Event {
 
   /** The model was unregistered: let the copy go and forget its failures. */
   record Forgotten(String modelId) implements Event {}
+
+  /**
+   * Credentials or a runtime changed: what kept models from loading may be gone, so failures are
+   * forgotten.
+   */
+  record Reconfigured() implements Event {}
 
   /** From now on nothing new is loaded. */
   record Draining() implements Event {}

@@ -1,13 +1,15 @@
 package orlop.placement;
 
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.CacheEntry.Phase;
 
 /**
- * The models whose last load in a pod failed, oldest first, and how long each one pauses. Bounded:
- * the oldest is forgotten first.
+ * The models whose last load in a pod failed, oldest first, and how long each one pauses: what only
+ * a change of the model can help at once for the longest time, anything else for a growing one.
+ * Bounded: the oldest is forgotten first.
  */
 final class Failures {
   private final CacheConfig config;
@@ -18,15 +20,13 @@ final class Failures {
   }
 
   /** Notes what went wrong, and from when on it may be tried again. */
-  void note(CacheEntry entry, String reason, boolean permanent, long nowMs) {
+  void note(CacheEntry entry, String reason, Fault fault, long nowMs) {
     entry.failures++;
+    entry.fault = fault;
     entry.reason = reason.isEmpty() ? "load failed" : reason;
+    long firstMs = fault == Fault.PERMANENT ? config.retryMaxMs() : config.retryFirstMs();
     entry.retryAtMs =
-        permanent
-            ? Long.MAX_VALUE
-            : nowMs
-                + Backoff.delayMs(
-                    config.retryFirstMs(), config.retryMaxMs(), entry.failures, entry.modelId);
+        nowMs + Backoff.delayMs(firstMs, config.retryMaxMs(), entry.failures, entry.modelId);
   }
 
   /**
@@ -45,6 +45,11 @@ final class Failures {
 
   void forget(CacheEntry entry) {
     remembered.remove(entry);
+  }
+
+  /** Those that another setting may help; the others failed for what this pod is. */
+  List<CacheEntry> curable() {
+    return remembered.stream().filter(entry -> entry.retryAtMs != Long.MAX_VALUE).toList();
   }
 
   /** Whether the pause has been over for so long that the failure says nothing any more. */

@@ -62,6 +62,7 @@ public final class ModelCache {
       case Event.UnloadFailed(String id, String _) -> unloadFailed(entries.get(id));
       case Event.Unwanted(String id) -> unwanted(entries.get(id));
       case Event.Forgotten(String id) -> forgotten(entries.get(id));
+      case Event.Reconfigured() -> reconfigured();
       case Event.Draining() -> drain();
       case Event.Tick() -> tick();
     }
@@ -164,7 +165,7 @@ public final class ModelCache {
       }
       case FAILED -> {
         if (step.nowMs() < entry.retryAtMs) {
-          step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
+          step.answer(entry, entry.failed());
         } else {
           admit(entry, want, live);
         }
@@ -225,7 +226,7 @@ public final class ModelCache {
 
   private void wantAgain(CacheEntry entry, Event.Wanted want, boolean live) {
     if (!entry.reason.isEmpty() && entry.retryAtMs == Long.MAX_VALUE) {
-      step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
+      step.answer(entry, entry.failed());
       return;
     }
     if (!entry.again) {
@@ -253,9 +254,10 @@ public final class ModelCache {
       residents.unload(entry);
     } else if (!measured.fitsIn(config.capacity())) {
       entry.failures = 1;
+      entry.fault = Fault.CAPACITY;
       entry.reason = "takes " + measured + " when loaded, the pod has " + config.capacity();
       entry.retryAtMs = Long.MAX_VALUE;
-      step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
+      step.answer(entry, entry.failed());
       residents.unload(entry);
     } else if (residents.makeRoom(entry, residents.memory().missing(Memory.NONE), 0)) {
       // A plan has waited for this long enough: to go at once would waste the load.
@@ -288,8 +290,8 @@ public final class ModelCache {
       comeBackOrGo(entry);
       return;
     }
-    failures.note(entry, failure.reason(), failure.permanent(), step.nowMs());
-    step.answer(entry, new Action.Outcome.Failed(entry.reason, entry.retryAtMs));
+    failures.note(entry, failure.reason(), failure.fault(), step.nowMs());
+    step.answer(entry, entry.failed());
     rememberFailure(entry);
   }
 
@@ -350,7 +352,8 @@ public final class ModelCache {
       return;
     }
     step.changed(entry);
-    Action.Outcome gone = new Action.Outcome.Failed("the model was unregistered", Long.MAX_VALUE);
+    Action.Outcome gone =
+        new Action.Outcome.Failed(Fault.PERMANENT, "the model was unregistered", Long.MAX_VALUE);
     entry.failures = 0;
     entry.reason = "";
     entry.retryAtMs = 0;
@@ -370,6 +373,14 @@ public final class ModelCache {
         failures.forget(entry);
         entries.remove(entry.modelId);
       }
+    }
+  }
+
+  private void reconfigured() {
+    for (CacheEntry entry : failures.curable()) {
+      step.changed(entry);
+      failures.forget(entry);
+      entries.remove(entry.modelId);
     }
   }
 

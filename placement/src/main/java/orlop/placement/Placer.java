@@ -12,7 +12,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>Constraints</b>: not draining; not tried by this call; carries the required labels; the
  * model fits its capacity; no copy of it loading or loaded there; no failed load there whose pause
- * is not over. A model that lately failed in {@link #MAX_FAILED} pods is tried in no other.
+ * is not over, and no retry of one while another pauses, so a broken model costs the mesh one try
+ * for each pause. A model that lately failed in {@link #MAX_FAILED} pods, or that one pod found to
+ * be at fault itself, is tried in no other.
  *
  * <p><b>Cost</b> ({@link Estimate}), after failures there before: the seconds that are queued, the
  * pull unless the files are on that pod's disk, the load, the worth of what must leave; and what
@@ -66,7 +68,7 @@ public final class Placer {
 
   public Placement place(MeshView view, Model model, Attempt attempt) {
     long nowMs = attempt.nowMs();
-    if (failedLately(view, model, nowMs) >= MAX_FAILED) {
+    if (broken(view, model, nowMs)) {
       return loadFailed(view, model, nowMs);
     }
     Question question = new Question(view, model, nowMs);
@@ -152,7 +154,9 @@ public final class Placer {
 
   private static @Nullable Obstacle obstacle(Question question, Pod pod, Attempt attempt) {
     Copy copy = question.copy(pod);
-    if (copy != null && failedLately(copy, question.nowMs)) {
+    if (copy != null
+        && copy.state() instanceof CopyState.FailedToLoad(Fault _, String _, long retryAtMs)
+        && (question.nowMs < retryAtMs || question.pauses)) {
       return Obstacle.FAILED;
     }
     if (attempt.tried().contains(pod.id())) {
@@ -270,9 +274,33 @@ public final class Placer {
     return count == 0 ? 0 : worths[count / 2];
   }
 
-  private static boolean failedLately(Copy copy, long nowMs) {
-    return copy.state() instanceof CopyState.FailedToLoad(String _, long retryAtMs)
+  /** Whether its pod may not try again yet. */
+  static boolean failedLately(Copy copy, long nowMs) {
+    return copy.state() instanceof CopyState.FailedToLoad(Fault _, String _, long retryAtMs)
         && nowMs < retryAtMs;
+  }
+
+  /** Whether it is tried nowhere: one pod found the model itself at fault, or several failed. */
+  private static boolean broken(MeshView view, Model model, long nowMs) {
+    return faultLately(view, model.id(), nowMs) == Fault.PERMANENT
+        || failedLately(view, model, nowMs) >= MAX_FAILED;
+  }
+
+  /**
+   * The gravest fault among the loads of the model that failed and pause; null when none does.
+   * O(copies of the model).
+   */
+  public static @Nullable Fault faultLately(MeshView view, String modelId, long nowMs) {
+    Fault gravest = null;
+    for (Copy copy : view.copies(modelId)) {
+      if (copy.state() instanceof CopyState.FailedToLoad(Fault fault, String _, long retryAtMs)
+          && nowMs < retryAtMs
+          && view.pod(copy.podId()) != null
+          && (gravest == null || fault.compareTo(gravest) > 0)) {
+        gravest = fault;
+      }
+    }
+    return gravest;
   }
 
   /** Pods that may not try again yet. */
@@ -290,7 +318,7 @@ public final class Placer {
     String reason = "";
     String podId = "";
     for (Copy copy : view.copies(model.id())) {
-      if (copy.state() instanceof CopyState.FailedToLoad(String why, long retryAtMs)
+      if (copy.state() instanceof CopyState.FailedToLoad(Fault _, String why, long retryAtMs)
           && nowMs < retryAtMs
           && view.pod(copy.podId()) != null) {
         if (podId.isEmpty() || copy.podId().compareTo(podId) < 0) {

@@ -25,6 +25,10 @@ final class Question {
   final Model model;
   final ExpectedSize size;
   final long nowMs;
+
+  /** Whether a pod that failed to load it may not try again yet. */
+  final boolean pauses;
+
   private final Map<String, Copy> copies;
   private final Map<String, Integer> zones;
   private final List<MeshView.Gone> gone;
@@ -39,13 +43,16 @@ final class Question {
     List<Copy> all = view.copies(model.id());
     this.copies = all.isEmpty() ? Map.of() : HashMap.newHashMap(all.size());
     this.zones = all.isEmpty() ? Map.of() : new HashMap<>();
+    boolean failedLately = false;
     for (Copy copy : all) {
+      failedLately |= Placer.failedLately(copy, nowMs) && view.pod(copy.podId()) != null;
       copies.put(copy.podId(), copy);
       Pod pod = copy.isLoaded() || copy.isLoading() ? view.pod(copy.podId()) : null;
       if (pod != null) {
         zones.merge(pod.zone(), 1, Integer::sum);
       }
     }
+    this.pauses = failedLately;
   }
 
   /** Most models that are to be placed have no copy anywhere. */

@@ -18,6 +18,7 @@ import orlop.api.PodValue;
 import orlop.placement.Alias;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
+import orlop.placement.Fault;
 import orlop.placement.Memory;
 import orlop.placement.Model;
 import orlop.placement.Outlook;
@@ -184,9 +185,12 @@ final class Values {
       case CopyState.Loading() -> value.setLoading(CopyValue.Loading.getDefaultInstance());
       case CopyState.Loaded(Memory size, long loadMs) ->
           value.setLoaded(CopyValue.Loaded.newBuilder().setSize(encode(size)).setLoadMs(loadMs));
-      case CopyState.FailedToLoad(String reason, long retryAtMs) ->
+      case CopyState.FailedToLoad(Fault fault, String reason, long retryAtMs) ->
           value.setFailed(
-              CopyValue.FailedToLoad.newBuilder().setReason(line(reason)).setRetryAtMs(retryAtMs));
+              CopyValue.FailedToLoad.newBuilder()
+                  .setFaultValue(fault.ordinal())
+                  .setReason(line(reason))
+                  .setRetryAtMs(retryAtMs));
       case CopyState.Unloading() -> value.setUnloading(CopyValue.Unloading.getDefaultInstance());
     }
     return value.build().toByteString();
@@ -203,7 +207,9 @@ final class Values {
                     memory(value.getLoaded().getSize()), value.getLoaded().getLoadMs());
             case FAILED ->
                 new CopyState.FailedToLoad(
-                    value.getFailed().getReason(), value.getFailed().getRetryAtMs());
+                    fault(value.getFailed().getFaultValue()),
+                    value.getFailed().getReason(),
+                    value.getFailed().getRetryAtMs());
             case UNLOADING -> new CopyState.Unloading();
             case STATE_NOT_SET ->
                 throw new Unreadable("no state, or one this version does not know");
@@ -212,6 +218,12 @@ final class Values {
     } catch (InvalidProtocolBufferException | IllegalArgumentException e) {
       throw new Unreadable(String.valueOf(e.getMessage()), e);
     }
+  }
+
+  /** One that this version does not know is read as one that passes. */
+  private static Fault fault(int number) {
+    Fault[] known = Fault.values();
+    return number >= 0 && number < known.length ? known[number] : Fault.TRANSIENT;
   }
 
   private static String line(String reason) {

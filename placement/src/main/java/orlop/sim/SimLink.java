@@ -10,6 +10,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
+import orlop.placement.Fault;
 import orlop.placement.MeshView;
 import orlop.placement.Pod;
 
@@ -90,7 +91,7 @@ final class SimLink {
     } else {
       announced.put(modelId, new Copy(modelId, podId, state, sim.timeline().nowMs()));
     }
-    if (state instanceof CopyState.FailedToLoad(String _, long untilMs)) {
+    if (state instanceof CopyState.FailedToLoad(Fault _, String _, long untilMs)) {
       retryAtMs.put(modelId, untilMs);
     } else if (!(state instanceof CopyState.Loading)) {
       retryAtMs.remove(modelId);

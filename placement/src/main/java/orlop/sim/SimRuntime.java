@@ -2,6 +2,7 @@ package orlop.sim;
 
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Event;
+import orlop.placement.Fault;
 import orlop.placement.Memory;
 
 /** One pod's runtime and disk: loads and unloads take their time, and some go wrong. */
@@ -121,7 +122,8 @@ final class SimRuntime {
       ledger.gone(modelId);
       sim.tally().failedLoads++;
       sim.tally().note(sim.timeline().nowNs(), "failed", pod.id(), modelId, 0);
-      pod.feed(new Event.LoadFailed(modelId, reason, permanent));
+      Fault fault = permanent ? Fault.PERMANENT : Fault.TRANSIENT;
+      pod.feed(new Event.LoadFailed(modelId, reason, fault));
     }
   }
 

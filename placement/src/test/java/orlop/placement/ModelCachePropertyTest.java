@@ -157,14 +157,15 @@ class ModelCachePropertyTest {
       case 0 -> new Event.Unwanted(id);
       case 1 -> random.nextInt(4) == 0 ? new Event.Forgotten(id) : new Event.Tick();
       case 2 -> new Event.UnloadDone("nobody");
+      case 3 -> random.nextInt(8) == 0 ? new Event.Reconfigured() : new Event.Tick();
       default -> new Event.Tick();
     };
   }
 
   private static Event loadReport(String id, Random random) {
     return switch (random.nextInt(12)) {
-      case 0 -> new Event.LoadFailed(id, "reset", false);
-      case 1 -> new Event.LoadFailed(id, "bad", random.nextInt(4) == 0);
+      case 0 -> new Event.LoadFailed(id, "reset", Fault.TRANSIENT);
+      case 1 -> new Event.LoadFailed(id, "bad", Fault.values()[random.nextInt(4)]);
       case 2 -> new Event.LoadDone(id, new Memory(2_000, 0));
       default -> new Event.LoadDone(id, randomSize(random));
     };
@@ -226,6 +227,7 @@ class ModelCachePropertyTest {
       }
       case Event.Unwanted(String id) -> doom(id);
       case Event.Forgotten(String id) -> doom(id);
+      case Event.Reconfigured() -> {}
       case Event.Draining() -> {}
       case Event.Tick() -> {}
     }

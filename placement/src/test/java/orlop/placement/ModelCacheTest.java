@@ -358,7 +358,9 @@ class ModelCacheTest {
     assertEquals(List.of("m"), unloads(actions));
     only(Action.Outcome.Failed.class, want("m", 20), "m");
     step(new Event.UnloadDone("m"));
-    assertEquals(new CopyState.FailedToLoad(failed.reason(), Long.MAX_VALUE), cache.state("m"));
+    assertEquals(
+        new CopyState.FailedToLoad(Fault.CAPACITY, failed.reason(), Long.MAX_VALUE),
+        cache.state("m"));
     assertEquals(Memory.NONE, cache.used());
     now += 10_000 * SECOND;
     only(Action.Outcome.Failed.class, want("m", 20), "m");
@@ -369,7 +371,7 @@ class ModelCacheTest {
     long[] delays = new long[9];
     for (int i = 0; i < delays.length; i++) {
       want("m", 10);
-      List<Action> actions = step(new Event.LoadFailed("m", "timeout", false));
+      List<Action> actions = step(new Event.LoadFailed("m", "timeout", Fault.TRANSIENT));
       Action.Outcome.Failed failed = only(Action.Outcome.Failed.class, actions, "m");
       delays[i] = failed.retryAtMs() - now / MS;
       assertEquals(Memory.NONE, cache.used());
@@ -384,20 +386,42 @@ class ModelCacheTest {
   }
 
   @Test
-  void aPermanentFailureIsNotRetriedUntilTheModelIsForgotten() {
+  void aModelAtFaultPausesForTheLongestTimeUnlessItIsForgotten() {
     want("m", 10);
-    step(new Event.LoadFailed("m", "no such object", true));
-    now += 100_000 * SECOND;
+    List<Action> actions = step(new Event.LoadFailed("m", "no such object", Fault.PERMANENT));
+    Action.Outcome.Failed failed = only(Action.Outcome.Failed.class, actions, "m");
+    assertEquals(Fault.PERMANENT, failed.fault());
+    long pauseMs = failed.retryAtMs() - now / MS;
+    assertTrue(pauseMs > 45_000 && pauseMs <= 60_000, "pauses " + pauseMs);
+    now = (failed.retryAtMs() - 1) * MS;
     assertEquals("no such object", only(Action.Outcome.Failed.class, want("m", 10), "m").reason());
-    tick(1_000);
     assertEquals(List.of(new Action.Publish("m", null)), step(new Event.Forgotten("m")));
     assertEquals(List.of("m"), loads(want("m", 10)));
   }
 
   @Test
+  void anotherSettingEndsThePausesOfWhatItMayHelp() {
+    want("secret", 10);
+    step(new Event.LoadFailed("secret", "access denied", Fault.CONFIGURATION));
+    want("missing", 10);
+    step(new Event.LoadFailed("missing", "no such object", Fault.PERMANENT));
+    want("large", 10);
+    done("large", 120);
+    step(new Event.UnloadDone("large"));
+    only(Action.Outcome.Failed.class, want("secret", 10), "secret");
+
+    List<Action> actions = step(new Event.Reconfigured());
+    assertTrue(actions.contains(new Action.Publish("secret", null)), actions.toString());
+    assertTrue(actions.contains(new Action.Publish("missing", null)), actions.toString());
+    assertEquals(List.of("secret"), loads(want("secret", 10)));
+    assertEquals(List.of("missing"), loads(want("missing", 10)));
+    only(Action.Outcome.Failed.class, want("large", 10), "large");
+  }
+
+  @Test
   void anOldFailureIsForgotten() {
     want("m", 10);
-    step(new Event.LoadFailed("m", "timeout", false));
+    step(new Event.LoadFailed("m", "timeout", Fault.TRANSIENT));
     tick(62_000);
     assertNull(cache.state("m"));
   }
@@ -406,7 +430,7 @@ class ModelCacheTest {
   void remembersABoundedNumberOfFailures() {
     for (int i = 0; i < 30; i++) {
       want("m" + i, 10);
-      step(new Event.LoadFailed("m" + i, "bad", true));
+      step(new Event.LoadFailed("m" + i, "bad", Fault.PERMANENT));
     }
     assertEquals(20, cache.states().size());
     assertNull(cache.state("m0"));
@@ -493,7 +517,7 @@ class ModelCacheTest {
     only(Action.Outcome.Failed.class, step(new Event.Forgotten("queued")), "queued");
     want("x", 10);
     step(new Event.Forgotten("x"));
-    assertEquals(List.of(), answers(step(new Event.LoadFailed("x", "gone", false)), "x"));
+    assertEquals(List.of(), answers(step(new Event.LoadFailed("x", "gone", Fault.TRANSIENT)), "x"));
     done("y", 10);
     assertEquals(Set.of("y"), cache.states().keySet());
     assertEquals(Memory.ram(10), cache.used());
@@ -519,7 +543,7 @@ class ModelCacheTest {
     for (Event stray :
         List.of(
             new Event.LoadDone("a", Memory.ram(90)),
-            new Event.LoadFailed("a", "x", true),
+            new Event.LoadFailed("a", "x", Fault.PERMANENT),
             new Event.UnloadDone("a"),
             new Event.UnloadFailed("a", "x"),
             new Event.LoadDone("ghost", Memory.ram(90)),

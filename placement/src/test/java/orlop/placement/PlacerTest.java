@@ -134,7 +134,7 @@ class PlacerTest {
   void aModelThatFailedInThreePodsIsTriedInNoOther() {
     Model model = model("m", 100);
     SmallMesh mesh = with(model, pod("a"), pod("b"), pod("c"), pod("d"));
-    mesh.copy("m", "a", failedForGood("bad format")).copy("m", "b", failed("bad format", 9));
+    mesh.copy("m", "a", failed("bad format", 9)).copy("m", "b", failed("bad format", 9));
     assertInstanceOf(Placement.Chosen.class, placer.place(mesh.view(), model, attempt("m", "x")));
     mesh.copy("m", "c", failed("bad format", 9));
     Placement.NoRoom none =
@@ -142,6 +142,29 @@ class PlacerTest {
             Placement.NoRoom.class, placer.place(mesh.view(), model, attempt("m", "x")));
     assertEquals(Route.Cause.LOAD_FAILED, none.cause());
     assertTrue(none.why().contains("3 pod(s), in a: bad format"), none.why());
+  }
+
+  @Test
+  void aModelThatOnePodFoundAtFaultItselfIsTriedInNoOther() {
+    Model model = model("m", 100);
+    SmallMesh mesh = with(model, pod("a"), pod("b")).copy("m", "a", failedForGood("bad format"));
+    Placement.NoRoom none =
+        assertInstanceOf(
+            Placement.NoRoom.class, placer.place(mesh.view(), model, attempt("m", "x")));
+    assertEquals(Route.Cause.LOAD_FAILED, none.cause());
+    assertTrue(none.why().contains("in a: bad format"), none.why());
+  }
+
+  @Test
+  void whileOnePodPausesNoOtherRepeatsItsFailure() {
+    Model model = model("m", 100);
+    SmallMesh mesh = with(model, pod("a"), pod("b"), pod("c"));
+    mesh.copy("m", "a", failed("timeout", 9)).copy("m", "b", failed("timeout", 0));
+    assertEquals("c", chosen(mesh.view(), model), "a pod that has not failed may still try");
+    mesh.copy("m", "c", failed("timeout", 0));
+    assertInstanceOf(Placement.NoRoom.class, placer.place(mesh.view(), model, attempt("m", "x")));
+    mesh.copy("m", "a", failed("timeout", 0));
+    assertInstanceOf(Placement.Chosen.class, placer.place(mesh.view(), model, attempt("m", "x")));
   }
 
   @Test

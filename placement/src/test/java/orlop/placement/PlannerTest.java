@@ -296,16 +296,29 @@ class PlannerTest {
             .pods(pod("a"), pod("b"))
             .copy("old", "a", loaded())
             .copy("new", "a", failedForGood("bad format"))
-            .copy("new", "b", failed("timeout", 1000))
             .alias("x", "old", "new", "");
-    assertEquals(List.of(), plan(mesh, Demand.NONE));
-    mesh.copy("new", "b", failedForGood("bad format"));
     List<String> changes = plan(mesh, Demand.NONE);
     assertEquals(1, changes.size());
     assertTrue(changes.getFirst().startsWith("fail x: "), changes::toString);
     assertTrue(changes.getFirst().contains("bad format"), changes::toString);
     mesh.alias("x", "old", "new", "bad format");
     assertEquals(List.of(), plan(mesh, Demand.NONE));
+  }
+
+  @Test
+  void anAliasThatCouldNotMoveGoesOnWhenTheCauseIsMended() {
+    SmallMesh mesh =
+        new SmallMesh()
+            .models(model("old", 100), model("new", 100))
+            .pods(pod("a"))
+            .copy("old", "a", loaded())
+            .copy("new", "a", failed("access denied", 1000))
+            .alias("x", "old", "new", "access denied");
+    assertEquals(List.of(), plan(mesh, Demand.NONE));
+    mesh.copy("new", "a", failed("access denied", 0));
+    assertEquals(List.of("load new in a"), plan(mesh, Demand.NONE));
+    mesh.copy("new", "a", loaded());
+    assertEquals(List.of("promote x"), plan(mesh, Demand.NONE));
   }
 
   @Test

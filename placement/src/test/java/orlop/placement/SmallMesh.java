@@ -92,11 +92,11 @@ final class SmallMesh {
   }
 
   static CopyState failed(String reason, long retryInMs) {
-    return new CopyState.FailedToLoad(reason, NOW_MS + retryInMs);
+    return new CopyState.FailedToLoad(Fault.TRANSIENT, reason, NOW_MS + retryInMs);
   }
 
   static CopyState failedForGood(String reason) {
-    return new CopyState.FailedToLoad(reason, Long.MAX_VALUE);
+    return new CopyState.FailedToLoad(Fault.PERMANENT, reason, Long.MAX_VALUE);
   }
 
   static Attempt attempt(String modelId, String selfPodId) {

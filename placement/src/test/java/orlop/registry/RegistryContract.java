@@ -23,8 +23,10 @@ import org.junit.jupiter.api.Test;
 import orlop.placement.Alias;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
+import orlop.placement.Fault;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
+import orlop.placement.Pod;
 
 /**
  * What every registry promises. Each test opens two clients of one empty store, writes through one
@@ -73,6 +75,64 @@ abstract class RegistryContract {
     }
     List<Model> results = together(tries);
     assertEquals(1, results.stream().distinct().count(), () -> "all see one winner: " + results);
+  }
+
+  @Test
+  void createsManyModelsAskedForAtTheSameTimeEachForItself() throws Exception {
+    Registry a = open();
+    Registry b = open();
+    b.createModel(Model.of("m-7", "xgboost", "stood before", "", 1));
+    List<Callable<Model>> tries = new ArrayList<>();
+    for (int i = 0; i < 400; i++) {
+      // Each id is asked for twice with different paths, and one stood before.
+      Model mine = Model.of("m-" + i % 200, "onnx", "path-" + i, "", i);
+      tries.add(
+          () -> {
+            Model standing = a.createModel(mine);
+            assertEquals(standing, a.view().model(mine.id()), "in the writer's view");
+            return standing;
+          });
+    }
+    List<Model> results = together(tries);
+    await("b sees all", () -> b.view().modelCount() == 200);
+    for (int i = 0; i < 400; i++) {
+      assertEquals(results.get(i), b.view().model("m-" + i % 200));
+      assertEquals(results.get(i), results.get((i + 200) % 400), "both callers hear of one");
+    }
+    assertEquals("stood before", results.get(7).path());
+  }
+
+  @Test
+  void aPodIdIsNotTakenByAnotherPodWhileItsOwnerLives() throws Exception {
+    Registry a = open();
+    Registry b = open();
+    PodSession session = a.join(Samples.pod("p"));
+    RegistryException e =
+        assertThrows(RegistryException.class, () -> b.join(Samples.podAt("p", "10.0.0.2:8033")));
+    String message = String.valueOf(e.getMessage());
+    assertTrue(message.contains("'p'") && message.contains("10.0.0.1:8033"), message);
+    session.publish("m", Samples.LOADED, 1);
+    assertTrue(session.flush(30_000), "the owner serves on");
+    session.close();
+    b.join(Samples.podAt("p", "10.0.0.2:8033"));
+    await(
+        "the id is the other's",
+        () -> {
+          Pod now = a.view().pod("p");
+          return now != null && now.address().equals("10.0.0.2:8033");
+        });
+  }
+
+  @Test
+  void aPodThatStartsAgainAtTheSameAddressTakesItsIdOverAtOnce() throws Exception {
+    Registry a = open();
+    PodSession before = a.join(Samples.pod("p"));
+    before.publish("m", Samples.LOADED, 1);
+    assertTrue(before.flush(30_000));
+    Registry b = open();
+    Pod again = Samples.pod("p", 3);
+    b.join(again);
+    await("it stands", () -> again.equals(b.view().pod("p")));
   }
 
   @Test
@@ -181,7 +241,7 @@ abstract class RegistryContract {
     assertNotNull(a.view().pod("p1"));
     session.publish("m1", new CopyState.Loading(), 1);
     session.publish("m1", Samples.LOADED, 2);
-    session.publish("m2", new CopyState.FailedToLoad("no such file", 77), 3);
+    session.publish("m2", new CopyState.FailedToLoad(Fault.PERMANENT, "no such file", 77), 3);
     session.publish("m3", Samples.LOADED, 4);
     session.publish("m3", new CopyState.Unloading(), 5);
     session.publish(Samples.pod("p1", 9));
@@ -195,7 +255,9 @@ abstract class RegistryContract {
                 && copy(b, "p1", "m1").isLoaded()
                 && Samples.pod("p1", 9).equals(b.view().pod("p1")));
     assertEquals(2, copy(b, "p1", "m1").sinceMs());
-    assertEquals(new CopyState.FailedToLoad("no such file", 77), copy(b, "p1", "m2").state());
+    assertEquals(
+        new CopyState.FailedToLoad(Fault.PERMANENT, "no such file", 77),
+        copy(b, "p1", "m2").state());
 
     session.withdraw("m2");
     session.withdraw("never published");

@@ -31,10 +31,18 @@ final class Samples {
     return pod(id, 0);
   }
 
+  static Pod podAt(String id, String address) {
+    return pod(id, address, 0);
+  }
+
   static Pod pod(String id, int loadsQueued) {
+    return pod(id, "10.0.0.1:8033", loadsQueued);
+  }
+
+  private static Pod pod(String id, String address, int loadsQueued) {
     return new Pod(
         id,
-        "10.0.0.1:8033",
+        address,
         "z1",
         Set.of("gpu"),
         new Memory(10_000, 20_000),

@@ -14,6 +14,7 @@ import orlop.api.PodValue;
 import orlop.placement.Alias;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
+import orlop.placement.Fault;
 import orlop.placement.Memory;
 import orlop.placement.Model;
 import orlop.placement.Outlook;
@@ -78,7 +79,9 @@ class ValuesTest {
 
   @Test
   void longReasonsAreCutSoThatEtcdTakesThem() throws Exception {
-    Copy copy = new Copy("m", "p", new CopyState.FailedToLoad("😀x".repeat(1 << 20), 1), 2);
+    Copy copy =
+        new Copy(
+            "m", "p", new CopyState.FailedToLoad(Fault.TRANSIENT, "😀x".repeat(1 << 20), 1), 2);
     ByteString bytes = values.encode(copy);
     assertTrue(bytes.size() < 20_000, "size " + bytes.size());
     Copy back = values.copy("p", "m", bytes);
@@ -142,7 +145,8 @@ class ValuesTest {
     return switch (random.nextInt(4)) {
       case 0 -> new CopyState.Loading();
       case 1 -> new CopyState.Loaded(memory(), random.nextLong());
-      case 2 -> new CopyState.FailedToLoad(text(), random.nextLong());
+      case 2 ->
+          new CopyState.FailedToLoad(Fault.values()[random.nextInt(4)], text(), random.nextLong());
       default -> new CopyState.Unloading();
     };
   }

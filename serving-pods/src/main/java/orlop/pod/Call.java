@@ -12,8 +12,10 @@ import orlop.api.Headers;
 import orlop.placement.Action;
 import orlop.placement.Attempt;
 import orlop.placement.Event;
+import orlop.placement.Fault;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
+import orlop.placement.Placer;
 import orlop.placement.Pod;
 import orlop.placement.Route;
 import orlop.runtime.Cancellation;
@@ -281,7 +283,8 @@ final class Call extends Deadlines.Entry {
     Status why = Statuses.of(outcome, id, pod.config.id());
     if (why == null) {
       pod.resume.enter(() -> onLoop(() -> resume(to)));
-    } else if (why.getCode() == Status.Code.FAILED_PRECONDITION) {
+    } else if (outcome instanceof Action.Outcome.Failed failed
+        && failed.fault() == Fault.PERMANENT) {
       fail(why);
     } else {
       refused(why);
@@ -453,15 +456,14 @@ final class Call extends Deadlines.Entry {
 
   private void reject(Named to, Route.Cause cause, String detail) {
     Status last = lastRefusal;
-    boolean forGood =
-        cause == Route.Cause.LOAD_FAILED
-            && Readiness.failedForGood(pod.registry.view(), to.model().id());
+    Fault fault = Placer.faultLately(pod.registry.view(), to.model().id(), pod.clock.nowMs());
+    boolean forGood = cause == Route.Cause.LOAD_FAILED && fault == Fault.PERMANENT;
     if (last != null && !forwarded && !forGood) {
       // What the last pod said tells more than that there is no further one.
       fail(last.augmentDescription("(" + tried.size() + " pods tried; " + detail + ")"));
       return;
     }
-    Status status = Statuses.of(cause, forGood);
+    Status status = Statuses.of(cause, fault);
     // A call that this pod did not run: its sender may try another pod.
     end(status.withDescription("model '" + to.asked() + "': " + detail), forwarded, true);
   }

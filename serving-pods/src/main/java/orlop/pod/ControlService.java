@@ -25,6 +25,7 @@ import orlop.api.WatchDemandRequest;
 import orlop.placement.Action;
 import orlop.placement.Attempt;
 import orlop.placement.Event;
+import orlop.placement.Fault;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Placer;
@@ -82,16 +83,15 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
         answer.onNext(LoadResponse.getDefaultInstance());
         answer.onCompleted();
       }
-      case Action.Outcome.Failed(String reason, long retryAtMs) ->
+      case Action.Outcome.Failed(Fault fault, String reason, long _) ->
           answer.onError(
-              status(Status.FAILED_PRECONDITION, "model '" + id + "' failed to load: " + reason));
+              status(Statuses.of(fault), "model '" + id + "' failed to load: " + reason));
       case Action.Outcome.NoRoom(String why) ->
           answer.onError(
               status(Status.RESOURCE_EXHAUSTED, "no room for model '" + id + "': " + why));
       case Action.Outcome.Draining() ->
           answer.onError(
-              status(
-                  Status.FAILED_PRECONDITION, "pod '" + dispatcher.config.id() + "' is draining"));
+              status(Status.UNAVAILABLE, "pod '" + dispatcher.config.id() + "' is draining"));
     }
   }
 

@@ -15,6 +15,7 @@ import orlop.placement.CacheConfig;
 import orlop.placement.CopyState;
 import orlop.placement.Event;
 import orlop.placement.EvictionPolicy;
+import orlop.placement.Fault;
 import orlop.placement.Hints;
 import orlop.placement.Keeps;
 import orlop.placement.Memory;
@@ -54,7 +55,7 @@ final class HostLoop implements Runnable {
   private static final long CHECK_NS = 50_000_000;
   private static final long KEEPS_NS = 500_000_000;
   private static final Action.Outcome UNREGISTERED =
-      new Action.Outcome.Failed("the model was unregistered", Long.MAX_VALUE);
+      new Action.Outcome.Failed(Fault.PERMANENT, "the model was unregistered", Long.MAX_VALUE);
 
   private final ModelHost host;
   private final PodConfig config;
@@ -117,8 +118,8 @@ final class HostLoop implements Runnable {
             d.queueTimeoutMs(),
             d.graceMs(),
             d.liveWindowMs(),
-            d.retryFirstMs(),
-            d.retryMaxMs(),
+            Math.min(d.retryFirstMs(), config.loadFailureExpiryMs()),
+            config.loadFailureExpiryMs(),
             d.unloadRetryFirstMs(),
             d.unloadRetryMaxMs())
         .with(config.evictionPolicy());
@@ -308,19 +309,19 @@ final class HostLoop implements Runnable {
               held.close();
             }
           } catch (Loader.LoadException e) {
-            failed(id, String.valueOf(e.getMessage()), e.permanent());
+            failed(id, String.valueOf(e.getMessage()), e.fault());
           } catch (InterruptedException e) {
-            failed(id, "interrupted", false);
+            failed(id, "interrupted", Fault.TRANSIENT);
           } catch (RuntimeException e) {
-            failed(id, e.toString(), false);
+            failed(id, e.toString(), Fault.TRANSIENT);
           }
         });
   }
 
-  private void failed(String id, String reason, boolean permanent) {
+  private void failed(String id, String reason, Fault fault) {
     LOG.log(Level.WARNING, "model ''{0}'' failed to load: {1}", id, reason);
     metrics.loadFailed();
-    host.report(new Message.Happened(new Event.LoadFailed(id, reason, permanent)));
+    host.report(new Message.Happened(new Event.LoadFailed(id, reason, fault)));
   }
 
   private void unload(String id) {

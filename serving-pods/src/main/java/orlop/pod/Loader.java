@@ -7,6 +7,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Collectors;
+import orlop.placement.Fault;
 import orlop.placement.Model;
 import orlop.runtime.LoadedModel;
 import orlop.runtime.ModelLoadException;
@@ -44,18 +45,18 @@ final class Loader {
     this.timeoutMs = timeoutMs;
   }
 
-  /** Why a model did not load, in one line, and whether only a change of the model can help. */
+  /** Why a model did not load, in one line, and what kind of failure that is. */
   static final class LoadException extends Exception {
     private static final long serialVersionUID = 1L;
-    private final boolean permanent;
+    private final Fault fault;
 
-    LoadException(boolean permanent, String message, Throwable cause) {
+    LoadException(Fault fault, String message, Throwable cause) {
       super(message, cause);
-      this.permanent = permanent;
+      this.fault = fault;
     }
 
-    boolean permanent() {
-      return permanent;
+    Fault fault() {
+      return fault;
     }
   }
 
@@ -68,9 +69,9 @@ final class Loader {
       long fileBytes = store.sizeBytes(model);
       return fileBytes == 0 ? 0 : runtimeFor(model).guessSizeBytes(fileBytes);
     } catch (ModelStore.StoreException e) {
-      throw new LoadException(e.permanent(), message(e), e);
+      throw new LoadException(e.fault(), message(e), e);
     } catch (RuntimeException e) {
-      throw new LoadException(false, "size of " + model.path() + " is unknown: " + e, e);
+      throw new LoadException(Fault.TRANSIENT, "size of " + model.path() + " is unknown: " + e, e);
     }
   }
 
@@ -84,9 +85,9 @@ final class Loader {
     try {
       files = elsewhere(runtime) ? NO_FILES : store.pull(model);
     } catch (ModelStore.StoreException e) {
-      throw new LoadException(e.permanent(), message(e), e);
+      throw new LoadException(e.fault(), message(e), e);
     } catch (RuntimeException e) {
-      throw new LoadException(false, "pull of " + model.path() + " failed: " + e, e);
+      throw new LoadException(Fault.TRANSIENT, "pull of " + model.path() + " failed: " + e, e);
     }
     long pullMs = (System.nanoTime() - startNs) / 1_000_000;
     boolean done = false;
@@ -118,7 +119,7 @@ final class Loader {
       return result.get(timeoutMs, TimeUnit.MILLISECONDS);
     } catch (TimeoutException e) {
       String why = "runtime " + runtime.name() + " did not load it within " + timeoutMs + " ms";
-      LoadException late = new LoadException(false, why, e);
+      LoadException late = new LoadException(Fault.TRANSIENT, why, e);
       if (result.completeExceptionally(late)) {
         throw late;
       }
@@ -135,14 +136,16 @@ final class Loader {
       throw e;
     } catch (ExecutionException e) {
       if (e.getCause() instanceof ModelLoadException refused) {
-        boolean permanent =
+        Fault fault =
             switch (refused.reason()) {
-              case BAD_MODEL, NOT_FOUND -> true;
-              case OUT_OF_MEMORY, INTERNAL -> false;
+              case BAD_MODEL, NOT_FOUND -> Fault.PERMANENT;
+              case OUT_OF_MEMORY -> Fault.CAPACITY;
+              case INTERNAL -> Fault.TRANSIENT;
             };
-        throw new LoadException(permanent, message(refused), refused);
+        throw new LoadException(fault, message(refused), refused);
       }
-      throw new LoadException(false, "runtime " + runtime.name() + " failed: " + e.getCause(), e);
+      throw new LoadException(
+          Fault.TRANSIENT, "runtime " + runtime.name() + " failed: " + e.getCause(), e);
     }
   }
 
@@ -182,7 +185,8 @@ final class Loader {
     String names = runtimes.stream().map(ModelRuntime::name).collect(Collectors.joining(", "));
     String why =
         "no runtime of this pod loads models of type '" + model.type() + "'; it has: " + names;
-    throw new LoadException(true, why, new IllegalArgumentException(why));
+    // Another pod may have such a runtime.
+    throw new LoadException(Fault.CONFIGURATION, why, new IllegalArgumentException(why));
   }
 
   private static String message(Exception e) {

@@ -178,6 +178,11 @@ final class ModelHost implements AutoCloseable {
     return !stopped && queue.offer(new Message.Happened(new Event.Unwanted(modelId)));
   }
 
+  /** Credentials or a runtime changed: what failed to load may be tried again at once. */
+  void reconfigured() {
+    report(new Message.Happened(new Event.Reconfigured()));
+  }
+
   /** Nothing new is loaded from now on; what is loaded goes on serving. Idempotent. */
   void drain() {
     if (!draining) {

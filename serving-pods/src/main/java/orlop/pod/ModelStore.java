@@ -2,6 +2,7 @@ package orlop.pod;
 
 import java.nio.file.Path;
 import java.util.Map;
+import orlop.placement.Fault;
 import orlop.placement.Model;
 import orlop.puller.ModelPuller;
 
@@ -41,18 +42,15 @@ public interface ModelStore {
   /** The files cannot be had; the message names what and where. */
   final class StoreException extends Exception {
     private static final long serialVersionUID = 1L;
-    private final boolean permanent;
+    private final Fault fault;
 
-    /**
-     * @param permanent whether only a change of the model or of its store can help
-     */
-    public StoreException(boolean permanent, String message, Throwable cause) {
+    public StoreException(Fault fault, String message, Throwable cause) {
       super(message, cause);
-      this.permanent = permanent;
+      this.fault = fault;
     }
 
-    public boolean permanent() {
-      return permanent;
+    public Fault fault() {
+      return fault;
     }
   }
 }

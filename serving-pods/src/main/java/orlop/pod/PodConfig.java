@@ -41,6 +41,9 @@ import orlop.placement.Memory;
  *     again, 1 to 3,600,000; default 60,000
  * @param suspectMs how long routing avoids a pod that could not be reached, 1 to 600,000; default
  *     5,000
+ * @param loadFailureExpiryMs longest pause after a failed load before the next call tries it again,
+ *     1 to 86,400,000; default 900,000. The first one is 10 s at most, and each doubles; what only
+ *     a change of the model can help pauses so long at once.
  * @param restReadTimeoutMs longest that a REST client may take to send the head of a request, and
  *     to begin with its body or with reading its answer, 100 to 3,600,000; default 30,000. A body
  *     or an answer on its way gets one second more for each 16 KiB that have passed.
@@ -75,6 +78,7 @@ public record PodConfig(
     long maxWaitMs,
     long unloadWaitMs,
     long suspectMs,
+    long loadFailureExpiryMs,
     long restReadTimeoutMs,
     long drainTimeoutMs,
     long handOverTimeoutMs,
@@ -113,6 +117,7 @@ public record PodConfig(
     within("maxWaitMs", maxWaitMs, 1, 3_600_000);
     within("unloadWaitMs", unloadWaitMs, 1, 3_600_000);
     within("suspectMs", suspectMs, 1, 600_000);
+    within("loadFailureExpiryMs", loadFailureExpiryMs, 1, 86_400_000);
     within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     within("handOverTimeoutMs", handOverTimeoutMs, 0, 3_600_000);
@@ -158,6 +163,7 @@ public record PodConfig(
     b.maxWaitMs = maxWaitMs;
     b.unloadWaitMs = unloadWaitMs;
     b.suspectMs = suspectMs;
+    b.loadFailureExpiryMs = loadFailureExpiryMs;
     b.restReadTimeoutMs = restReadTimeoutMs;
     b.drainTimeoutMs = drainTimeoutMs;
     b.handOverTimeoutMs = handOverTimeoutMs;
@@ -198,6 +204,7 @@ public record PodConfig(
     private long maxWaitMs = 300_000;
     private long unloadWaitMs = 60_000;
     private long suspectMs = 5_000;
+    private long loadFailureExpiryMs = 900_000;
     private long restReadTimeoutMs = 30_000;
     private long drainTimeoutMs = 30_000;
     private long handOverTimeoutMs;
@@ -302,6 +309,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder loadFailureExpiryMs(long value) {
+      loadFailureExpiryMs = value;
+      return this;
+    }
+
     public Builder restReadTimeoutMs(long value) {
       restReadTimeoutMs = value;
       return this;
@@ -357,6 +369,7 @@ public record PodConfig(
           maxWaitMs,
           unloadWaitMs,
           suspectMs,
+          loadFailureExpiryMs,
           restReadTimeoutMs,
           drainTimeoutMs,
           handOverTimeoutMs,

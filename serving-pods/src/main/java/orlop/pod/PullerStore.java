@@ -3,6 +3,7 @@ package orlop.pod;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import orlop.placement.Fault;
 import orlop.placement.Model;
 import orlop.puller.ModelLocation;
 import orlop.puller.ModelPuller;
@@ -51,14 +52,16 @@ final class PullerStore implements ModelStore {
     return counts;
   }
 
-  /** What is missing or forbidden now may be put right at the store, without a new registration. */
   private static StoreException refused(PullException e) {
-    boolean permanent =
+    Fault fault =
         switch (e.kind()) {
-          case BAD_LOCATION -> true;
-          case NOT_FOUND, FORBIDDEN, NO_SPACE, TRANSIENT, CORRUPT -> false;
+          case NOT_FOUND -> Fault.PERMANENT;
+          // Where a model lies is said by its path and by the storage that its key names.
+          case BAD_LOCATION, FORBIDDEN -> Fault.CONFIGURATION;
+          case NO_SPACE -> Fault.CAPACITY;
+          case TRANSIENT, CORRUPT -> Fault.TRANSIENT;
         };
-    return new StoreException(permanent, String.valueOf(e.getMessage()), e);
+    return new StoreException(fault, String.valueOf(e.getMessage()), e);
   }
 
   private record PulledFiles(Pulled pulled) implements Files {

@@ -3,6 +3,7 @@ package orlop.pod;
 import java.util.List;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
+import orlop.placement.Fault;
 import orlop.placement.MeshView;
 
 /** Whether a model can be called, read from the view without loading anything. Pure. */
@@ -19,13 +20,8 @@ final class Readiness {
         || copies.stream().noneMatch(copy -> failing(copy, nowMs));
   }
 
-  /** Whether some pod found that only a change of the model can help. */
-  static boolean failedForGood(MeshView view, String modelId) {
-    return view.copies(modelId).stream().anyMatch(copy -> failing(copy, Long.MAX_VALUE - 1));
-  }
-
   private static boolean failing(Copy copy, long nowMs) {
-    return copy.state() instanceof CopyState.FailedToLoad(String reason, long retryAtMs)
+    return copy.state() instanceof CopyState.FailedToLoad(Fault _, String _, long retryAtMs)
         && nowMs < retryAtMs;
   }
 }

@@ -17,6 +17,7 @@ import orlop.api.UnloadRequest;
 import orlop.placement.Alias;
 import orlop.placement.Copy;
 import orlop.placement.CopyState;
+import orlop.placement.Fault;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Pod;
@@ -123,7 +124,8 @@ final class RestRepository {
         return new State("LOADING", "");
       }
       for (Copy copy : copies) {
-        if (copy.state() instanceof CopyState.FailedToLoad(String reason, long retryAtMs)) {
+        if (copy.state()
+            instanceof CopyState.FailedToLoad(Fault _, String reason, long retryAtMs)) {
           return new State("UNAVAILABLE", reason);
         }
       }

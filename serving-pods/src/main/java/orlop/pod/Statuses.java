@@ -8,6 +8,7 @@ import io.grpc.ServerInterceptor;
 import io.grpc.Status;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
+import orlop.placement.Fault;
 import orlop.placement.Route;
 import orlop.runtime.InferenceException;
 
@@ -31,13 +32,13 @@ final class Statuses {
   /**
    * Why a call cannot be run after the wait for its model.
    *
-   * @return null when it can; FAILED_PRECONDITION when no pod will ever run it as it is
+   * @return null when it can
    */
   static @Nullable Status of(Action.Outcome outcome, String modelId, String podId) {
     return switch (outcome) {
       case Action.Outcome.Ready() -> null;
-      case Action.Outcome.Failed(String reason, long retryAtMs) ->
-          (retryAtMs == Long.MAX_VALUE ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE)
+      case Action.Outcome.Failed(Fault fault, String reason, long _) ->
+          of(fault)
               .withDescription(
                   "model '%s' failed to load in pod '%s': %s".formatted(modelId, podId, reason));
       case Action.Outcome.NoRoom(String why) ->
@@ -59,17 +60,26 @@ final class Statuses {
             status.getDescription());
   }
 
+  /** Whether somebody must change something before it can work, or time and room may do. */
+  static Status of(Fault fault) {
+    return switch (fault) {
+      case PERMANENT, CONFIGURATION -> Status.FAILED_PRECONDITION;
+      case CAPACITY -> Status.RESOURCE_EXHAUSTED;
+      case TRANSIENT -> Status.UNAVAILABLE;
+    };
+  }
+
   /**
    * Why no pod takes a call.
    *
-   * @param forGood whether only a change of the model can help
+   * @param fault why loads of the model failed, if any did
    */
-  static Status of(Route.Cause cause, boolean forGood) {
+  static Status of(Route.Cause cause, @Nullable Fault fault) {
     return switch (cause) {
       case UNKNOWN_MODEL -> Status.NOT_FOUND;
       case NOT_HERE, EXHAUSTED -> Status.UNAVAILABLE;
       case NO_ROOM -> Status.RESOURCE_EXHAUSTED;
-      case LOAD_FAILED -> forGood ? Status.FAILED_PRECONDITION : Status.UNAVAILABLE;
+      case LOAD_FAILED -> fault == null ? Status.UNAVAILABLE : of(fault);
     };
   }
 

@@ -89,7 +89,7 @@ class ControlTest {
       mesh.register("late");
       control(mesh, 0).drain(DrainRequest.getDefaultInstance());
       Status late = TestMesh.failure(() -> control(mesh, 0).load(load("late")));
-      assertEquals(Status.Code.FAILED_PRECONDITION, late.getCode());
+      assertEquals(Status.Code.UNAVAILABLE, late.getCode());
       assertTrue(String.valueOf(late.getDescription()).contains("draining"));
     }
   }

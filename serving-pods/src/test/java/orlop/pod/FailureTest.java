@@ -28,6 +28,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import orlop.api.LoadRequest;
 import orlop.api.PodControlGrpc;
+import orlop.placement.Fault;
 import orlop.runtime.InferenceException;
 import orlop.runtime.ModelLoadException;
 
@@ -145,9 +146,73 @@ class FailureTest {
       }
       Status status =
           TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
-      assertEquals(Status.Code.UNAVAILABLE, status.getCode(), text(status));
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, status.getCode(), text(status));
       assertTrue(text(status).contains("no memory"), text(status));
       assertTrue(mesh.loads() <= 3, mesh.loads() + " loads");
+    }
+  }
+
+  @Test
+  void whatKindOfFailureItIsDecidesTheCode() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      for (Fault fault : Fault.values()) {
+        mesh.register(fault.name());
+        mesh.store.failures.put(
+            fault.name(), new ModelStore.StoreException(fault, "it is " + fault, new Exception()));
+        for (int i = 0; i < 2; i++) {
+          Status status =
+              TestMesh.failure(
+                  () -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request(fault.name())));
+          Status.Code expected =
+              switch (fault) {
+                case PERMANENT, CONFIGURATION -> Status.Code.FAILED_PRECONDITION;
+                case CAPACITY -> Status.Code.RESOURCE_EXHAUSTED;
+                case TRANSIENT -> Status.Code.UNAVAILABLE;
+              };
+          assertEquals(expected, status.getCode(), text(status));
+          assertTrue(text(status).contains("it is " + fault), text(status));
+        }
+      }
+    }
+  }
+
+  @Test
+  void aBrokenModelCostsTheMeshOneLoadForEachPause() throws Exception {
+    long pauseMs = 400;
+    try (TestMesh mesh = new TestMesh(3, config -> config.loadFailureExpiryMs(pauseMs))) {
+      mesh.register("m");
+      for (FakeRuntime runtime : mesh.runtimes) {
+        runtime.loadFailures.put(
+            "m", new ModelLoadException(ModelLoadException.Reason.BAD_MODEL, "torn", null));
+      }
+      long startNs = System.nanoTime();
+      for (int i = 0; mesh.loads() < 4; i++) {
+        ServingPod pod = mesh.pod(i % 3);
+        TestMesh.failure(() -> mesh.client(pod).modelInfer(TestMesh.request("m")));
+        long tookMs = (System.nanoTime() - startNs) / 1_000_000;
+        // A pause is shorter by a share of up to a quarter.
+        long most = 1 + tookMs / (pauseMs * 3 / 4);
+        assertTrue(mesh.loads() <= most, mesh.loads() + " loads in " + tookMs + " ms");
+        assertTrue(tookMs < 60_000, "the failure does not expire");
+      }
+    }
+  }
+
+  @Test
+  void anotherSettingMakesAFailedModelLoadAtOnce() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      mesh.store.failures.put(
+          "m",
+          new ModelStore.StoreException(Fault.CONFIGURATION, "access denied", new Exception()));
+      TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      mesh.store.failures.clear();
+      Status paused =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      assertTrue(text(paused).contains("access denied"), text(paused));
+      mesh.pod(0).retryFailures();
+      TestMesh.await("it is forgotten", () -> mesh.registry.view().copies("m").isEmpty());
+      assertEquals("m", mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")).getModelName());
     }
   }
 
