@@ -76,7 +76,7 @@ final class ModelMeshVariables {
           sets("MM_SCALEUP_RPM_THRESHOLD", "planner.callsPerCopyPerMinute", whole(1)),
           sets("MM_MAX_INFLIGHT_PER_MODEL_COPY", "sidecar.maxInFlightPerCopy", whole(1)),
           nothing("MM_CONC_SCALEUP_BANDWIDTH_PCT", "there is no latency mode"),
-          nothing("MM_LOAD_FAILURE_EXPIRY_TIME_MS", "the back-off after a failure is not settable"),
+          sets("MM_LOAD_FAILURE_EXPIRY_TIME_MS", "pod.loadFailureExpiryMs", whole(1)),
           of("MM_METRICS", new Use.Combined("pod.metricsPort")),
           nothing("MM_INFO_METRICS", "add such labels when scraping"),
           nothing("MM_LOG_EACH_INVOKE", "MM_PAYLOAD_PROCESSORS=logger:// logs each", "false"),
@@ -85,7 +85,7 @@ final class ModelMeshVariables {
           nothing("MM_MULTI_PARALLELISM", "there are no multi-model calls", "4"),
           nothing("BOOTSTRAP_CLEARANCE_PERIOD_MS", "a pod is ready when it has joined", "0"),
           nothing("MM_FAILFAST_UPGRADE_ENABLED", "a pod is ready when it has joined", "false"),
-          nothing("MM_DEFAULT_VMODEL_OWNER", "an alias without an owner belongs to nobody"),
+          sets("MM_DEFAULT_VMODEL_OWNER", "controller.defaultAliasOwner", ModelMeshVariables::text),
           of("MM_TYPE_CONSTRAINTS", new Use.Combined("registration.typeConstraints")),
           sets(
               "MM_TYPE_CONSTRAINTS_PATH",

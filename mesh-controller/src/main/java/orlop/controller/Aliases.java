@@ -1,14 +1,24 @@
 package orlop.controller;
 
+import java.util.Collection;
 import java.util.HashSet;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
 import orlop.placement.MeshView;
+import orlop.placement.Model;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
 
 /** Changes of aliases that the management interface and the planning loop share. Thread-safe. */
 final class Aliases {
+  /*
+   * An alias and the model that it refers to are two keys. Who writes one looks, after the write,
+   * whether the other still suits, and takes its own write back if not. Since a view shows the
+   * writes of all in the order of the store, at least one of two that cross each other sees it.
+   */
+  private static final int TRIES = 5;
+
   private final Registry registry;
 
   Aliases(Registry registry) {
@@ -34,7 +44,7 @@ final class Aliases {
     if (!registry.compareAndSetAlias(alias.name(), alias, next)) {
       return false;
     }
-    deleteUnreferred(left, alias.name());
+    leave(left);
     return true;
   }
 
@@ -51,24 +61,87 @@ final class Aliases {
             why));
   }
 
+  /**
+   * Replaces the alias and lets go what it leaves.
+   *
+   * @return whether it was still as given
+   */
+  boolean set(@Nullable Alias old, Alias next) throws RegistryException {
+    if (!next.equals(old) && !registry.compareAndSetAlias(next.name(), old, next)) {
+      return false;
+    }
+    if (old != null) {
+      Set<String> left = new HashSet<>(old.autoDeleteModelIds());
+      left.removeIf(next::refersTo);
+      leave(left);
+    }
+    return true;
+  }
+
   /** Deletes the alias and the models that lived only for it. */
   boolean delete(Alias alias) throws RegistryException {
     if (!registry.compareAndSetAlias(alias.name(), alias, null)) {
       return false;
     }
-    deleteUnreferred(alias.autoDeleteModelIds(), alias.name());
+    leave(alias.autoDeleteModelIds());
     return true;
   }
 
-  /** Unregisters those that no alias other than {@code except} refers to. */
-  void deleteUnreferred(Set<String> modelIds, String except) throws RegistryException {
-    MeshView view = registry.view();
-    for (String id : modelIds) {
-      boolean referred =
-          view.aliases().stream().anyMatch(a -> !a.name().equals(except) && a.refersTo(id));
-      if (!referred) {
-        registry.deleteModel(id);
+  /**
+   * Unregisters the model unless an alias refers to it. No effect if it is not registered.
+   *
+   * @return the alias that does; null when the model is gone
+   */
+  @Nullable Alias unregister(String modelId) throws RegistryException {
+    Alias user = user(registry.view(), modelId);
+    Model model = registry.view().model(modelId);
+    if (user != null || !registry.deleteModel(modelId)) {
+      return user;
+    }
+    user = user(registry.view(), modelId);
+    if (user != null && model != null) {
+      // It came to refer to it while we deleted: the model goes on, its copies are loaded anew.
+      registry.createModel(model);
+    }
+    return user;
+  }
+
+  private static @Nullable Alias user(MeshView view, String modelId) {
+    for (Alias alias : view.aliases()) {
+      if (alias.refersTo(modelId)) {
+        return alias;
       }
     }
+    return null;
+  }
+
+  /** Unregisters those that nothing refers to; the others are left to who does. */
+  private void leave(Collection<String> modelIds) throws RegistryException {
+    for (String id : modelIds) {
+      for (int i = 0; i < TRIES; i++) {
+        Alias user = unregister(id);
+        if (user == null || marked(user, id)) {
+          break;
+        }
+      }
+    }
+  }
+
+  /** Whether the alias now takes the model along when it leaves it in turn. */
+  private boolean marked(Alias user, String modelId) throws RegistryException {
+    Set<String> marks = new HashSet<>(user.autoDeleteModelIds());
+    if (!marks.add(modelId)) {
+      return true;
+    }
+    return registry.compareAndSetAlias(
+        user.name(),
+        user,
+        new Alias(
+            user.name(),
+            user.owner(),
+            user.activeModelId(),
+            user.targetModelId(),
+            marks,
+            user.failure()));
   }
 }

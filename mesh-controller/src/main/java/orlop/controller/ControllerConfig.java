@@ -9,6 +9,8 @@ package orlop.controller;
  * @param callTimeoutMs bound on one call to a pod that does not wait for a load, 100 to 60,000
  * @param loadTimeoutMs bound on one call that waits for a load, 1,000 to 3,600,000
  * @param metricsPort where a controller shows its {@code /metrics}, 0 to 65,535; 0: nowhere
+ * @param defaultAliasOwner owner of the aliases that a management call names without an owner;
+ *     empty for none
  */
 public record ControllerConfig(
     String id,
@@ -16,7 +18,8 @@ public record ControllerConfig(
     long demandIntervalMs,
     long callTimeoutMs,
     long loadTimeoutMs,
-    int metricsPort) {
+    int metricsPort,
+    String defaultAliasOwner) {
 
   public ControllerConfig {
     if (id.isEmpty()) {
@@ -30,7 +33,7 @@ public record ControllerConfig(
   }
 
   public static ControllerConfig defaults(String id) {
-    return new ControllerConfig(id, 1_000, 2_000, 5_000, 300_000, 0);
+    return new ControllerConfig(id, 1_000, 2_000, 5_000, 300_000, 0, "");
   }
 
   private static void check(String name, long value, long min, long max) {

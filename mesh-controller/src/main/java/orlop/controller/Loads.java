@@ -4,7 +4,10 @@ import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.util.HashSet;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import orlop.placement.Attempt;
+import orlop.placement.Copy;
+import orlop.placement.CopyState;
 import orlop.placement.MeshView;
 import orlop.placement.Pod;
 import orlop.placement.Route;
@@ -16,6 +19,9 @@ import orlop.registry.Registry;
  * the router names, at most {@link Attempt#MAX_TRIED} pods. Thread-safe, blocking.
  */
 final class Loads {
+  /** How long a failure may take to be in the view. */
+  private static final long FAILURE_MS = 1_000;
+
   private final Registry registry;
   private final Router router;
   private final PodCalls pods;
@@ -53,8 +59,17 @@ final class Loads {
       } catch (StatusRuntimeException e) {
         last = e;
         tried.add(pod.id());
+        if (e.getStatus().getCode() == Status.Code.FAILED_PRECONDITION) {
+          // What the pod found may hold for all: the router knows when the view has it.
+          String failedIn = pod.id();
+          var unused = Views.await(registry, v -> failed(v.copy(failedIn, modelId)), FAILURE_MS);
+        }
       }
     }
+  }
+
+  private static boolean failed(@Nullable Copy copy) {
+    return copy != null && copy.state() instanceof CopyState.FailedToLoad;
   }
 
   private static StatusRuntimeException refused(String modelId, Route.Reject reject) {

@@ -5,8 +5,6 @@ import io.grpc.StatusRuntimeException;
 import io.grpc.stub.StreamObserver;
 import java.util.HashSet;
 import java.util.Set;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 import mmesh.DeleteVModelRequest;
@@ -24,6 +22,7 @@ import mmesh.UnregisterModelResponse;
 import mmesh.VModelStatusInfo;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
+import orlop.placement.Copy;
 import orlop.placement.Fit;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
@@ -49,10 +48,17 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
   /** How long {@code setVModel(sync)} waits for the alias to arrive. */
   private static final long TRANSITION_MS = 240_000;
 
+  /** How long a load that was accepted may take to be announced. */
+  private static final long ANNOUNCEMENT_MS = 1_000;
+
+  /** How often a change is tried again that others' changes got ahead of. */
+  private static final int TRIES = 5;
+
   private final Registry registry;
   private final Aliases aliases;
   private final PodCalls pods;
   private final Loads loads;
+  private final String defaultOwner;
   private final LongSupplier clockMs;
 
   /**
@@ -64,6 +70,7 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
     this.aliases = new Aliases(registry);
     this.pods = new PodCalls(config);
     this.loads = new Loads(registry, router, pods);
+    this.defaultOwner = config.defaultAliasOwner();
     this.clockMs = clockMs;
   }
 
@@ -74,11 +81,19 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         response,
         () -> {
           Model model = register(request.getModelId(), request.getModelInfo());
-          if (request.getLoadNow()) {
-            load(model.id(), request.getSync(), request.getLastUsedTime());
+          if (!request.getLoadNow()) {
+            return ModelStatus.of(registry.view(), model.id());
           }
-          return ModelStatus.of(registry.view(), model.id());
+          long usedMs = request.getLastUsedTime();
+          long unusedMs = clockMs.getAsLong() - NEWCOMER_AGE_MS;
+          return load(model.id(), request.getSync(), usedMs == 0 ? unusedMs : usedMs);
         });
+  }
+
+  /** An older name of {@link #registerModel}. */
+  @Override
+  public void addModel(RegisterModelRequest request, StreamObserver<ModelStatusInfo> response) {
+    registerModel(request, response);
   }
 
   @Override
@@ -88,19 +103,23 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         response,
         () -> {
           String id = required("modelId", request.getModelId());
-          for (Alias alias : registry.view().aliases()) {
-            if (alias.refersTo(id)) {
-              throw Status.FAILED_PRECONDITION
-                  .withDescription(
-                      "model '%s' is in use by alias '%s'; delete or move the alias first"
-                          .formatted(id, alias.name()))
-                  .asRuntimeException();
-            }
+          Alias user = aliases.unregister(id);
+          if (user != null) {
+            throw Status.FAILED_PRECONDITION
+                .withDescription(
+                    "model '%s' is in use by alias '%s'; delete or move the alias first"
+                        .formatted(id, user.name()))
+                .asRuntimeException();
           }
-          registry.deleteModel(id);
-          seen(view -> view.model(id) == null);
           return UnregisterModelResponse.getDefaultInstance();
         });
+  }
+
+  /** An older name of {@link #unregisterModel}. */
+  @Override
+  public void deleteModel(
+      UnregisterModelRequest request, StreamObserver<UnregisterModelResponse> response) {
+    unregisterModel(request, response);
   }
 
   @Override
@@ -118,8 +137,8 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
           if (registry.view().model(id) == null) {
             throw notFound("model", id);
           }
-          load(id, request.getSync(), request.getLastUsedTime());
-          return ModelStatus.of(registry.view(), id);
+          long usedMs = request.getLastUsedTime();
+          return load(id, request.getSync(), usedMs == 0 ? clockMs.getAsLong() : usedMs);
         });
   }
 
@@ -135,15 +154,18 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         response,
         () -> {
           String name = required("vModelId", request.getVModelId());
-          Alias alias = registry.view().alias(name);
-          if (alias != null) {
-            checkOwner(alias, request.getOwner());
-            if (!aliases.delete(alias)) {
-              throw changedMeanwhile(name);
+          // The planner may move it meanwhile; that is no reason to leave it.
+          for (int i = 0; i < TRIES; i++) {
+            Alias alias = registry.view().alias(name);
+            if (alias == null) {
+              return DeleteVModelResponse.getDefaultInstance();
             }
-            seen(view -> view.alias(name) == null);
+            checkOwner(alias, owner(request.getOwner()));
+            if (aliases.delete(alias)) {
+              return DeleteVModelResponse.getDefaultInstance();
+            }
           }
-          return DeleteVModelResponse.getDefaultInstance();
+          throw changedMeanwhile(name);
         });
   }
 
@@ -154,10 +176,8 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         response,
         () -> {
           Alias alias = registry.view().alias(required("vModelId", request.getVModelId()));
-          boolean hidden =
-              alias != null
-                  && !request.getOwner().isEmpty()
-                  && !alias.owner().equals(request.getOwner());
+          String owner = owner(request.getOwner());
+          boolean hidden = alias != null && !owner.isEmpty() && !alias.owner().equals(owner);
           return alias == null || hidden
               ? VModelStatusInfo.newBuilder()
                   .setStatus(VModelStatusInfo.VModelStatus.NOT_FOUND)
@@ -207,80 +227,107 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
                       model.key()))
           .asRuntimeException();
     }
-    seen(view -> view.model(modelId) != null);
     return standing;
   }
 
-  private void load(String modelId, boolean wait, long lastUsedMs) {
-    long nowMs = clockMs.getAsLong();
+  /**
+   * Asks for a copy. That it failed to load is an answer, the same that any later look would give;
+   * that nobody may or can try is an error.
+   */
+  private ModelStatusInfo load(String modelId, boolean wait, long lastUsedMs) {
     // Pods come and go under new addresses; nobody else closes what was opened to the old ones.
     pods.retain(registry.view());
-    loads.ensure(modelId, wait, lastUsedMs == 0 ? nowMs - NEWCOMER_AGE_MS : lastUsedMs, nowMs);
-    if (wait) {
-      seen(view -> view.copies(modelId).stream().anyMatch(copy -> copy.isLoaded()));
+    try {
+      loads.ensure(modelId, wait, lastUsedMs, clockMs.getAsLong());
+    } catch (StatusRuntimeException e) {
+      ModelStatusInfo now = ModelStatus.of(registry.view(), modelId);
+      if (now.getStatus() == ModelStatusInfo.ModelStatus.LOADING_FAILED) {
+        return now;
+      }
+      throw e;
     }
+    if (wait) {
+      seen(view -> view.copies(modelId).stream().anyMatch(Copy::isLoaded));
+      return ModelStatus.of(registry.view(), modelId);
+    }
+    // Accepted. A load that is over soon is not announced before its end.
+    var unused = Views.await(registry, view -> !view.copies(modelId).isEmpty(), ANNOUNCEMENT_MS);
+    ModelStatusInfo now = ModelStatus.of(registry.view(), modelId);
+    return now.getStatus() == ModelStatusInfo.ModelStatus.NOT_LOADED
+        ? now.toBuilder().setStatus(ModelStatusInfo.ModelStatus.LOADING).build()
+        : now;
   }
 
   private VModelStatusInfo setAlias(SetVModelRequest request) throws RegistryException {
     String name = required("vModelId", request.getVModelId());
     String target = required("targetModelId", request.getTargetModelId());
-    Alias old = registry.view().alias(name);
-    if (old == null && request.getUpdateOnly()) {
-      throw notFound("alias", name);
-    }
-    checkExpected(name, old, request.getExpectedTargetModelId());
-    if (old != null) {
-      checkOwner(old, request.getOwner());
-    }
-    if (request.hasModelInfo()) {
-      register(target, request.getModelInfo());
-    } else if (registry.view().model(target) == null) {
-      throw notFound("target model", target);
-    }
-    Alias next;
-    try {
-      next = next(request, old);
-    } catch (IllegalArgumentException e) {
-      throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
-    }
-    if (!next.equals(old) && !registry.compareAndSetAlias(name, old, next)) {
-      throw changedMeanwhile(name);
-    }
-    seen(view -> next.equals(view.alias(name)) || view.alias(name) == null);
-    leaveBehind(old, next);
+    Alias next = change(request, name, target);
+    String refusal = "";
     if (request.getLoadNow()) {
-      load(target, request.getSync(), clockMs.getAsLong());
+      try {
+        var unused = load(target, request.getSync(), clockMs.getAsLong());
+      } catch (StatusRuntimeException e) {
+        // The alias stands all the same, so this is a state of its target.
+        refusal = String.valueOf(e.getStatus().getDescription());
+      }
     }
     if (request.getSync()) {
-      await(view -> settled(view.alias(name), target), TRANSITION_MS);
+      var unused = Views.await(registry, view -> settled(view.alias(name), target), TRANSITION_MS);
     }
     Alias now = registry.view().alias(name);
-    return ModelStatus.of(registry.view(), now == null ? next : now);
+    return ModelStatus.of(registry.view(), now == null ? next : now, refusal);
+  }
+
+  /** Makes the alias as asked for, if it may be, and returns it. */
+  private Alias change(SetVModelRequest request, String name, String target)
+      throws RegistryException {
+    for (int i = 0; i < TRIES; i++) {
+      Alias old = registry.view().alias(name);
+      if (old == null && request.getUpdateOnly()) {
+        throw notFound("alias", name);
+      }
+      if (old != null) {
+        checkOwner(old, owner(request.getOwner()));
+      }
+      checkExpected(name, old, request.getExpectedTargetModelId());
+      Alias next;
+      try {
+        next = next(request, owner(request.getOwner()), old);
+      } catch (IllegalArgumentException e) {
+        throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
+      }
+      if (request.hasModelInfo()) {
+        register(target, request.getModelInfo());
+      } else if (registry.view().model(target) == null) {
+        throw notFound("target model", target);
+      }
+      if (aliases.set(old, next)) {
+        if (registry.view().model(target) == null) {
+          // It was unregistered while we wrote.
+          registry.compareAndSetAlias(name, next, old);
+          throw notFound("target model", target);
+        }
+        return next;
+      }
+    }
+    throw changedMeanwhile(name);
   }
 
   /** A new or forced alias serves its target at once; any other moves there when it is loaded. */
-  private static Alias next(SetVModelRequest request, @Nullable Alias old) {
+  private static Alias next(SetVModelRequest request, String owner, @Nullable Alias old) {
     String target = request.getTargetModelId();
     Set<String> autoDelete = new HashSet<>(old == null ? Set.of() : old.autoDeleteModelIds());
     if (request.getAutoDeleteTargetModel()) {
       autoDelete.add(target);
     }
     String active = old == null || request.getForce() ? target : old.activeModelId();
-    if (old != null) {
-      autoDelete.removeIf(id -> !id.equals(target) && !old.refersTo(id));
-    }
-    String owner = old != null && !old.owner().isEmpty() ? old.owner() : request.getOwner();
-    return new Alias(request.getVModelId(), owner, active, target, autoDelete, "");
+    autoDelete.removeIf(id -> !id.equals(target) && !id.equals(active));
+    String owned = old != null && !old.owner().isEmpty() ? old.owner() : owner;
+    return new Alias(request.getVModelId(), owned, active, target, autoDelete, "");
   }
 
-  /** Unregisters what the change left, if it was to live no longer than that. */
-  private void leaveBehind(@Nullable Alias old, Alias next) throws RegistryException {
-    if (old == null) {
-      return;
-    }
-    Set<String> left = new HashSet<>(old.autoDeleteModelIds());
-    left.removeIf(next::refersTo);
-    aliases.deleteUnreferred(left, next.name());
+  private String owner(String asked) {
+    return asked.isEmpty() ? defaultOwner : asked;
   }
 
   private static boolean settled(@Nullable Alias alias, String target) {
@@ -333,23 +380,7 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
   }
 
   private void seen(Predicate<MeshView> change) {
-    await(change, OWN_CHANGE_MS);
-  }
-
-  /** Waits until the view meets the condition, at most so long; the caller looks again itself. */
-  private void await(Predicate<MeshView> condition, long timeoutMs) {
-    CountDownLatch met = new CountDownLatch(1);
-    try (Registry.Subscription s =
-        registry.listen(
-            view -> {
-              if (condition.test(view)) {
-                met.countDown();
-              }
-            })) {
-      var unused = met.await(timeoutMs, TimeUnit.MILLISECONDS);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+    var unused = Views.await(registry, change, OWN_CHANGE_MS);
   }
 
   /** What a call does. */

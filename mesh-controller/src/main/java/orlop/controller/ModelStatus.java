@@ -39,6 +39,13 @@ final class ModelStatus {
   }
 
   static VModelStatusInfo of(MeshView view, Alias alias) {
+    return of(view, alias, "");
+  }
+
+  /**
+   * @param refusal why the target is not even tried; empty when it is
+   */
+  static VModelStatusInfo of(MeshView view, Alias alias, String refusal) {
     VModelStatusInfo.VModelStatus status =
         !alias.moving()
             ? VModelStatusInfo.VModelStatus.DEFINED
@@ -54,6 +61,13 @@ final class ModelStatus {
             .setActiveModelStatus(of(view, alias.activeModelId()));
     if (alias.moving()) {
       info.setTargetModelStatus(of(view, alias.targetModelId()));
+      if (!alias.failure().isEmpty()) {
+        info.getTargetModelStatusBuilder().addErrors(alias.failure());
+      }
+    }
+    if (!refusal.isEmpty()) {
+      (alias.moving() ? info.getTargetModelStatusBuilder() : info.getActiveModelStatusBuilder())
+          .addErrors(refusal);
     }
     return info.build();
   }

@@ -133,7 +133,7 @@ final class PlanningLoopTest {
 
   private static Controller start(String id, Registry registry) throws IOException {
     return Controller.start(
-        new ControllerConfig(id, 100, 100, 5_000, 5_000, 0),
+        new ControllerConfig(id, 100, 100, 5_000, 5_000, 0, ""),
         registry,
         new Planner(Planner.Config.defaults(), new Placer()),
         System::currentTimeMillis);
