@@ -26,9 +26,12 @@ public final class BenchCommand implements Runnable {
   /** The command with all benchmarks. */
   public static CommandLine commandLine() {
     return new CommandLine(new BenchCommand())
+        .addSubcommand(new ChurnBench())
         .addSubcommand(new PlacementBench())
         .addSubcommand(new PlannerBench())
         .addSubcommand(new PolicyBench())
+        .addSubcommand(new RecoveryBench())
+        .addSubcommand(new RegisterBench())
         .addSubcommand(new RegistryBench())
         .addSubcommand(new RouteBench());
   }

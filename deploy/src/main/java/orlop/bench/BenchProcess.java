@@ -67,6 +67,21 @@ final class BenchProcess implements AutoCloseable {
     return process.info().totalCpuDuration().map(d -> d.toNanos() / 1_000).orElse(0L);
   }
 
+  /** SIGKILL: nothing is told to anybody. Returns when it is gone. */
+  void kill() throws InterruptedException {
+    process.destroyForcibly().waitFor();
+  }
+
+  /** SIGTERM; returns at once. */
+  void terminate() {
+    process.destroy();
+  }
+
+  /** Whether it has ended, waited for at most so long. */
+  boolean ended(long timeoutMs) throws InterruptedException {
+    return process.waitFor(timeoutMs, TimeUnit.MILLISECONDS);
+  }
+
   /** In the child: tells the parent that it is ready. */
   static void announce(String text) {
     System.out.println(MARK + text);
