@@ -326,9 +326,7 @@ final class Call extends Deadlines.Entry {
       }
       pinned = slot;
       passedNs = System.nanoTime();
-      pass(
-          new Caller.Hop(
-              new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
+      pass(new Caller.Hop(pod.runtime(remote.address()), to, -1));
       return;
     }
     ByteBuf message = op == Op.INFER ? caller.message() : null;

@@ -81,9 +81,10 @@ final class Inlet extends Link {
       this.loop = loop;
       this.own = own;
       this.ownServices = ownServices;
-      connection(Link.connection(true));
       initialSettings(Link.settings());
       decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
+      Http2ConnectionEncoder encoder = Link.encoder(true);
+      codec(Link.decoder(encoder, true), encoder);
     }
 
     @Override

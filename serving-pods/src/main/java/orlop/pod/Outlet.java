@@ -162,9 +162,9 @@ final class Outlet {
 
     Builder(Loop loop) {
       this.loop = loop;
-      connection(Link.connection(false));
+      Http2ConnectionEncoder encoder = Link.encoder(false);
+      codec(Link.decoder(encoder, false), encoder);
       initialSettings(Link.settings().pushEnabled(false));
-      validateHeaders(false);
       decoupleCloseAndGoAway(false);
     }
 
@@ -209,10 +209,8 @@ final class Outlet {
         retire();
         return;
       }
-      encoder()
-          .writeHeaders(context(), id, leg.headers, 0, leg.headersEnd(), context().newPromise());
+      headers(id, leg.headers, leg.headersEnd());
       Http2Stream stream = connection().stream(id);
-      touch();
       if (stream == null) {
         failLater(leg, "the connection takes no stream");
         return;
