@@ -32,6 +32,14 @@ public interface LoadedModel extends AutoCloseable {
   ModelInferResponse infer(ModelInferRequest request, Cancellation cancellation)
       throws InferenceException;
 
+  /**
+   * Whether a run only computes, and never waits for anything: then it may run on a thread that
+   * must not stand still, provided that it is short.
+   */
+  default boolean computesOnly() {
+    return false;
+  }
+
   /** Gives the memory back. Idempotent; see the type for inferences that are running. */
   @Override
   void close();
