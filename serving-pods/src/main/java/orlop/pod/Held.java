@@ -10,6 +10,7 @@ import orlop.runtime.LoadedModel;
  * @param loadMs how long pull and load took
  * @param pullMs the part of it until the files were there
  * @param stats what the model did here, also before it was last loaded
+ * @param lane where its calls wait for a compute thread
  */
 record Held(
     Model model,
@@ -17,7 +18,8 @@ record Held(
     ModelStore.Files files,
     long loadMs,
     long pullMs,
-    ModelStats stats)
+    ModelStats stats,
+    Lane lane)
     implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Held.class.getName());
 

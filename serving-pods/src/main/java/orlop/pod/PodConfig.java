@@ -30,6 +30,7 @@ import orlop.placement.Memory;
  * @param computeThreads platform threads that run inferences, 1 to 1,024; default one per core
  * @param computeQueue inferences that may wait for such a thread before the next is refused, 1 to
  *     1,000,000; default 1,024
+ * @param batch how far requests of one model run together
  * @param maxInFlight calls accepted at the same time, those that wait for a load or for another pod
  *     included, 1 to 1,000,000; default 20,000
  * @param maxInFlightBytes bytes that the requests of those calls may hold, at least {@code
@@ -72,6 +73,7 @@ public record PodConfig(
     int eventLoops,
     int computeThreads,
     int computeQueue,
+    Batching batch,
     int maxInFlight,
     long maxInFlightBytes,
     int maxMessageBytes,
@@ -157,6 +159,7 @@ public record PodConfig(
     b.eventLoops = eventLoops;
     b.computeThreads = computeThreads;
     b.computeQueue = computeQueue;
+    b.batch = batch;
     b.maxInFlight = maxInFlight;
     b.maxInFlightBytes = maxInFlightBytes;
     b.maxMessageBytes = maxMessageBytes;
@@ -198,6 +201,7 @@ public record PodConfig(
     private int eventLoops = Math.clamp(Runtime.getRuntime().availableProcessors() / 2, 1, 64);
     private int computeThreads = Runtime.getRuntime().availableProcessors();
     private int computeQueue = 1_024;
+    private Batching batch = Batching.defaults();
     private int maxInFlight = 20_000;
     private long maxInFlightBytes = Math.max(64L << 20, Runtime.getRuntime().maxMemory() / 4);
     private int maxMessageBytes = 16 << 20;
@@ -282,6 +286,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder batch(Batching value) {
+      batch = value;
+      return this;
+    }
+
     /** Calls accepted at the same time, and the bytes that their requests may hold. */
     public Builder inFlight(int calls, long bytes) {
       maxInFlight = calls;
@@ -363,6 +372,7 @@ public record PodConfig(
           eventLoops,
           computeThreads,
           computeQueue,
+          batch,
           maxInFlight,
           maxInFlightBytes,
           maxMessageBytes,

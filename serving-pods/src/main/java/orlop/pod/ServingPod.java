@@ -94,7 +94,7 @@ public final class ServingPod implements AutoCloseable {
       throws IOException, RegistryException {
     this.config = config;
     this.registry = registry;
-    Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
+    Loader loader = new Loader(store, runtimes, config);
     host =
         new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
@@ -287,7 +287,7 @@ public final class ServingPod implements AutoCloseable {
 
   /** Inferences that wait for a compute thread. */
   int queuedInferences() {
-    return dispatcher.compute.getQueue().size();
+    return dispatcher.compute.waiting();
   }
 
   /**
