@@ -26,6 +26,7 @@ public final class BenchCommand implements Runnable {
   /** The command with all benchmarks. */
   public static CommandLine commandLine() {
     return new CommandLine(new BenchCommand())
+        .addSubcommand(new BatchBench())
         .addSubcommand(new ChurnBench())
         .addSubcommand(new PlacementBench())
         .addSubcommand(new PlannerBench())
@@ -33,7 +34,8 @@ public final class BenchCommand implements Runnable {
         .addSubcommand(new RecoveryBench())
         .addSubcommand(new RegisterBench())
         .addSubcommand(new RegistryBench())
-        .addSubcommand(new RouteBench());
+        .addSubcommand(new RouteBench())
+        .addSubcommand(new ServeBench());
   }
 
   /** Called alone it teaches. */
