@@ -20,6 +20,9 @@ final class Batcher {
   /** A row must get cheaper by this much for more of them to pay. */
   private static final double PAYS = 0.95;
 
+  /** The limit rises by one request, or by one part in so many where that is more. */
+  private static final int GROWTH = 8;
+
   private static final int FIRST_REST = 64;
   private static final int MOST_REST = 8_192;
 
@@ -129,10 +132,11 @@ final class Batcher {
     double now = (double) ns / rows;
     rowNs[size] =
         runs[size]++ == 0 ? now : rowNs[size] + (Math.min(now, 4 * rowNs[size]) - rowNs[size]) / 8;
-    if (batch.calls.size() > 1 && ns > latencyNs) {
+    // One run may have been interrupted; what such runs usually take counts.
+    if (batch.calls.size() > 1 && rowNs[size] * rows > latencyNs) {
       limit = Math.max(1, rows / 2);
     } else if (batch.full) {
-      grow(Math.max(1, rows / batch.calls.size()));
+      grow(Math.max(limit / GROWTH, rows / batch.calls.size()));
     }
   }
 
@@ -152,7 +156,7 @@ final class Batcher {
       rest = nextRest;
       nextRest = Math.min(MOST_REST, 2 * nextRest);
     } else {
-      limit = Math.min(mostRows, limit + step);
+      limit = Math.min(mostRows, limit + Math.max(1, step));
     }
   }
 
