@@ -47,6 +47,8 @@ import orlop.placement.Memory;
  * @param restReadTimeoutMs longest that a REST client may take to send the head of a request, and
  *     to begin with its body or with reading its answer, 100 to 3,600,000; default 30,000. A body
  *     or an answer on its way gets one second more for each 16 KiB that have passed.
+ * @param warmUpMs how long a pod may call samples of its runtimes before it joins the mesh, 0 (not
+ *     at all, the default here) to 60,000
  * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
  *     3,600,000; default 30,000
  * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models
@@ -80,6 +82,7 @@ public record PodConfig(
     long suspectMs,
     long loadFailureExpiryMs,
     long restReadTimeoutMs,
+    int warmUpMs,
     long drainTimeoutMs,
     long handOverTimeoutMs,
     Set<String> payloadHeaders,
@@ -119,6 +122,7 @@ public record PodConfig(
     within("suspectMs", suspectMs, 1, 600_000);
     within("loadFailureExpiryMs", loadFailureExpiryMs, 1, 86_400_000);
     within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
+    within("warmUpMs", warmUpMs, 0, 60_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     within("handOverTimeoutMs", handOverTimeoutMs, 0, 3_600_000);
     labels = Set.copyOf(labels);
@@ -165,6 +169,7 @@ public record PodConfig(
     b.suspectMs = suspectMs;
     b.loadFailureExpiryMs = loadFailureExpiryMs;
     b.restReadTimeoutMs = restReadTimeoutMs;
+    b.warmUpMs = warmUpMs;
     b.drainTimeoutMs = drainTimeoutMs;
     b.handOverTimeoutMs = handOverTimeoutMs;
     b.payloadHeaders = payloadHeaders;
@@ -206,6 +211,7 @@ public record PodConfig(
     private long suspectMs = 5_000;
     private long loadFailureExpiryMs = 900_000;
     private long restReadTimeoutMs = 30_000;
+    private int warmUpMs;
     private long drainTimeoutMs = 30_000;
     private long handOverTimeoutMs;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
@@ -319,6 +325,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder warmUpMs(int value) {
+      warmUpMs = value;
+      return this;
+    }
+
     public Builder drainTimeoutMs(long value) {
       drainTimeoutMs = value;
       return this;
@@ -371,6 +382,7 @@ public record PodConfig(
           suspectMs,
           loadFailureExpiryMs,
           restReadTimeoutMs,
+          warmUpMs,
           drainTimeoutMs,
           handOverTimeoutMs,
           payloadHeaders,

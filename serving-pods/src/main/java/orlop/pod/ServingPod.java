@@ -66,7 +66,8 @@ public final class ServingPod implements AutoCloseable {
   private volatile boolean ready;
 
   /**
-   * Starts a pod and lets it join the mesh.
+   * Starts a pod and lets it join the mesh, after a {@link Rehearsal} if the configuration wants
+   * it.
    *
    * @param more services for the same gRPC server, such as the management API; their calls run on
    *     virtual threads
@@ -81,6 +82,7 @@ public final class ServingPod implements AutoCloseable {
       PayloadLog payloads,
       List<BindableService> more)
       throws IOException, RegistryException {
+    Rehearsal.before(config, runtimes);
     return new ServingPod(config, registry, store, runtimes, payloads, more);
   }
 
