@@ -110,7 +110,6 @@ final class OrlopPodTest {
             .redirectError(dir.resolve("err").toFile());
     builder.environment().keySet().removeIf(name -> name.startsWith("MM_"));
     builder.environment().put("ORLOP_CLASSPATH", System.getProperty("java.class.path"));
-    builder.environment().put("ORLOP_CACHE", "");
     builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
     builder.environment().putAll(environment);
     return builder.start();
