@@ -33,7 +33,8 @@ public final class BenchCommand implements Runnable {
         .addSubcommand(new RecoveryBench())
         .addSubcommand(new RegisterBench())
         .addSubcommand(new RegistryBench())
-        .addSubcommand(new RouteBench());
+        .addSubcommand(new RouteBench())
+        .addSubcommand(new WarmupBench());
   }
 
   /** Called alone it teaches. */
