@@ -26,6 +26,7 @@ import org.jspecify.annotations.Nullable;
 import orlop.api.LoadRequest;
 import orlop.api.PodControlGrpc;
 import orlop.payload.PayloadLog;
+import orlop.placement.Fault;
 import orlop.placement.Memory;
 import orlop.placement.Model;
 import orlop.registry.LocalRegistry;
@@ -262,7 +263,7 @@ final class Rehearsal {
       try {
         return java.nio.file.Files.size(Path.of(model.path()));
       } catch (IOException e) {
-        throw new StoreException(true, "no sample at " + model.path(), e);
+        throw new StoreException(Fault.PERMANENT, "no sample at " + model.path(), e);
       }
     }
   }
