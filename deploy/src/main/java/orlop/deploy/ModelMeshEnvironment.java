@@ -27,6 +27,10 @@ final class ModelMeshEnvironment {
   /** Keeps our keys apart from those of a ModelMesh that uses the same etcd. */
   private static final String OUR_SEGMENT = "orlop";
 
+  private static final String DATAPLANE_FORM =
+      "expected for example {\"rpcConfigs\": {\"pkg.Service/Method\": {\"idExtractionPath\": [1]}},"
+          + " \"allowOtherRpcs\": true}";
+
   private static final int MAX_SHOWN = 60;
   private static final long DEFAULT_BUFFER_BYTES = 128L << 20;
   private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
@@ -72,6 +76,7 @@ final class ModelMeshEnvironment {
     capacity();
     json("MM_TYPE_CONSTRAINTS", "registration.typeConstraints");
     json("MM_AUTO_REGISTER_MODELS", "registration.models");
+    dataplane();
     ModelMeshVariables.unknown(environment)
         .forEach(
             (name, nearest) ->
@@ -288,6 +293,37 @@ final class ModelMeshEnvironment {
       throw new CommandException(
           name + " is '" + value + "'", "expected a whole number of bytes", e);
     }
+  }
+
+  /** ModelMesh's JSON: {@code rpcConfigs} and {@code allowOtherRpcs}, which it takes for false. */
+  private void dataplane() {
+    String path = environment.get("MM_DATAPLANE_CONFIG_PATH");
+    String name = path == null ? "MM_DATAPLANE_CONFIG" : "MM_DATAPLANE_CONFIG_PATH";
+    String text = environment.get("MM_DATAPLANE_CONFIG");
+    JsonNode config;
+    try {
+      String json = path == null ? text : Files.readString(Path.of(path));
+      if (json == null || json.isBlank()) {
+        return;
+      }
+      config = MAPPER.readTree(json);
+    } catch (IOException e) {
+      throw new CommandException(
+          name + " cannot be read: " + ErrorLine.flat(e.getMessage()), DATAPLANE_FORM, e);
+    }
+    List<String> strange = new ArrayList<>();
+    config.fieldNames().forEachRemaining(strange::add);
+    strange.removeAll(List.of("rpcConfigs", "allowOtherRpcs"));
+    if (!config.isObject() || !strange.isEmpty()) {
+      throw new CommandException(name + " holds the unknown " + strange, DATAPLANE_FORM);
+    }
+    if (config.has("rpcConfigs")) {
+      set(name, "pod.dataplane.rpcs", config.path("rpcConfigs"));
+    }
+    set(
+        name,
+        "pod.dataplane.allowOtherRpcs",
+        JSON.booleanNode(config.path("allowOtherRpcs").asBoolean(false)));
   }
 
   private void json(String name, String key) {

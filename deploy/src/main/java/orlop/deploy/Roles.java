@@ -134,7 +134,7 @@ final class Roles {
       return config;
     }
     SidecarRuntime runtime;
-    try {
+    try (StartProbe probe = new StartProbe(config.host(), config.probePort())) {
       runtime = teardown.add("sidecar", SidecarRuntime.connect(sidecar));
     } catch (IllegalStateException e) {
       throw new CommandException(

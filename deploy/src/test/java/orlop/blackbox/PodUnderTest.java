@@ -102,10 +102,15 @@ final class PodUnderTest implements AutoCloseable {
 
   /** Whether its readiness probe says so. */
   boolean ready() {
+    return probe("/ready") == 200;
+  }
+
+  /** The status that a probe gets; 0 when nobody listens. */
+  int probe(String path) {
     try {
-      return get(probePort, "/ready").statusCode() == 200;
+      return get(probePort, path).statusCode();
     } catch (IOException e) {
-      return false;
+      return 0;
     }
   }
 
@@ -207,6 +212,13 @@ final class PodUnderTest implements AutoCloseable {
             return false;
           }
         });
+  }
+
+  /** Waits until this pod knows that the model is registered. */
+  void awaitKnown(String id) {
+    Stage.await(
+        "model '" + id + "' to be known",
+        () -> status(id).getStatus() != ModelStatusInfo.ModelStatus.NOT_FOUND);
   }
 
   static ModelInferRequest request(String model) {

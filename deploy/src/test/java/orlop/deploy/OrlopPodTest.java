@@ -9,6 +9,7 @@ import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -95,16 +96,46 @@ final class OrlopPodTest {
     }
   }
 
-  private Process start(Map<String, String> environment) throws IOException {
+  @Test
+  void endsWithOneLineWhenTheRuntimeBesideItIsNotThere() throws Exception {
+    try (EtcdProcess etcd = EtcdProcess.start(dir.resolve("etcd"))) {
+      int nobody = freePort();
+      Process pod =
+          start(
+              Map.of(
+                  "KV_STORE",
+                  "etcd:" + etcd.endpoint(),
+                  "INTERNAL_GRPC_PORT",
+                  String.valueOf(nobody)),
+              "--set",
+              "sidecar.readyTimeoutMs=500");
+      try {
+        assertTrue(pod.waitFor(READY_SECONDS, TimeUnit.SECONDS), "still runs without a runtime");
+        assertEquals(1, pod.exitValue());
+        String err = Files.readString(dir.resolve("err"));
+        assertTrue(
+            err.contains(
+                "error: the runtime at 127.0.0.1:" + nobody + " was not ready within 500 ms"),
+            err);
+      } finally {
+        pod.destroyForcibly();
+      }
+    }
+  }
+
+  private Process start(Map<String, String> environment, String... more) throws IOException {
     Path script = Path.of("bin", "orlop-pod").toAbsolutePath();
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                script.toString(),
+                "--set",
+                "pod.restPort=0",
+                "--set",
+                "puller.cacheDirectory=" + dir.resolve("cache")));
+    command.addAll(List.of(more));
     ProcessBuilder builder =
-        new ProcessBuilder(
-                List.of(
-                    script.toString(),
-                    "--set",
-                    "pod.restPort=0",
-                    "--set",
-                    "puller.cacheDirectory=" + dir.resolve("cache")))
+        new ProcessBuilder(command)
             .directory(dir.toFile())
             .redirectOutput(dir.resolve("out").toFile())
             .redirectError(dir.resolve("err").toFile());

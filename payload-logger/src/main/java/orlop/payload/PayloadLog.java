@@ -126,6 +126,11 @@ public final class PayloadLog implements AutoCloseable {
     return !processors.isEmpty() || isSampled(correlationId);
   }
 
+  /** Whether the payloads of any inference can be wanted. */
+  public boolean captures() {
+    return !processors.isEmpty() || sampleBelow > 0;
+  }
+
   private boolean isSampled(String correlationId) {
     return (mix(correlationId.hashCode()) & 0xFFFF_FFFFL) < sampleBelow;
   }

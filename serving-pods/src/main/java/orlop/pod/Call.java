@@ -7,10 +7,12 @@ import java.util.HashSet;
 import java.util.Set;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
 import orlop.placement.Action;
 import orlop.placement.Attempt;
+import orlop.placement.Copy;
 import orlop.placement.Event;
 import orlop.placement.Fault;
 import orlop.placement.MeshView;
@@ -45,6 +47,9 @@ final class Call extends Deadlines.Entry {
   private static final System.Logger LOG = System.getLogger(Call.class.getName());
   private static final int MAX_MISSED_PINS = 3;
 
+  /** Copies that may be too busy for a call before it is told so. */
+  private static final int MAX_BUSY_COPIES = 2;
+
   final Dispatcher pod;
   final Loop loop;
   final Op op;
@@ -65,6 +70,8 @@ final class Call extends Deadlines.Entry {
   private boolean needsMessage;
   private int missedPins;
   private @Nullable Slot<Held> pinned;
+  private @Nullable Beside beside;
+  private int busyCopies;
   private long passedNs;
   private Caller.@Nullable Hop under;
 
@@ -159,7 +166,7 @@ final class Call extends Deadlines.Entry {
   void begin(String name) {
     nameInside = name;
     MeshView view = pod.registry.view();
-    Named known = asked.resolve(view, name);
+    Named known = asked.resolve(view, name, op.namesModel);
     if (known != null) {
       named = known;
       route(known);
@@ -203,6 +210,8 @@ final class Call extends Deadlines.Entry {
     switch (route) {
       case Route.Here() -> here(to, false);
       case Route.There(Pod target) -> thereOrHere(to, target, -1);
+      // What is busy somewhere is not missing.
+      case Route.Load _ when busyCopies > 0 && lastRefusal != null -> fail(lastRefusal);
       case Route.Load(Pod target) ->
           thereOrHere(to, target, pod.host.board().send(pod.router, view, model, target, attempt));
       case Route.Reject(Route.Cause cause, String detail) -> reject(to, cause, detail);
@@ -233,7 +242,9 @@ final class Call extends Deadlines.Entry {
       here(to, false);
     } else {
       pod.metrics.hopped();
-      pass(new Caller.Hop(new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
+      pass(
+          Caller.Hop.toPod(
+              new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
     }
   }
 
@@ -291,7 +302,7 @@ final class Call extends Deadlines.Entry {
     }
   }
 
-  private void onLoop(Runnable step) {
+  void onLoop(Runnable step) {
     if (loop.executor.inEventLoop()) {
       step.run();
       return;
@@ -325,10 +336,7 @@ final class Call extends Deadlines.Entry {
         pod.resume.leave();
       }
       pinned = slot;
-      passedNs = System.nanoTime();
-      pass(
-          new Caller.Hop(
-              new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
+      beside().begin(to, slot, remote);
       return;
     }
     ByteBuf message = op == Op.INFER ? caller.message() : null;
@@ -357,6 +365,22 @@ final class Call extends Deadlines.Entry {
     }
   }
 
+  private Beside beside() {
+    Beside known = beside;
+    if (known == null) {
+      known = new Beside(this);
+      beside = known;
+    }
+    return known;
+  }
+
+  /** The copy in this pod has as many calls as it may. */
+  void busyHere(String why) {
+    unpin();
+    pod.metrics.refused();
+    refused(Status.RESOURCE_EXHAUSTED.withDescription(why).withCause(Overload.MARK));
+  }
+
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
     String full =
         Inference.start(new Inference(this, to, slot, message, resumed, System.nanoTime()));
@@ -377,8 +401,13 @@ final class Call extends Deadlines.Entry {
 
   // ---- elsewhere
 
-  private void pass(Caller.Hop hop) {
+  void pass(Caller.Hop hop) {
+    if (!op.unary && headers.get(Wire.TIMEOUT) == null) {
+      // A stream may go on for as long as its caller wants.
+      loop.deadlines.remove(this);
+    }
     under = hop;
+    passedNs = System.nanoTime();
     caller.pass(hop);
   }
 
@@ -388,6 +417,24 @@ final class Call extends Deadlines.Entry {
     if (hop != null && !done) {
       next(hop.target().id(), status);
     }
+  }
+
+  /**
+   * The runtime beside this pod answers.
+   *
+   * @return whether the call goes on, or has ended; see {@link Beside#missing}
+   */
+  boolean missingBeside(Status status, BooleanSupplier again) {
+    Named to = named;
+    Slot<Held> slot = pinned;
+    return !done && to != null && slot != null && beside().missing(to, slot, status, again);
+  }
+
+  /** To be run in this pod once more. */
+  void comeBack(Named to) {
+    under = null;
+    unpin();
+    here(to, false);
   }
 
   /**
@@ -415,9 +462,11 @@ final class Call extends Deadlines.Entry {
     } else {
       LOG.log(Level.INFO, text);
       Status why = Status.UNAVAILABLE.withDescription(text);
+      Named to = named;
+      Slot<Held> slot = pinned;
       if (target.pod()) {
         next(target.id(), why);
-      } else {
+      } else if (to == null || slot == null || !beside().lost(to, slot)) {
         unpin();
         refused(why);
       }
@@ -448,8 +497,24 @@ final class Call extends Deadlines.Entry {
     tried = Set.copyOf(more);
     lastRefusal = why;
     under = null;
+    if (why.getCode() == Status.Code.RESOURCE_EXHAUSTED && isLoadedAt(podId, to)) {
+      busyCopies++;
+    }
+    if (busyCopies >= MAX_BUSY_COPIES) {
+      fail(why);
+      return;
+    }
     pod.metrics.retried();
     route(to);
+  }
+
+  private boolean isLoadedAt(String podId, Named to) {
+    for (Copy copy : pod.registry.view().copies(to.model().id())) {
+      if (copy.podId().equals(podId) && copy.isLoaded()) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // ---- the end
@@ -472,7 +537,7 @@ final class Call extends Deadlines.Entry {
     end(status, false, true);
   }
 
-  private void answer(ByteBuf framed) {
+  void answer(ByteBuf framed) {
     if (done) {
       framed.release();
       return;
@@ -518,6 +583,9 @@ final class Call extends Deadlines.Entry {
   }
 
   private void unpin() {
+    if (beside != null) {
+      beside.leave();
+    }
     Slot<Held> slot = pinned;
     if (slot != null) {
       pinned = null;

@@ -29,6 +29,14 @@ interface Caller {
    * Where a call is sent on to, and as what.
    *
    * @param loadAfterMs wait before the load that is asked for there; negative when none is
+   * @param idPath where messages are to carry the model's id there; empty: nowhere
    */
-  record Hop(Outlet.Target target, Named named, long loadAfterMs) {}
+  record Hop(Outlet.Target target, Named named, long loadAfterMs, int[] idPath) {
+    private static final int[] NOWHERE = {};
+
+    /** To another pod, which gets the messages as they are. */
+    static Hop toPod(Outlet.Target target, Named named, long loadAfterMs) {
+      return new Hop(target, named, loadAfterMs, NOWHERE);
+    }
+  }
 }

@@ -87,7 +87,7 @@ final class Front {
    */
   @Nullable Boolean modelReady(Metadata headers, String name) {
     var view = dispatcher.registry.view();
-    Named named = Named.Asked.in(RequestHeaders.of(headers)).resolve(view, name);
+    Named named = Named.Asked.in(RequestHeaders.of(headers)).resolve(view, name, false);
     if (named == null) {
       return null;
     }

@@ -1,8 +1,10 @@
 package orlop.pod;
 
 import java.lang.System.Logger.Level;
+import org.jspecify.annotations.Nullable;
 import orlop.placement.Model;
 import orlop.runtime.LoadedModel;
+import orlop.runtime.SidecarModel;
 
 /**
  * What a slot holds: a model in memory and the files it came from.
@@ -10,6 +12,7 @@ import orlop.runtime.LoadedModel;
  * @param loadMs how long pull and load took
  * @param pullMs the part of it until the files were there
  * @param stats what the model did here, also before it was last loaded
+ * @param turns where its runtime limits how many calls it runs at a time; null where it does not
  */
 record Held(
     Model model,
@@ -17,9 +20,26 @@ record Held(
     ModelStore.Files files,
     long loadMs,
     long pullMs,
-    ModelStats stats)
+    ModelStats stats,
+    @Nullable Turns turns)
     implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Held.class.getName());
+
+  Held(
+      Model model,
+      LoadedModel loaded,
+      ModelStore.Files files,
+      long loadMs,
+      long pullMs,
+      ModelStats stats) {
+    this(model, loaded, files, loadMs, pullMs, stats, turns(loaded));
+  }
+
+  private static @Nullable Turns turns(LoadedModel loaded) {
+    return loaded instanceof SidecarModel beside && beside.maxConcurrency() > 0
+        ? new Turns(beside.maxConcurrency(), beside.maxInFlight())
+        : null;
+  }
 
   /** Frees the memory, then lets the files go. */
   @Override

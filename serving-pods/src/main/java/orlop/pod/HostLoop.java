@@ -78,6 +78,10 @@ final class HostLoop implements Runnable {
   private final Set<String> askedToGo = new HashSet<>();
 
   private final Map<String, Slot<Held>> leaving = new HashMap<>();
+
+  /** Threads that load, to be called off when nobody can want the model any more. */
+  private final Map<String, Thread> loading = new HashMap<>();
+
   private final Map<String, Memory> measured = new Sizes();
   private long lastTickNs;
   private long lastCheckNs;
@@ -161,6 +165,11 @@ final class HostLoop implements Runnable {
         }
       }
       case Message.Loaded(Held held) -> loaded(held);
+      case Message.Lost(String id, Slot<Held> slot) -> {
+        leaving.put(id, slot);
+        backlog.left(id, clock.nowMs());
+        step(new Event.Lost(id));
+      }
       case Message.Happened(Event event) -> step(event);
     }
   }
@@ -249,7 +258,15 @@ final class HostLoop implements Runnable {
   private void step(Event event) {
     switch (event) {
       case Event.Unwanted(String id) -> askedToGo.add(id);
-      case Event.Forgotten(String id) -> askedToGo.add(id);
+      case Event.Forgotten(String id) -> {
+        askedToGo.add(id);
+        Thread load = loading.get(id);
+        if (load != null) {
+          load.interrupt();
+        }
+      }
+      case Event.LoadDone(String id, Memory _, long _) -> loading.remove(id);
+      case Event.LoadFailed(String id, String _, Fault _) -> loading.remove(id);
       case Event.Wanted(String id, Memory size, long lastUsedNs, Event.Purpose purpose) ->
           askedToGo.remove(id);
       default -> {}
@@ -298,24 +315,26 @@ final class HostLoop implements Runnable {
   private void load(String id) {
     Model model = models.get(id);
     metrics.loadStarted();
-    Thread.startVirtualThread(
-        () -> {
-          try {
-            if (model == null) {
-              throw new IllegalStateException("model '" + id + "' is not known");
-            }
-            Held held = loader.load(model, host.statsOfNew(id));
-            if (!host.report(new Message.Loaded(held))) {
-              held.close();
-            }
-          } catch (Loader.LoadException e) {
-            failed(id, String.valueOf(e.getMessage()), e.fault());
-          } catch (InterruptedException e) {
-            failed(id, "interrupted", Fault.TRANSIENT);
-          } catch (RuntimeException e) {
-            failed(id, e.toString(), Fault.TRANSIENT);
-          }
-        });
+    loading.put(
+        id,
+        Thread.startVirtualThread(
+            () -> {
+              try {
+                if (model == null) {
+                  throw new IllegalStateException("model '" + id + "' is not known");
+                }
+                Held held = loader.load(model, host.statsOfNew(id));
+                if (!host.report(new Message.Loaded(held))) {
+                  held.close();
+                }
+              } catch (Loader.LoadException e) {
+                failed(id, String.valueOf(e.getMessage()), e.fault());
+              } catch (InterruptedException e) {
+                failed(id, "interrupted", Fault.TRANSIENT);
+              } catch (RuntimeException e) {
+                failed(id, e.toString(), Fault.TRANSIENT);
+              }
+            }));
   }
 
   private void failed(String id, String reason, Fault fault) {
@@ -380,7 +399,7 @@ final class HostLoop implements Runnable {
           }
         }
         case Message.Loaded(Held held) -> held.close();
-        case Message.Sized _, Message.Happened _ -> {}
+        case Message.Sized _, Message.Lost _, Message.Happened _ -> {}
       }
     }
     List.copyOf(waiters.keySet()).forEach(id -> answer(id, outcome));

@@ -14,6 +14,7 @@ import io.netty.handler.codec.http2.Http2Stream;
 import io.netty.util.AsciiString;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import mmesh.ModelRuntimeGrpc;
 import org.jspecify.annotations.Nullable;
 
 /** A client's connection: makes a {@link Passage} of each of its streams. */
@@ -33,7 +34,7 @@ final class Inlet extends Link {
 
   private final Dispatcher pod;
   private final Outlet.Target own;
-  private final Set<String> ownServices;
+  private final Set<String> ownNames;
   private long lastPingNs;
   private int pingStrikes;
 
@@ -41,14 +42,14 @@ final class Inlet extends Link {
       Dispatcher pod,
       Loop loop,
       Outlet.Target own,
-      Set<String> ownServices,
+      Set<String> ownNames,
       Http2ConnectionDecoder decoder,
       Http2ConnectionEncoder encoder,
       Http2Settings settings) {
     super(loop, decoder, encoder, settings, PING_AFTER_MS, PONG_WITHIN_MS);
     this.pod = pod;
     this.own = own;
-    this.ownServices = ownServices;
+    this.ownNames = ownNames;
     this.lastPingNs = System.nanoTime() - LEAST_PING_NS;
     decoder.frameListener(new Requests());
     encoder
@@ -70,19 +71,20 @@ final class Inlet extends Link {
     private final Dispatcher pod;
     private final Loop loop;
     private final Outlet.Target own;
-    private final Set<String> ownServices;
+    private final Set<String> ownNames;
 
     /**
      * @param own answers what needs no model
-     * @param ownServices the gRPC services that it has
+     * @param ownNames the gRPC services that it has, and of those that it has only in part the
+     *     methods
      */
-    Builder(Dispatcher pod, Loop loop, Outlet.Target own, Set<String> ownServices) {
+    Builder(Dispatcher pod, Loop loop, Outlet.Target own, Set<String> ownNames) {
       this.pod = pod;
       this.loop = loop;
       this.own = own;
-      this.ownServices = ownServices;
+      this.ownNames = ownNames;
       connection(Link.connection(true));
-      initialSettings(Link.settings());
+      initialSettings(Link.settings(pod.config.maxHeaderBytes()));
       decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
     }
 
@@ -94,26 +96,38 @@ final class Inlet extends Link {
     @Override
     protected Inlet build(
         Http2ConnectionDecoder decoder, Http2ConnectionEncoder encoder, Http2Settings settings) {
-      return new Inlet(pod, loop, own, ownServices, decoder, encoder, settings);
+      return new Inlet(pod, loop, own, ownNames, decoder, encoder, settings);
     }
   }
 
+  /**
+   * What the call is when it needs a model; null when the pod's own server answers it, if only by
+   * UNIMPLEMENTED. What manages a runtime is nobody's business out here.
+   */
   private @Nullable Op op(Http2Headers headers) {
     CharSequence path = headers.path();
     if (path == null) {
       return null;
     }
-    for (Op op : Op.values()) {
-      if (AsciiString.contentEquals(op.path, path)) {
-        return op;
-      }
-    }
-    if (!Named.Asked.in(RequestHeaders.of(headers)).byHeaders()) {
-      return null;
+    Dataplane dataplane = pod.config.dataplane();
+    Op v2 = Op.v2(path);
+    if (v2 != null) {
+      return dataplane.allows(v2.method) ? v2 : null;
     }
     String text = path.toString();
     int slash = text.indexOf('/', 1);
-    return slash > 0 && !ownServices.contains(text.substring(1, slash)) ? Op.OTHER : null;
+    if (slash <= 0) {
+      return null;
+    }
+    String service = text.substring(1, slash);
+    String method = text.substring(1);
+    boolean own = ownNames.contains(service) || ownNames.contains(method);
+    if (own || service.equals(ModelRuntimeGrpc.SERVICE_NAME) || !dataplane.allows(method)) {
+      return null;
+    }
+    Dataplane.Rpc rpc = dataplane.rpcs().get(method);
+    boolean named = rpc != null || Named.Asked.in(RequestHeaders.of(headers)).byHeaders();
+    return named ? Op.other(method, rpc) : null;
   }
 
   private void accept(Http2Stream stream, Http2Headers headers, boolean end) {

@@ -37,7 +37,6 @@ abstract class Link extends Http2ConnectionHandler {
    * those that do not; the pod's own count of bytes is.
    */
   private static final int CONNECTION_WINDOW_BYTES = 256 << 20;
-  static final int MAX_HEADER_LIST_BYTES = 8_192;
 
   final Loop loop;
   final Http2Connection.PropertyKey key;
@@ -69,10 +68,10 @@ abstract class Link extends Http2ConnectionHandler {
     this.pongWithinNs = TimeUnit.MILLISECONDS.toNanos(pongWithinMs);
   }
 
-  static Http2Settings settings() {
+  static Http2Settings settings(int maxHeaderBytes) {
     return new Http2Settings()
         .initialWindowSize(STREAM_WINDOW_BYTES)
-        .maxHeaderListSize(MAX_HEADER_LIST_BYTES);
+        .maxHeaderListSize(maxHeaderBytes);
   }
 
   /** Streams share the connection in turn; gRPC has no priorities that would need a tree. */

@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import java.lang.System.Logger.Level;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -21,6 +22,7 @@ import orlop.placement.Model;
 import orlop.placement.Usage;
 import orlop.registry.PodSession;
 import orlop.registry.Registry;
+import orlop.runtime.SidecarModel;
 
 /**
  * The models in this pod, as request threads see them: slots to pin, and a bounded queue of wishes
@@ -30,6 +32,7 @@ final class ModelHost implements AutoCloseable {
   /** For {@link #want}: the use is a call, made now. */
   static final long NOW = Long.MAX_VALUE;
 
+  private static final System.Logger LOG = System.getLogger(ModelHost.class.getName());
   private static final int QUEUE = 65_536;
 
   /** Models whose counts are kept; about 250 bytes each. */
@@ -69,6 +72,9 @@ final class ModelHost implements AutoCloseable {
     record Sized(String modelId, long bytes) implements Message {}
 
     record Loaded(Held held) implements Message {}
+
+    /** Its runtime no longer holds it; it is out of the slots already. */
+    record Lost(String modelId, Slot<Held> slot) implements Message {}
 
     record Happened(Event event) implements Message {}
   }
@@ -183,6 +189,31 @@ final class ModelHost implements AutoCloseable {
     report(new Message.Happened(new Event.Reconfigured()));
   }
 
+  /**
+   * The model's runtime no longer holds it: from now on no call gets this copy, its memory is given
+   * back, and who asks for the model again has it loaded anew. Idempotent.
+   */
+  void lost(String modelId, Slot<Held> slot) {
+    if (!slots.remove(modelId, slot)) {
+      return;
+    }
+    slot.shut();
+    Message lost = new Message.Lost(modelId, slot);
+    if (!queue.offer(lost)) {
+      Thread.startVirtualThread(() -> report(lost));
+    }
+  }
+
+  /** The runtime beside this pod has lost all its models. */
+  void lostBeside() {
+    each(
+        (id, slot) -> {
+          if (slot.held().loaded() instanceof SidecarModel) {
+            lost(id, slot);
+          }
+        });
+  }
+
   /** Nothing new is loaded from now on; what is loaded goes on serving. Idempotent. */
   void drain() {
     if (!draining) {
@@ -246,7 +277,7 @@ final class ModelHost implements AutoCloseable {
           slot.shut();
           long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
           if (slot.awaitEmpty(Math.max(0, leftMs))) {
-            slot.held().close();
+            close(id, slot.held());
           }
         }
       }
@@ -256,6 +287,14 @@ final class ModelHost implements AutoCloseable {
       if (subscription != null) {
         subscription.close();
       }
+    }
+  }
+
+  private static void close(String modelId, Held held) {
+    try {
+      held.close();
+    } catch (RuntimeException e) {
+      LOG.log(Level.WARNING, "model ''{0}'' is left to its runtime: {1}", modelId, e.getMessage());
     }
   }
 

@@ -35,6 +35,9 @@ record Named(Model model, String alias) {
     static Asked in(RequestHeaders headers) {
       String id = read(headers, Wire.MODEL, Wire.MODEL_BIN);
       String alias = read(headers, Wire.ALIAS, Wire.ALIAS_BIN);
+      if (id == null && alias == null) {
+        id = headers.get(Wire.MODEL_OLD);
+      }
       return id == null && alias == null ? NOTHING : new Asked(id, alias);
     }
 
@@ -48,9 +51,15 @@ record Named(Model model, String alias) {
       return id != null ? id : alias != null ? alias : nameInside;
     }
 
-    /** Null when nothing of that name is registered. */
-    @Nullable Named resolve(MeshView view, String nameInside) {
-      Model exact = id == null ? null : view.model(id);
+    /**
+     * Null when nothing of that name is registered.
+     *
+     * @param insideIsId whether the name in the message is a model's id, even if an alias is called
+     *     so too
+     */
+    @Nullable Named resolve(MeshView view, String nameInside, boolean insideIsId) {
+      String exactly = id != null ? id : insideIsId && alias == null ? nameInside : null;
+      Model exact = exactly == null ? null : view.model(exactly);
       if (exact != null) {
         return new Named(exact, alias == null ? "" : alias);
       }

@@ -163,7 +163,7 @@ final class Outlet {
     Builder(Loop loop) {
       this.loop = loop;
       connection(Link.connection(false));
-      initialSettings(Link.settings().pushEnabled(false));
+      initialSettings(Link.settings(loop.maxHeaderBytes).pushEnabled(false));
       validateHeaders(false);
       decoupleCloseAndGoAway(false);
     }

@@ -27,13 +27,15 @@ final class Passage implements Caller, Leg.Sink {
   private final Request request;
   private final MessageMeter meter;
   private final @Nullable Call call;
+  private @Nullable Fan fan;
   private @Nullable NamePeek peek;
   private boolean peeked;
   private boolean named;
   private boolean wholeNeeded;
   private @Nullable Leg leg;
   private Caller.@Nullable Hop hop;
-  private @Nullable Rename rename;
+  private @Nullable Renames renames;
+  private @Nullable Capture capture;
   private boolean answering;
   private boolean over;
 
@@ -60,6 +62,21 @@ final class Passage implements Caller, Leg.Sink {
     call = new Call(pod, client.loop, op, RequestHeaders.of(headers), due, this);
   }
 
+  /** Whether the call goes on; a call for several models waits for its whole message. */
+  private boolean fanned(Call to) {
+    if (!to.namedByHeaders()) {
+      return true;
+    }
+    try {
+      fan = Fan.of(to, headers);
+      named = fan != null;
+      return true;
+    } catch (IllegalArgumentException e) {
+      refuse(Status.INVALID_ARGUMENT.withDescription(e.getMessage()));
+      return false;
+    }
+  }
+
   /** The headers have come; {@code own} answers what needs no model. */
   void begin(boolean end, Outlet.Target own) {
     Call to = call;
@@ -70,11 +87,13 @@ final class Passage implements Caller, Leg.Sink {
       leg = client.loop.outlet(own).begin(headers, end, this);
       return;
     }
-    if (!to.enter()) {
+    if (!to.enter() || !fanned(to)) {
       return;
     }
-    if (end && to.op.unary) {
+    if (end && (to.op.unary || !to.namedByHeaders())) {
       refuse(Status.INVALID_ARGUMENT.withDescription("the call carries no request message"));
+    } else if (fan != null) {
+      wholeNeeded = true;
     } else if (!to.op.unary && to.namedByHeaders()) {
       name(to, "");
     }
@@ -95,7 +114,7 @@ final class Passage implements Caller, Leg.Sink {
       request.end();
     }
     Leg on = leg;
-    if (to != null && to.op.unary && meter.messages() > 1) {
+    if (to != null && (to.op.unary || fan != null) && meter.messages() > 1) {
       client.credit(stream, bytes);
       refuse(
           Status.INVALID_ARGUMENT.withDescription(
@@ -111,9 +130,61 @@ final class Passage implements Caller, Leg.Sink {
       if (call != null && !answering) {
         request.remember(part);
       }
-      on.data(part, end, bytes == 0 ? null : () -> client.credit(stream, bytes));
+      send(on, part, end, bytes);
     } else {
       hold(data, bytes);
+    }
+  }
+
+  /**
+   * Sends a part on, which this takes over.
+   *
+   * @param credit bytes that the sender is to be credited
+   */
+  private void send(Leg on, ByteBuf part, boolean end, int credit) {
+    Capture log = capture;
+    if (log != null) {
+      log.request(part);
+    }
+    Renames by = renames;
+    ByteBuf named = part;
+    if (by != null) {
+      try {
+        named = by.request(part, end);
+      } catch (Compression.Unreadable e) {
+        client.credit(stream, credit);
+        refuse(e.status());
+        return;
+      }
+    }
+    if (named != null) {
+      on.data(named, end, credit == 0 ? null : () -> client.credit(stream, credit));
+      return;
+    }
+    // It is kept back however large it is, so its sender must be let go on.
+    client.credit(stream, credit);
+    if (pod.heldBytes() > pod.config.maxInFlightBytes()) {
+      tooMuchHeld(known());
+    }
+  }
+
+  private void tooMuchHeld(Call to) {
+    to.overloaded(
+        "calls in flight would hold %d bytes, maxInFlightBytes is %d"
+            .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+  }
+
+  /** What was done for the last place is not for the next. */
+  private void endRenames() {
+    Renames by = renames;
+    Capture log = capture;
+    renames = null;
+    capture = null;
+    if (by != null) {
+      by.close();
+    }
+    if (log != null) {
+      log.drop();
     }
   }
 
@@ -123,28 +194,36 @@ final class Passage implements Caller, Leg.Sink {
     if (to == null) {
       return;
     }
-    if (to.op.unary && request.ended() && !meter.complete()) {
+    if ((to.op.unary || fan != null) && request.ended() && !meter.complete()) {
       refuse(Status.INVALID_ARGUMENT.withDescription("the request message is cut off"));
       return;
     }
     if (!named) {
       tryName(to);
     } else if (request.ended() && wholeNeeded) {
-      to.whole();
+      whole(to);
     }
     if (over || leg != null) {
       return;
     }
     if (request.held() != null && !room) {
-      to.overloaded(
-          "calls in flight would hold %d bytes, maxInFlightBytes is %d"
-              .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+      tooMuchHeld(to);
       return;
     }
     if (wholeNeeded) {
       client.credit(stream, request.takeCredit());
     } else if (named) {
       request.settle();
+    }
+  }
+
+  private void whole(Call to) {
+    Fan several = fan;
+    ByteBuf message = several == null ? null : message();
+    if (several == null) {
+      to.whole();
+    } else if (message != null) {
+      several.begin(message);
     }
   }
 
@@ -157,6 +236,10 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     boolean byHeaders = to.namedByHeaders();
+    if (to.op.namePath.length == 0) {
+      name(to, "");
+      return;
+    }
     if (held.getByte(held.readerIndex()) != 0) {
       if (byHeaders) {
         name(to, "");
@@ -165,7 +248,7 @@ final class Passage implements Caller, Leg.Sink {
       }
       return;
     }
-    NamePeek looking = peek == null ? new NamePeek() : peek;
+    NamePeek looking = peek == null ? new NamePeek(to.op.namePath) : peek;
     peek = looking;
     try {
       int length = held.getInt(held.readerIndex() + 1);
@@ -196,7 +279,7 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     try {
-      NamePeek looking = new NamePeek();
+      NamePeek looking = new NamePeek(to.op.namePath);
       looking.look(message, message.readableBytes());
       name(to, looking.name());
     } catch (InvalidProtocolBufferException e) {
@@ -231,7 +314,7 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     over = true;
-    flushRename();
+    endRenames();
     request.close();
     Leg on = leg;
     if (on != null) {
@@ -241,6 +324,9 @@ final class Passage implements Caller, Leg.Sink {
     if (call != null) {
       call.cancel();
     }
+    if (fan != null) {
+      fan.cancel();
+    }
   }
 
   // ---- for the call
@@ -248,16 +334,16 @@ final class Passage implements Caller, Leg.Sink {
   @Override
   public void pass(Caller.Hop to) {
     hop = to;
-    boolean unknownThere = !to.target().pod() && !to.named().alias().isEmpty();
-    rename = unknownThere && known().op.unary ? new Rename(to.named().asked()) : null;
+    Call of = known();
+    endRenames();
+    renames = Renames.of(pod, of.op, to, peeked ? peek : null, headers.get(Wire.ENCODING));
+    capture = to.target().pod() ? null : Capture.of(pod, of.op, to.named(), of.headers);
     boolean end = request.ended();
     ByteBuf held = request.held();
     Leg on = client.loop.outlet(to.target()).begin(onward(known(), to), end && held == null, this);
     leg = on;
     if (held != null) {
-      ByteBuf part = to.target().pod() ? held : injected(held, to.named().model().id());
-      int credit = request.sent(part);
-      on.data(part, end, credit == 0 ? null : () -> client.credit(stream, credit));
+      send(on, held, end, request.sent(held));
     }
   }
 
@@ -278,15 +364,6 @@ final class Passage implements Caller, Leg.Sink {
       }
     }
     return headers;
-  }
-
-  /** A runtime knows its models by their ids alone: puts the id where the name stands. */
-  private ByteBuf injected(ByteBuf held, String id) {
-    NamePeek found = peek;
-    if (!peeked || found == null || found.name().equals(id)) {
-      return held;
-    }
-    return Rename.renamed(held, found, id);
   }
 
   @Override
@@ -342,6 +419,9 @@ final class Passage implements Caller, Leg.Sink {
 
   @Override
   public void failed(Status status, boolean refused) {
+    if (fan != null) {
+      fan.cancel();
+    }
     Leg on = leg;
     if (on != null) {
       leg = null;
@@ -359,7 +439,8 @@ final class Passage implements Caller, Leg.Sink {
   }
 
   private void close(Http2Headers last) {
-    flushRename();
+    flushRenames();
+    endRenames();
     over = true;
     if (call != null && call.tellsLoad(Wire.refused(last))) {
       pod.host.board().tell(last);
@@ -381,29 +462,27 @@ final class Passage implements Caller, Leg.Sink {
 
   @Override
   public void data(ByteBuf data, Link.Credit credit) {
-    Rename by = rename;
-    if (by == null) {
-      client.data(stream, data, false, credit);
-      return;
-    }
-    ByteBuf renamed = by.next(data, credit);
-    if (renamed != null) {
-      rename = null;
-      client.data(stream, renamed, false, by.credit());
+    Renames by = renames;
+    ByteBuf named = by == null ? data : by.answer(data, credit);
+    if (named != null) {
+      answer(named, by == null ? credit : by.credits());
     }
   }
 
+  private void answer(ByteBuf part, Link.Credit credit) {
+    Capture log = capture;
+    if (log != null) {
+      log.response(part);
+    }
+    client.data(stream, part, false, credit);
+  }
+
   /** Passes on what waited for a name that did not come. */
-  private void flushRename() {
-    Rename by = rename;
-    ByteBuf rest = by == null ? null : by.rest();
-    rename = null;
+  private void flushRenames() {
+    Renames by = renames;
+    ByteBuf rest = by == null || over ? null : by.restOfAnswers();
     if (by != null && rest != null) {
-      if (over) {
-        rest.release();
-      } else {
-        client.data(stream, rest, false, by.credit());
-      }
+      answer(rest, by.credits());
     }
   }
 
@@ -433,6 +512,16 @@ final class Passage implements Caller, Leg.Sink {
       trailers.remove(Wire.REFUSED);
     }
     leg = null;
+    if (!answering
+        && podId == null
+        && !status.isOk()
+        && of.missingBeside(status, request::restore)) {
+      return;
+    }
+    flushRenames();
+    if (capture != null) {
+      capture.ended(status);
+    }
     of.answeredThere(status);
     close(trailers);
   }

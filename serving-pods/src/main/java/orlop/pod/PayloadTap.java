@@ -37,6 +37,11 @@ final class PayloadTap {
     return id != null && !id.isEmpty() ? id : uuid7().toString();
   }
 
+  /** Whether the payloads of any call are wanted. */
+  boolean on() {
+    return log.captures();
+  }
+
   /** Whether the payloads of that call are wanted. */
   boolean samples(String id) {
     return log.samples(id);

@@ -54,6 +54,11 @@ import orlop.placement.Memory;
  * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models
  *     that were used lately stand in other pods, 0 to 3,600,000; default 0, which waits for nothing
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
+ * @param dataplane which methods may be called for a model; default: every method
+ * @param multiModelParallelism how many of the models of one call that names several are asked at
+ *     the same time, 1 to 1,024; default 4
+ * @param maxHeaderBytes largest header list of a call or of an answer, counted as HTTP/2 does:
+ *     names, values and 32 for each, 1,024 to 1,048,576; default 8,192
  * @param version of the software, as it is told to clients and to other pods
  */
 public record PodConfig(
@@ -86,6 +91,9 @@ public record PodConfig(
     long drainTimeoutMs,
     long handOverTimeoutMs,
     Set<String> payloadHeaders,
+    Dataplane dataplane,
+    int multiModelParallelism,
+    int maxHeaderBytes,
     String version) {
 
   public PodConfig {
@@ -125,6 +133,8 @@ public record PodConfig(
     within("warmUpMs", warmUpMs, 0, 60_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     within("handOverTimeoutMs", handOverTimeoutMs, 0, 3_600_000);
+    within("multiModelParallelism", multiModelParallelism, 1, 1_024);
+    within("maxHeaderBytes", maxHeaderBytes, 1_024, 1 << 20);
     labels = Set.copyOf(labels);
     payloadHeaders = Set.copyOf(payloadHeaders);
     for (String name : payloadHeaders) {
@@ -173,6 +183,9 @@ public record PodConfig(
     b.drainTimeoutMs = drainTimeoutMs;
     b.handOverTimeoutMs = handOverTimeoutMs;
     b.payloadHeaders = payloadHeaders;
+    b.dataplane = dataplane;
+    b.multiModelParallelism = multiModelParallelism;
+    b.maxHeaderBytes = maxHeaderBytes;
     b.version = version;
     return b;
   }
@@ -215,6 +228,9 @@ public record PodConfig(
     private long drainTimeoutMs = 30_000;
     private long handOverTimeoutMs;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
+    private Dataplane dataplane = Dataplane.ANY;
+    private int multiModelParallelism = 4;
+    private int maxHeaderBytes = 8_192;
     private String version = "0.1.0";
 
     private Builder(String id, Memory capacity) {
@@ -345,6 +361,21 @@ public record PodConfig(
       return this;
     }
 
+    public Builder dataplane(Dataplane value) {
+      dataplane = value;
+      return this;
+    }
+
+    public Builder multiModelParallelism(int value) {
+      multiModelParallelism = value;
+      return this;
+    }
+
+    public Builder maxHeaderBytes(int value) {
+      maxHeaderBytes = value;
+      return this;
+    }
+
     public Builder version(String value) {
       version = value;
       return this;
@@ -386,6 +417,9 @@ public record PodConfig(
           drainTimeoutMs,
           handOverTimeoutMs,
           payloadHeaders,
+          dataplane,
+          multiModelParallelism,
+          maxHeaderBytes,
           version);
     }
   }

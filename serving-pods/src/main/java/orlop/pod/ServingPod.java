@@ -22,6 +22,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import orlop.payload.PayloadLog;
 import orlop.placement.HandOver;
 import orlop.placement.Memory;
@@ -32,6 +33,7 @@ import orlop.registry.PodSession;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
 import orlop.runtime.ModelRuntime;
+import orlop.runtime.SidecarRuntime;
 
 /**
  * A running pod: its fronts, its models and its place in the mesh. Thread-safe.
@@ -109,7 +111,7 @@ public final class ServingPod implements AutoCloseable {
     try {
       own = own(front, more);
       undo.add(own::shutdownNow);
-      router = new StreamRouter(dispatcher, here(own), services(own));
+      router = new StreamRouter(dispatcher, here(own), names(own));
       undo.add(router);
       rest = new RestFront(config, front, dispatcher);
       undo.add(rest);
@@ -127,6 +129,11 @@ public final class ServingPod implements AutoCloseable {
       throw e;
     }
     watching = registry.listen(router::keepOnly);
+    for (ModelRuntime runtime : runtimes) {
+      if (runtime instanceof SidecarRuntime beside) {
+        beside.watched(host::lostBeside, host::reconfigured);
+      }
+    }
     gauges(store, payloads);
     ready = true;
     health.setStatus("", ServingStatus.SERVING);
@@ -152,6 +159,7 @@ public final class ServingPod implements AutoCloseable {
             .directExecutor()
             .callExecutor(new ByService())
             .maxInboundMessageSize(config.maxMessageBytes())
+            .maxInboundMetadataSize(config.maxHeaderBytes())
             .permitKeepAliveTime(5, TimeUnit.SECONDS)
             .permitKeepAliveWithoutCalls(true)
             .intercept(Statuses.SHORT)
@@ -168,9 +176,15 @@ public final class ServingPod implements AutoCloseable {
     return new Outlet.Target("own services", host + ":" + own.getPort(), false);
   }
 
-  private static Set<String> services(Server own) {
+  /** Of V2, a runtime beside the pod may have methods that the pod has not. */
+  private static Set<String> names(Server own) {
     return own.getServices().stream()
-        .map(service -> service.getServiceDescriptor().getName())
+        .flatMap(
+            service ->
+                service.getServiceDescriptor().getName().equals(INFERENCE)
+                    ? service.getMethods().stream()
+                        .map(method -> method.getMethodDescriptor().getFullMethodName())
+                    : Stream.of(service.getServiceDescriptor().getName()))
         .collect(Collectors.toUnmodifiableSet());
   }
 
