@@ -32,6 +32,11 @@ final class Dispatcher implements AutoCloseable {
   final PayloadTap payloads;
   final Metrics metrics;
   final EpochClock clock;
+
+  /** Null: in the clear. */
+  final PodTls.@Nullable Mesh tls;
+
+  final Handshakes handshakes;
   final ThreadPoolExecutor compute;
   final ScheduledThreadPoolExecutor timer;
 
@@ -69,6 +74,7 @@ final class Dispatcher implements AutoCloseable {
       PayloadTap payloads,
       Metrics metrics,
       EpochClock clock,
+      PodTls.@Nullable Mesh tls,
       Supplier<Loop> loops) {
     this.config = config;
     this.registry = registry;
@@ -78,6 +84,8 @@ final class Dispatcher implements AutoCloseable {
     this.payloads = payloads;
     this.metrics = metrics;
     this.clock = clock;
+    this.tls = tls;
+    this.handshakes = new Handshakes(metrics);
     this.loops = loops;
     this.asciiId = AsciiString.cached(config.id());
     this.compute =
@@ -165,5 +173,6 @@ final class Dispatcher implements AutoCloseable {
   public void close() {
     compute.shutdownNow();
     timer.shutdownNow();
+    handshakes.close();
   }
 }

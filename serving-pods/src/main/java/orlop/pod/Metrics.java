@@ -68,6 +68,12 @@ final class Metrics {
   private final Counter retries = counter("orlop_retries", "Calls tried in a further pod");
   private final Counter localHits =
       counter("orlop_local_hits", "Calls served at once by the pod that they came to");
+  private final Counter handshakeFailures =
+      Counter.builder()
+          .name("orlop_tls_handshake_failures")
+          .help("TLS handshakes that failed, by port; pod: of connections to other pods")
+          .labelNames("port")
+          .register(registry);
   private final Counter refusals = counter("orlop_refused", "Calls refused for overload");
 
   private Counter counter(String name, String help) {
@@ -148,6 +154,10 @@ final class Metrics {
 
   void hitLocally() {
     localHits.inc();
+  }
+
+  void handshakeFailed(String port) {
+    handshakeFailures.labelValues(port).inc();
   }
 
   void refused() {

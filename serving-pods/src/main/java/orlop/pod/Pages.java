@@ -2,6 +2,8 @@ package orlop.pod;
 
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -10,6 +12,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.BooleanSupplier;
+import javax.net.ssl.SSLContext;
+import org.jspecify.annotations.Nullable;
 
 /** The HTTP pages for the machinery around a pod: probes on one port, metrics on another. */
 final class Pages implements AutoCloseable {
@@ -21,12 +25,14 @@ final class Pages implements AutoCloseable {
    * Opens both ports.
    *
    * @param ready whether traffic may be sent to this pod
+   * @param tls for the metrics; null: in the clear, as the probes always are
    * @throws IOException naming the port that cannot be opened
    */
-  Pages(PodConfig config, BooleanSupplier ready, Metrics source) throws IOException {
-    probes = open(config.host(), config.probePort(), "probePort");
+  Pages(PodConfig config, BooleanSupplier ready, Metrics source, @Nullable SSLContext tls)
+      throws IOException {
+    probes = open(config.host(), config.probePort(), "probePort", null);
     try {
-      metrics = open(config.host(), config.metricsPort(), "metricsPort");
+      metrics = open(config.host(), config.metricsPort(), "metricsPort", tls);
     } catch (IOException e) {
       probes.stop(0);
       throw e;
@@ -59,9 +65,16 @@ final class Pages implements AutoCloseable {
     return metrics.getAddress().getPort();
   }
 
-  static HttpServer open(String host, int port, String key) throws IOException {
+  private static HttpServer open(String host, int port, String key, @Nullable SSLContext tls)
+      throws IOException {
+    InetSocketAddress address = new InetSocketAddress(host, port);
     try {
-      return HttpServer.create(new InetSocketAddress(host, port), 0);
+      if (tls == null) {
+        return HttpServer.create(address, 0);
+      }
+      HttpsServer server = HttpsServer.create(address, 0);
+      server.setHttpsConfigurator(new HttpsConfigurator(tls));
+      return server;
     } catch (IOException e) {
       throw new IOException(
           "cannot listen on %s:%d (%s): %s".formatted(host, port, key, e.getMessage()), e);

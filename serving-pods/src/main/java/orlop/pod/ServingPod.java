@@ -81,7 +81,20 @@ public final class ServingPod implements AutoCloseable {
       PayloadLog payloads,
       List<BindableService> more)
       throws IOException, RegistryException {
-    return new ServingPod(config, registry, store, runtimes, payloads, more);
+    return start(config, registry, store, runtimes, payloads, more, PodTls.NONE);
+  }
+
+  /** As the other, with what is encrypted. */
+  public static ServingPod start(
+      PodConfig config,
+      Registry registry,
+      ModelStore store,
+      List<ModelRuntime> runtimes,
+      PayloadLog payloads,
+      List<BindableService> more,
+      PodTls tls)
+      throws IOException, RegistryException {
+    return new ServingPod(config, registry, store, runtimes, payloads, more, tls);
   }
 
   private ServingPod(
@@ -90,7 +103,8 @@ public final class ServingPod implements AutoCloseable {
       ModelStore store,
       List<ModelRuntime> runtimes,
       PayloadLog payloads,
-      List<BindableService> more)
+      List<BindableService> more,
+      PodTls tls)
       throws IOException, RegistryException {
     this.config = config;
     this.registry = registry;
@@ -100,7 +114,15 @@ public final class ServingPod implements AutoCloseable {
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     dispatcher =
         new Dispatcher(
-            config, registry, new Router(new Placer()), host, tap, metrics, clock, this::anyLoop);
+            config,
+            registry,
+            new Router(new Placer()),
+            host,
+            tap,
+            metrics,
+            clock,
+            tls.mesh(),
+            this::anyLoop);
     Front front = new Front(dispatcher, () -> ready);
     Undo undo = new Undo();
     undo.add(dispatcher).add(waiting::shutdownNow);
@@ -111,7 +133,7 @@ public final class ServingPod implements AutoCloseable {
       undo.add(router);
       rest = new RestFront(config, front, dispatcher);
       undo.add(rest);
-      pages = new Pages(config, () -> ready, metrics);
+      pages = new Pages(config, () -> ready, metrics, tls.metrics());
       undo.add(pages);
       address =
           config.advertisedAddress().isEmpty()
@@ -126,6 +148,13 @@ public final class ServingPod implements AutoCloseable {
     }
     watching = registry.listen(router::keepOnly);
     gauges(store, payloads);
+    PodTls.Mesh encrypted = tls.mesh();
+    if (encrypted != null) {
+      metrics.gauge(
+          "orlop_tls_certificate_expires_seconds",
+          "When this pod's certificate ends, seconds since the epoch",
+          () -> encrypted.expiresMs().getAsLong() / 1e3);
+    }
     ready = true;
     health.setStatus("", ServingStatus.SERVING);
     health.setStatus(INFERENCE, ServingStatus.SERVING);
