@@ -14,6 +14,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.BooleanSupplier;
 import javax.net.ssl.SSLContext;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AdminClientConfig;
@@ -81,14 +82,25 @@ final class Roles {
     };
   }
 
-  /** A pod with the management interface beside its V2 service. */
+  /** A pod in a mesh that another process leads. */
   static PodProcess.Announcement pod(Settings given, Registry plain, Teardown teardown)
+      throws IOException, RegistryException {
+    return pod(given, plain, teardown, () -> false);
+  }
+
+  /**
+   * A pod with the management interface beside its V2 service.
+   *
+   * @param leads whether this process leads the mesh
+   */
+  static PodProcess.Announcement pod(
+      Settings given, Registry plain, Teardown teardown, BooleanSupplier leads)
       throws IOException, RegistryException {
     Settings settings = filledIn(given);
     List<StaticModels.StaticModel> models =
         StaticModels.read(
             settings.text("registration.models"), settings.text("registration.modelsFile"));
-    Registry registry = constrained(settings, plain);
+    Registry registry = constrained(settings, plain, teardown);
     PullerConfig pulls = puller(settings);
     ModelPuller puller = teardown.add("puller", new ModelPuller(pulls));
     Certificates certificates = certificates(settings, teardown);
@@ -126,6 +138,9 @@ final class Roles {
     }
     teardown.add(config.id(), pod, config.handOverTimeoutMs() + config.drainTimeoutMs());
     watchStorages(settings, pulls, puller, pod, teardown);
+    pod.showMesh(leads);
+    MeshSettings ofMesh = new MeshSettings(pod, config.logCalls());
+    teardown.add("mesh settings", registry.listen(ofMesh::look));
     String host = config.host().equals("0.0.0.0") ? "127.0.0.1" : config.host();
     if (!models.isEmpty()) {
       int timeoutSeconds = (int) Math.clamp(config.loadTimeoutMs() / 1_000, 60, 3_600);
@@ -217,16 +232,19 @@ final class Roles {
     return new PodTls(own ? certificates.mesh() : null, metrics);
   }
 
-  private static Registry constrained(Settings settings, Registry registry) {
+  private static Registry constrained(Settings settings, Registry registry, Teardown teardown) {
     TypeConstraints constraints =
         TypeConstraints.of(
             settings.text("registration.typeConstraints"),
             settings.text("registration.typeConstraintsFile"));
-    return constraints == null ? registry : new ConstrainedRegistry(registry, constraints);
+    return constraints == null
+        ? registry
+        : new ConstrainedRegistry(registry, teardown.add("type constraints", constraints));
   }
 
-  static Controller controller(Settings given, Registry registry, Teardown teardown) {
+  static Controller controller(Settings given, Registry plain, Teardown teardown) {
     Settings settings = filledIn(given);
+    Registry registry = constrained(settings, plain, teardown);
     try {
       return teardown.add(
           "controller",
@@ -379,14 +397,16 @@ final class Roles {
 
   /** Host and a random tail: a pod that starts again is another pod. */
   private static String uniqueName() {
+    try {
+      return uniqueName(InetAddress.getLocalHost().getHostName());
+    } catch (UnknownHostException e) {
+      return uniqueName("pod");
+    }
+  }
+
+  static String uniqueName(String place) {
     byte[] tail = new byte[4];
     ThreadLocalRandom.current().nextBytes(tail);
-    String host;
-    try {
-      host = InetAddress.getLocalHost().getHostName();
-    } catch (UnknownHostException e) {
-      host = "pod";
-    }
-    return host + "-" + HexFormat.of().formatHex(tail);
+    return place + "-" + HexFormat.of().formatHex(tail);
   }
 }

@@ -3,17 +3,20 @@ package orlop.deploy;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.FileTime;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -21,6 +24,7 @@ import orlop.deploy.ModelMeshVariables.Use;
 import orlop.payload.ProcessorsConfig;
 import orlop.placement.Model;
 import orlop.pod.PodConfig;
+import orlop.registry.LocalRegistry;
 import orlop.registry.RegistryConfig;
 
 /** ModelMesh's variables, one by one and with a file and {@code --set} over them. */
@@ -160,24 +164,39 @@ final class ModelMeshEnvironmentTest {
   }
 
   @Test
-  void aChangedConstraintsFileHoldsForTheNextModel() throws Exception {
+  void aChangedConstraintsFileHoldsForAllModels() throws Exception {
     Path file = dir.resolve("constraints.json");
     Files.writeString(
         file, "{\"onnx\":{\"required\":[\"a\"]},\"_default\":{\"preferred\":[\"p\"]}}");
-    TypeConstraints constraints = TypeConstraints.of("", file.toString());
-    assertNotNull(constraints);
-    assertEquals(Set.of("a"), constraints.apply(model("onnx")).requiredLabels());
-    assertEquals(Set.of("p"), constraints.apply(model("x")).preferredLabels());
-    Files.writeString(file, "{\"onnx\":{\"required\":[\"b\"]}}");
-    Files.setLastModifiedTime(file, FileTime.fromMillis(1));
-    assertEquals(Set.of("b"), constraints.apply(model("onnx")).requiredLabels());
-    Files.writeString(file, "broken");
-    Files.setLastModifiedTime(file, FileTime.fromMillis(2));
-    assertEquals(Set.of("b"), constraints.apply(model("onnx")).requiredLabels());
-    assertThrows(CommandException.class, () -> TypeConstraints.of("", file.toString()));
+    try (LocalRegistry plain = new LocalRegistry();
+        TypeConstraints constraints = TypeConstraints.of("", file.toString(), 20)) {
+      assertNotNull(constraints);
+      try (ConstrainedRegistry registry = new ConstrainedRegistry(plain, constraints)) {
+        Model onnx = registry.createModel(Model.of("m", "onnx", "p", "", 1));
+        assertEquals(Set.of("a"), registry.view().required(onnx));
+        assertEquals(Set.of("p"), registry.view().preferred(Model.of("n", "x", "p", "", 1)));
+        assertSame(registry.view(), registry.view());
+        Files.writeString(file, "{\"onnx\":{\"required\":[\"b\"]}}");
+        await(() -> registry.view().required(onnx).equals(Set.of("b")));
+        // What cannot be read changes nothing; what can, does again.
+        Files.writeString(file, "broken");
+        assertThrows(CommandException.class, () -> TypeConstraints.of("", file.toString()));
+        Files.writeString(file, "{\"onnx\":{\"required\":[\"c\"]}}");
+        await(
+            () -> {
+              Set<String> now = registry.view().required(onnx);
+              assertTrue(now.equals(Set.of("b")) || now.equals(Set.of("c")), now.toString());
+              return now.equals(Set.of("c"));
+            });
+      }
+    }
   }
 
-  private static Model model(String type) {
-    return Model.of("m", type, "p", "", 1);
+  private static void await(BooleanSupplier condition) {
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
+    while (!condition.getAsBoolean()) {
+      assertTrue(System.nanoTime() < deadline, "waited 20 s in vain");
+      LockSupport.parkNanos(2_000_000);
+    }
   }
 }

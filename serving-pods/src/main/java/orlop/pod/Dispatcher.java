@@ -54,6 +54,9 @@ final class Dispatcher implements AutoCloseable {
    */
   final int mostForOneModel;
 
+  /** Whether each call is a line in the log; may be switched while the pod runs. */
+  volatile boolean logsCalls;
+
   private final Supplier<Loop> loops;
   private final AtomicInteger inFlight = new AtomicInteger();
   private final AtomicLong heldBytes = new AtomicLong();
@@ -98,6 +101,7 @@ final class Dispatcher implements AutoCloseable {
             Thread.ofPlatform().daemon().name("orlop-compute-" + config.id() + "-", 0).factory());
     this.mostForOneModel =
         config.computeThreads() + Math.max(1, (int) (config.computeQueue() * 3L / 4));
+    this.logsCalls = config.logCalls();
     this.resume = new Resume(Math.max(1, config.computeQueue() / 2));
     this.timer =
         new ScheduledThreadPoolExecutor(

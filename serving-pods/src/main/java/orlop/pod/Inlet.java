@@ -14,7 +14,9 @@ import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.handler.codec.http2.Http2Stream;
 import io.netty.handler.ssl.SslHandshakeCompletionEvent;
 import io.netty.util.AsciiString;
+import io.netty.util.concurrent.Future;
 import java.util.Set;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import orlop.api.PodControlGrpc;
@@ -46,6 +48,7 @@ final class Inlet extends Link {
   /** Whether the other side may say what pods alone say: in the clear nobody checks. */
   private boolean trusted;
 
+  private @Nullable Future<?> aging;
   private long lastPingNs;
   private int pingStrikes;
 
@@ -95,7 +98,7 @@ final class Inlet extends Link {
       this.own = own;
       this.ownServices = ownServices;
       connection(Link.connection(true));
-      initialSettings(Link.settings());
+      initialSettings(Link.settings().maxHeaderListSize(pod.config.maxHeaderBytes()));
       decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
     }
 
@@ -143,6 +146,30 @@ final class Inlet extends Link {
       stream.setProperty(key, passage);
       passage.begin(end, own);
     }
+  }
+
+  @Override
+  void begin() throws Http2Exception {
+    super.begin();
+    long mostMs = pod.config.maxConnectionAgeMs();
+    if (mostMs > 0) {
+      // Give or take a tenth, so that clients that came together do not come again together.
+      long tenth = mostMs / 10;
+      long ageMs = mostMs - tenth + ThreadLocalRandom.current().nextLong(2 * tenth + 1);
+      aging =
+          loop.executor.schedule(
+              () -> retireWithin(pod.config.maxConnectionAgeGraceMs()),
+              ageMs,
+              TimeUnit.MILLISECONDS);
+    }
+  }
+
+  @Override
+  public void channelInactive(ChannelHandlerContext ctx) throws Exception {
+    if (aging != null) {
+      aging.cancel(false);
+    }
+    super.channelInactive(ctx);
   }
 
   /** Whether the call is one that only the pods and controllers of the mesh make. */

@@ -7,29 +7,59 @@ import com.sun.net.httpserver.HttpsServer;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
 import javax.net.ssl.SSLContext;
 import org.jspecify.annotations.Nullable;
 
 /** The HTTP pages for the machinery around a pod: probes on one port, metrics on another. */
 final class Pages implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(Pages.class.getName());
+
+  /** How long a pod may take to begin to drain after another container was told to stop. */
+  private static final long BEGIN_MS = 20_000;
+
+  /** What a pod takes to close after its drain time, at most. */
+  private static final long CLOSING_MS = 10_000;
+
+  private static final long TELL_MS = 1_000;
+  private static final long LOOK_MS = 100;
+
   private final HttpServer probes;
   private final HttpServer metrics;
+  private final @Nullable HttpServer preStop;
+  private final CountDownLatch drained = new CountDownLatch(1);
+  private final AtomicInteger waiting = new AtomicInteger();
+  private final PodConfig config;
+  private final BooleanSupplier draining;
   private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
 
   /**
-   * Opens both ports.
+   * Opens the ports.
    *
-   * @param ready whether traffic may be sent to this pod
+   * @param notReady why no traffic may be sent to this pod; empty when it may
+   * @param draining whether the pod is on its way out
    * @param tls for the metrics; null: in the clear, as the probes always are
    * @throws IOException naming the port that cannot be opened
    */
-  Pages(PodConfig config, BooleanSupplier ready, Metrics source, @Nullable SSLContext tls)
+  Pages(
+      PodConfig config,
+      Supplier<String> notReady,
+      BooleanSupplier draining,
+      Metrics source,
+      @Nullable SSLContext tls)
       throws IOException {
+    this.config = config;
+    this.draining = draining;
     probes = open(config.host(), config.probePort(), "probePort", null);
     try {
       metrics = open(config.host(), config.metricsPort(), "metricsPort", tls);
@@ -41,9 +71,12 @@ final class Pages implements AutoCloseable {
     probes.createContext(
         "/ready",
         exchange -> {
-          boolean is = ready.getAsBoolean();
-          text(exchange, is ? 200 : 503, is ? "ready\n" : "not ready\n");
+          String why = notReady.get();
+          boolean is = why.isEmpty();
+          text(exchange, is ? 200 : 503, is ? "ready\n" : "not ready: " + why + "\n");
         });
+    probes.createContext("/prestop", this::awaitDrained);
+    preStop = preStop();
     metrics.createContext(
         "/metrics",
         exchange -> {
@@ -54,6 +87,49 @@ final class Pages implements AutoCloseable {
     for (HttpServer server : new HttpServer[] {probes, metrics}) {
       server.setExecutor(threads);
       server.start();
+    }
+  }
+
+  /** A port that is taken costs other containers their patience, but not the pod its start. */
+  private @Nullable HttpServer preStop() {
+    if (config.preStopPort() == 0) {
+      return null;
+    }
+    try {
+      HttpServer server = open(config.host(), config.preStopPort(), "preStopPort", null);
+      server.createContext("/prestop", this::awaitDrained);
+      server.setExecutor(threads);
+      server.start();
+      return server;
+    } catch (IOException e) {
+      LOG.log(Level.WARNING, "{0}; /prestop is at the probe port alone", e.getMessage());
+      return null;
+    }
+  }
+
+  /**
+   * Answers when the pod has drained and let its models go, for containers beside it that must live
+   * as long. A pod that does not begin to drain soon was not asked to stop, so nothing is waited
+   * for.
+   */
+  private void awaitDrained(HttpExchange exchange) throws IOException {
+    long mostMs = config.handOverTimeoutMs() + config.drainTimeoutMs() + CLOSING_MS;
+    long untilNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(mostMs);
+    long beginNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(BEGIN_MS);
+    boolean over = false;
+    waiting.incrementAndGet();
+    try {
+      while (!over
+          && System.nanoTime() < untilNs
+          && (draining.getAsBoolean() || System.nanoTime() < beginNs)) {
+        over = drained.await(LOOK_MS, TimeUnit.MILLISECONDS);
+      }
+      text(exchange, 200, over ? "drained\n" : "not draining\n");
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      exchange.close();
+    } finally {
+      waiting.decrementAndGet();
     }
   }
 
@@ -97,8 +173,20 @@ final class Pages implements AutoCloseable {
     }
   }
 
+  /** The pod has drained: whoever waits for it hears of it now. */
+  void drained() {
+    drained.countDown();
+    long untilNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(TELL_MS);
+    while (waiting.get() > 0 && System.nanoTime() < untilNs) {
+      LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(1));
+    }
+  }
+
   @Override
   public void close() {
+    if (preStop != null) {
+      preStop.stop(0);
+    }
     probes.stop(0);
     metrics.stop(0);
     threads.shutdown();

@@ -35,6 +35,8 @@ final class Passage implements Caller, Leg.Sink {
   private Caller.@Nullable Hop hop;
   private @Nullable Rename rename;
   private boolean answering;
+  private long requestBytes;
+  private long answerBytes;
   private boolean over;
 
   /**
@@ -90,6 +92,7 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     Call to = call;
+    requestBytes += data.readableBytes();
     boolean small = meter.read(data);
     if (end) {
       request.end();
@@ -319,6 +322,16 @@ final class Passage implements Caller, Leg.Sink {
     }
   }
 
+  @Override
+  public long requestBytes() {
+    return requestBytes;
+  }
+
+  @Override
+  public long answerBytes() {
+    return answerBytes;
+  }
+
   private Call known() {
     Call of = call;
     if (of == null) {
@@ -381,6 +394,7 @@ final class Passage implements Caller, Leg.Sink {
 
   @Override
   public void data(ByteBuf data, Link.Credit credit) {
+    answerBytes += data.readableBytes();
     Rename by = rename;
     if (by == null) {
       client.data(stream, data, false, credit);

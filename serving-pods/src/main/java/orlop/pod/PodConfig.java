@@ -61,6 +61,7 @@ import orlop.placement.Memory;
  * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models
  *     that were used lately stand in other pods, 0 to 3,600,000; default 0, which waits for nothing
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
+ * @param maxHeaderBytes of a gRPC request's headers, 1,024 to 1,048,576; default 8,192
  * @param logCalls whether each call is a line in the log; default false
  * @param logHeaders names of the request headers in that line, in lower case
  * @param version of the software, as it is told to clients and to other pods
@@ -100,6 +101,7 @@ public record PodConfig(
     long drainTimeoutMs,
     long handOverTimeoutMs,
     Set<String> payloadHeaders,
+    int maxHeaderBytes,
     boolean logCalls,
     Set<String> logHeaders,
     String version) {
@@ -142,6 +144,7 @@ public record PodConfig(
     within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
     within("maxConnectionAgeMs", maxConnectionAgeMs, maxConnectionAgeMs == 0 ? 0 : 1_000, 86_400_000);
     within("maxConnectionAgeGraceMs", maxConnectionAgeGraceMs, 0, 86_400_000);
+    within("maxHeaderBytes", maxHeaderBytes, 1 << 10, 1 << 20);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     within("handOverTimeoutMs", handOverTimeoutMs, 0, 3_600_000);
     labels = Set.copyOf(labels);
@@ -204,6 +207,7 @@ public record PodConfig(
     b.drainTimeoutMs = drainTimeoutMs;
     b.handOverTimeoutMs = handOverTimeoutMs;
     b.payloadHeaders = payloadHeaders;
+    b.maxHeaderBytes = maxHeaderBytes;
     b.logCalls = logCalls;
     b.logHeaders = logHeaders;
     b.version = version;
@@ -253,6 +257,7 @@ public record PodConfig(
     private long drainTimeoutMs = 30_000;
     private long handOverTimeoutMs;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
+    private int maxHeaderBytes = 8_192;
     private boolean logCalls;
     private Set<String> logHeaders = Set.of();
     private String version = "0.1.0";
@@ -404,6 +409,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder maxHeaderBytes(int value) {
+      maxHeaderBytes = value;
+      return this;
+    }
+
     /** A line for each call, with these of its headers. */
     public Builder logCalls(Set<String> headers) {
       logCalls = true;
@@ -457,6 +467,7 @@ public record PodConfig(
           drainTimeoutMs,
           handOverTimeoutMs,
           payloadHeaders,
+          maxHeaderBytes,
           logCalls,
           logHeaders,
           version);
