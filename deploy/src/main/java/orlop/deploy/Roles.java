@@ -101,9 +101,9 @@ final class Roles {
         StaticModels.read(
             settings.text("registration.models"), settings.text("registration.modelsFile"));
     Registry registry = constrained(settings, plain, teardown);
+    Certificates certificates = certificates(settings, teardown);
     PullerConfig pulls = puller(settings);
     ModelPuller puller = teardown.add("puller", new ModelPuller(pulls));
-    Certificates certificates = certificates(settings, teardown);
     List<ModelRuntime> runtimes = new ArrayList<>();
     PodConfig config = beside(settings, teardown, runtimes);
     runtimes.add(

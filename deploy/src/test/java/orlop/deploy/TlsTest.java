@@ -57,6 +57,7 @@ final class TlsTest {
   private final Teardown teardown = new Teardown();
   private final LocalRegistry registry = new LocalRegistry();
   private final List<MeshClient> clients = new ArrayList<>();
+  private int refusals;
   private Authority podCa;
   private Authority clientCa;
   private Authority.Written pod;
@@ -322,7 +323,8 @@ final class TlsTest {
   }
 
   private void assertRefused(String expected, String... more) {
-    CommandException refused = assertThrows(CommandException.class, () -> start("pod-x", more));
+    String id = "pod-" + refusals++;
+    CommandException refused = assertThrows(CommandException.class, () -> start(id, more));
     assertTrue(
         String.valueOf(refused.getMessage()).contains(expected), String.valueOf(refused.getMessage()));
   }
