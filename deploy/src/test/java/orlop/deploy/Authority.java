@@ -9,12 +9,12 @@ import java.time.Duration;
 import java.time.Instant;
 
 /** Signs certificates for tests and writes them down as PEM files. */
-final class Authority {
+public final class Authority {
   private final X509Bundle ca;
   private final Path dir;
   private final String name;
 
-  Authority(Path dir, String name) throws Exception {
+  public Authority(Path dir, String name) throws Exception {
     this.dir = dir;
     this.name = name;
     this.ca =
@@ -25,18 +25,18 @@ final class Authority {
   }
 
   /** Certificate and key of somebody, in {@code <somebody>.crt} and {@code <somebody>.key}. */
-  record Written(Path certificate, Path key) {}
+  public record Written(Path certificate, Path key) {}
 
-  Path file() throws IOException {
+  public Path file() throws IOException {
     return Files.writeString(dir.resolve(name + ".ca"), ca.getCertificatePEM());
   }
 
-  X509Bundle sign(String somebody) throws Exception {
+  public X509Bundle sign(String somebody) throws Exception {
     return sign(somebody, Instant.now().plus(Duration.ofDays(1)));
   }
 
   /** As pods and clients have them: for localhost and 127.0.0.1, for servers and clients. */
-  X509Bundle sign(String somebody, Instant until) throws Exception {
+  public X509Bundle sign(String somebody, Instant until) throws Exception {
     return new CertificateBuilder()
         .subject("CN=" + somebody)
         .notBefore(until.minus(Duration.ofDays(2)))
@@ -49,7 +49,7 @@ final class Authority {
   }
 
   /** Writes certificate and key to the files of that stem, each in one step. */
-  Written write(String stem, X509Bundle bundle) throws IOException {
+  public Written write(String stem, X509Bundle bundle) throws IOException {
     return new Written(
         replace(dir.resolve(stem + ".crt"), bundle.getCertificatePathPEM()),
         replace(dir.resolve(stem + ".key"), bundle.getPrivateKeyPEM()));

@@ -126,6 +126,11 @@ public final class PayloadLog implements AutoCloseable {
     return !processors.isEmpty() || isSampled(correlationId);
   }
 
+  /** What became of the payloads that processors were to have; see {@link PayloadProcessors}. */
+  public Map<String, PayloadCounters> processorCounters() {
+    return processors.counters();
+  }
+
   private boolean isSampled(String correlationId) {
     return (mix(correlationId.hashCode()) & 0xFFFF_FFFFL) < sampleBelow;
   }

@@ -95,6 +95,28 @@ final class Metrics {
         });
   }
 
+  /**
+   * @param counters by the processor's place and address
+   */
+  void processors(Supplier<Map<String, PayloadCounters>> counters) {
+    more.add(
+        text -> {
+          Map<String, PayloadCounters> now = counters.get();
+          String sent = "orlop_processor_sent_total";
+          text.family(sent, "counter", "Payloads that a processor took");
+          now.forEach((name, of) -> text.sample(sent, of.sent(), "processor", name));
+          String dropped = "orlop_processor_dropped_total";
+          text.family(dropped, "counter", "Payloads that a processor lost, by reason");
+          now.forEach(
+              (name, of) -> {
+                for (DropReason reason : DropReason.values()) {
+                  String why = reason.name().toLowerCase(Locale.ROOT);
+                  text.sample(dropped, of.dropped(reason), "processor", name, "reason", why);
+                }
+              });
+        });
+  }
+
   private static void total(MetricsText text, String name, String help, double value) {
     text.family(name, "counter", help).sample(name, value);
   }

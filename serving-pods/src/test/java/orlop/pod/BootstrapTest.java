@@ -152,7 +152,7 @@ class BootstrapTest {
       var call =
           CompletableFuture.supplyAsync(
               () -> mesh.client(pod).modelInfer(TestMesh.request("m")));
-      TestMesh.await("the call runs", () -> mesh.inferences() > 0);
+      TestMesh.await("the call runs", () -> mesh.runtimes.getFirst().running.get() > 0);
       int port = pod.probePort();
       CompletableFuture<HttpResponse<String>> stopped =
           CompletableFuture.supplyAsync(
