@@ -39,7 +39,9 @@ import orlop.pod.PodTls;
 final class Certificates implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Certificates.class.getName());
 
-  /** So that no session outlives the certificates it was made with; connections are few and long. */
+  /**
+   * So that no session outlives the certificates it was made with; connections are few and long.
+   */
   private static final int SESSION_S = 1;
 
   private final TlsConfig config;
@@ -116,14 +118,12 @@ final class Certificates implements AutoCloseable {
     if (today.after(mine.getNotAfter()) || today.before(mine.getNotBefore())) {
       throw new CommandException(
           "tls.certificate file %s: %s is valid from %s to %s, and now is %s"
-              .formatted(
-                  file, subject(mine), mine.getNotBefore(), mine.getNotAfter(), today),
+              .formatted(file, subject(mine), mine.getNotBefore(), mine.getNotAfter(), today),
           "renew the certificate, or set the clock");
     }
     if (!belongs(key, mine.getPublicKey())) {
       throw new CommandException(
-          "tls.privateKey file %s is not the key of the certificate in %s"
-              .formatted(keyFile, file),
+          "tls.privateKey file %s is not the key of the certificate in %s".formatted(keyFile, file),
           "take both files from the same secret; the own certificate stands first");
     }
     return new Own(key, chain.toArray(X509Certificate[]::new));
@@ -232,8 +232,7 @@ final class Certificates implements AutoCloseable {
         SslContextBuilder.forClient()
             .trustManager(new Checks.OfServers(this))
             .applicationProtocolConfig(h2());
-    return built(
-        config.serves() ? builder.keyManager((KeyManager) new OwnKey(this)) : builder);
+    return built(config.serves() ? builder.keyManager((KeyManager) new OwnKey(this)) : builder);
   }
 
   /** For the metrics page, which asks nobody for a certificate. */

@@ -253,7 +253,8 @@ final class ModelMeshEnvironment {
       String value = part.substring(eq + 1).strip();
       labels.put(part.substring(0, eq).strip(), environment.getOrDefault(value, value));
     }
-    String name = labels.path("metric_name").asText(text.substring(0, Math.max(0, text.indexOf(':'))));
+    String name =
+        labels.path("metric_name").asText(text.substring(0, Math.max(0, text.indexOf(':'))));
     labels.remove("metric_name");
     if (!name.isBlank()) {
       set("MM_INFO_METRICS", "pod.metrics.infoName", name.strip());
@@ -280,7 +281,10 @@ final class ModelMeshEnvironment {
       String value = option.substring(option.indexOf('=') + 1);
       switch (option.split("=", 2)[0]) {
         case "port" ->
-            set("MM_METRICS", "pod.metricsPort", JSON.numberNode(port(option, "MM_METRICS", metrics)));
+            set(
+                "MM_METRICS",
+                "pod.metricsPort",
+                JSON.numberNode(port(option, "MM_METRICS", metrics)));
         case "scheme" -> scheme(value, metrics);
         case "per_model_metrics" ->
             set(
@@ -300,7 +304,8 @@ final class ModelMeshEnvironment {
 
   private void scheme(String value, String metrics) {
     if (!List.of("http", "https").contains(value)) {
-      throw new CommandException("MM_METRICS is '" + metrics + "'", "expected scheme=http or https");
+      throw new CommandException(
+          "MM_METRICS is '" + metrics + "'", "expected scheme=http or https");
     }
     set("MM_METRICS", "pod.metrics.https", JSON.booleanNode(value.equals("https")));
   }

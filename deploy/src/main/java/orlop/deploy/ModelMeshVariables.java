@@ -38,7 +38,6 @@ final class ModelMeshVariables {
 
     /** Set to anything but these harmless values, it is worth one warning. */
     record Nothing(String why, List<String> harmless) implements Use {}
-
   }
 
   /** Every known variable. */
@@ -84,7 +83,8 @@ final class ModelMeshVariables {
           of("MM_INFO_METRICS", new Use.Combined("pod.metrics.info, infoName")),
           sets("MM_LOG_EACH_INVOKE", "pod.logCalls", ModelMeshVariables::flag),
           sets("MM_LOG_REQUEST_HEADERS", "pod.logHeaders", ModelMeshVariables::names),
-          nothing("MM_SEND_DEST_ID", "a forwarded call reaches the pod that it was sent to", "false"),
+          nothing(
+              "MM_SEND_DEST_ID", "a forwarded call reaches the pod that it was sent to", "false"),
           nothing("MM_MULTI_PARALLELISM", "there are no multi-model calls", "4"),
           sets("BOOTSTRAP_CLEARANCE_PERIOD_MS", "pod.bootstrapMs", whole(0)),
           sets("MM_FAILFAST_UPGRADE_ENABLED", "pod.failFast", ModelMeshVariables::flag),

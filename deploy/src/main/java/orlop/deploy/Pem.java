@@ -57,8 +57,7 @@ final class Pem {
       for (Block block : blocks(setting, file)) {
         if (block.label.equals("CERTIFICATE")) {
           all.add(
-              (X509Certificate)
-                  factory.generateCertificate(new ByteArrayInputStream(block.der)));
+              (X509Certificate) factory.generateCertificate(new ByteArrayInputStream(block.der)));
         }
       }
     } catch (CertificateException e) {
@@ -81,7 +80,8 @@ final class Pem {
           return key(setting, file, pkcs8(RSA, block.der));
         }
         case "EC PRIVATE KEY" -> {
-          return key(setting, file, pkcs8(tagged(0x30, EC, curve(setting, file, block)), block.der));
+          return key(
+              setting, file, pkcs8(tagged(0x30, EC, curve(setting, file, block)), block.der));
         }
         case "ENCRYPTED PRIVATE KEY" -> {
           return key(setting, file, decrypted(setting, file, block.der, passphrase));

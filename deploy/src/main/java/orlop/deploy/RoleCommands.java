@@ -73,13 +73,15 @@ final class RoleCommands {
     @Option(
         names = "--announce",
         description =
-            "Print one line of JSON with the addresses when ready, and stop when standard input ends.")
+            "Print one line of JSON with the addresses when ready, and stop when standard input"
+                + " ends.")
     boolean announce;
 
     @Option(
         names = "--modelmesh-env",
         description = {
-          "Read ModelMesh's environment variables (docs/migrate-from-modelmesh.md) under --config and --set,",
+          "Read ModelMesh's environment variables (docs/migrate-from-modelmesh.md) under --config"
+              + " and --set,",
           "and take part in planning, as each pod of ModelMesh does."
         })
     boolean modelMeshEnv;

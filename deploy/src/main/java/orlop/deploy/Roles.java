@@ -145,8 +145,7 @@ final class Roles {
     if (!models.isEmpty()) {
       int timeoutSeconds = (int) Math.clamp(config.loadTimeoutMs() / 1_000, 60, 3_600);
       try (MeshClient self =
-          new MeshClient(
-              host + ":" + pod.grpcPort(), timeoutSeconds, toPods(certificates), "")) {
+          new MeshClient(host + ":" + pod.grpcPort(), timeoutSeconds, toPods(certificates), "")) {
         StaticModels.register(models, self);
       }
     }

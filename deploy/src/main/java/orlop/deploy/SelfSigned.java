@@ -77,8 +77,7 @@ final class SelfSigned {
     Signature signing = Signature.getInstance("SHA256withECDSA");
     signing.initSign(keys.getPrivate());
     signing.update(body);
-    return Pem.tagged(
-        0x30, body, SIGNED_BY, Pem.tagged(0x03, new byte[] {0}, signing.sign()));
+    return Pem.tagged(0x30, body, SIGNED_BY, Pem.tagged(0x03, new byte[] {0}, signing.sign()));
   }
 
   private static byte[] time(Instant at) {

@@ -55,8 +55,7 @@ record TlsConfig(
               .formatted(clientAuth));
     }
     if (reloadMs < 100 || reloadMs > 3_600_000) {
-      throw new IllegalArgumentException(
-          "reloadMs is " + reloadMs + ", allowed is 100 to 3600000");
+      throw new IllegalArgumentException("reloadMs is " + reloadMs + ", allowed is 100 to 3600000");
     }
   }
 

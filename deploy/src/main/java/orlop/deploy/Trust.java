@@ -30,8 +30,7 @@ record Trust(List<X509Certificate> authorities, @Nullable X509ExtendedTrustManag
     if (file.equals(SYSTEM)) {
       return new Trust(List.of(), manager(null));
     }
-    return of(
-        setting, file.isEmpty() ? List.of() : Pem.certificates(setting, Path.of(file)));
+    return of(setting, file.isEmpty() ? List.of() : Pem.certificates(setting, Path.of(file)));
   }
 
   /**

@@ -51,8 +51,8 @@ final class OperationsTest {
     stage.close();
   }
 
-  private static ManagedChannel channel(
-      PodUnderTest pod, Authority trusted, Authority.Written own) throws Exception {
+  private static ManagedChannel channel(PodUnderTest pod, Authority trusted, Authority.Written own)
+      throws Exception {
     SslContextBuilder tls = GrpcSslContexts.forClient().trustManager(trusted.file().toFile());
     if (own != null) {
       tls.keyManager(own.certificate().toFile(), own.key().toFile());
@@ -101,8 +101,7 @@ final class OperationsTest {
       assertEquals("m", inference(toOne).modelInfer(PodUnderTest.request("m")).getModelName());
       // One of the two has to send the call on.
       assertEquals("m", inference(toTwo).modelInfer(PodUnderTest.request("m")).getModelName());
-      assertTrue(
-          (one.metrics() + two.metrics()).contains("\norlop_hops_total 1\n"), one.metrics());
+      assertTrue((one.metrics() + two.metrics()).contains("\norlop_hops_total 1\n"), one.metrics());
       StatusRuntimeException turnedAway =
           assertThrows(
               StatusRuntimeException.class,
@@ -173,8 +172,7 @@ final class OperationsTest {
   @Test
   void theRuntimesContainerWaitsUntilThePodHasDrained() throws Exception {
     int port = Stage.freePort();
-    PodUnderTest pod =
-        stage.pod("stopping", runtime, "MM_PRESTOP_WAIT_PORT", String.valueOf(port));
+    PodUnderTest pod = stage.pod("stopping", runtime, "MM_PRESTOP_WAIT_PORT", String.valueOf(port));
     var unused = pod.register("m", "p?runMs=1500", true);
     try (HttpClient http = HttpClient.newHttpClient()) {
       var call =

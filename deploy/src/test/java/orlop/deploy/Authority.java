@@ -57,7 +57,6 @@ public final class Authority {
 
   private static Path replace(Path file, String text) throws IOException {
     Path next = Files.writeString(file.resolveSibling(file.getFileName() + ".next"), text);
-    return Files.move(
-        next, file, java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+    return Files.move(next, file, java.nio.file.StandardCopyOption.REPLACE_EXISTING);
   }
 }

@@ -119,13 +119,11 @@ final class ModelMeshEnvironmentTest {
             .settings();
     TlsConfig tls = settings.section("tls", TlsConfig.class);
     assertEquals(
-        new TlsConfig(
-            "/c", "/k", "", TlsConfig.ClientAuth.REQUIRE, "/t", "/i", "", "", 5_000),
+        new TlsConfig("/c", "/k", "", TlsConfig.ClientAuth.REQUIRE, "/t", "/i", "", "", 5_000),
         tls);
     PodConfig pod = Roles.filledIn(settings).section("pod", PodConfig.class);
     assertEquals(
-        new MetricsConfig(
-            true, 500, true, "about", Map.of("team", "fraud", "stage", "test")),
+        new MetricsConfig(true, 500, true, "about", Map.of("team", "fraud", "stage", "test")),
         pod.metrics());
     assertTrue(pod.logCalls());
     assertEquals(Set.of("x-trace"), pod.logHeaders());
@@ -142,7 +140,10 @@ final class ModelMeshEnvironmentTest {
     assertEquals(8_090, plain.preStopPort());
     assertFalse(plain.metrics().https());
     assertTrue(
-        read("MM_METRICS", "prometheus:port=1").settings().text("pod.metrics.https").equals("true"));
+        read("MM_METRICS", "prometheus:port=1")
+            .settings()
+            .text("pod.metrics.https")
+            .equals("true"));
   }
 
   @Test

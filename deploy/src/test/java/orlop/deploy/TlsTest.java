@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import inference.InferTensorContents;
 import inference.ModelInferRequest;
-import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.net.ServerSocket;
@@ -29,7 +28,6 @@ import java.util.function.BooleanSupplier;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManager;
-import javax.net.ssl.X509TrustManager;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -226,8 +224,7 @@ final class TlsTest {
     MeshClient foreign =
         client(a.grpc(), podCa.file(), clientCa.write("foreign", clientCa.sign("foreign")));
     assertThrows(
-        StatusRuntimeException.class,
-        () -> foreign.pod().drain(DrainRequest.getDefaultInstance()));
+        StatusRuntimeException.class, () -> foreign.pod().drain(DrainRequest.getDefaultInstance()));
     MeshClient member = client(a.grpc(), podCa.file(), podCa.write("admin", podCa.sign("admin")));
     var unused = member.pod().drain(DrainRequest.getDefaultInstance());
   }
@@ -236,7 +233,9 @@ final class TlsTest {
   void callersMustShowACertificateWhereOneIsRequired() throws Exception {
     PodProcess.Announcement a =
         start(
-            "pod-a", "tls.clientAuth=require", "tls.clientTrust='" + clientCa.file() + "'",
+            "pod-a",
+            "tls.clientAuth=require",
+            "tls.clientTrust='" + clientCa.file() + "'",
             "pod.metrics.https=true");
     infer(client(a.grpc(), podCa.file(), clientCa.write("known", clientCa.sign("known"))));
     assertEquals(Status.Code.UNAVAILABLE, failure(client(a.grpc(), podCa.file(), null)).getCode());
@@ -276,7 +275,10 @@ final class TlsTest {
   void metricsByTlsNeedNoCertificateOfOurs() throws Exception {
     PodProcess.Announcement a =
         start(
-            "pod-a", "tls.certificate=", "tls.privateKey=", "tls.podTrust=",
+            "pod-a",
+            "tls.certificate=",
+            "tls.privateKey=",
+            "tls.podTrust=",
             "pod.metrics.https=true");
     HttpClient https = HttpClient.newBuilder().sslContext(trustingAll()).build();
     assertTrue(get(https, "https://" + a.metrics() + "/metrics").contains("modelmesh_"));
@@ -304,12 +306,17 @@ final class TlsTest {
   @Test
   void aWrongFileIsNamedAtTheStart() throws Exception {
     Path absent = dir.resolve("absent.crt");
-    assertRefused("tls.certificate file " + absent + " does not exist", "tls.certificate='" + absent + "'");
+    assertRefused(
+        "tls.certificate file " + absent + " does not exist", "tls.certificate='" + absent + "'");
     Path empty = Files.writeString(dir.resolve("empty.crt"), "nothing");
-    assertRefused("tls.certificate file " + empty + " holds no certificate", "tls.certificate='" + empty + "'");
+    assertRefused(
+        "tls.certificate file " + empty + " holds no certificate",
+        "tls.certificate='" + empty + "'");
     Authority.Written other = podCa.write("other", podCa.sign("other"));
     assertRefused(
-        "tls.privateKey file " + other.key() + " is not the key of the certificate in "
+        "tls.privateKey file "
+            + other.key()
+            + " is not the key of the certificate in "
             + pod.certificate(),
         "tls.privateKey='" + other.key() + "'");
     Authority.Written old =
@@ -326,7 +333,8 @@ final class TlsTest {
     String id = "pod-" + refusals++;
     CommandException refused = assertThrows(CommandException.class, () -> start(id, more));
     assertTrue(
-        String.valueOf(refused.getMessage()).contains(expected), String.valueOf(refused.getMessage()));
+        String.valueOf(refused.getMessage()).contains(expected),
+        String.valueOf(refused.getMessage()));
   }
 
   /** The subject of the certificate that stands at the address now. */

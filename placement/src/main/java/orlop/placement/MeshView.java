@@ -85,7 +85,8 @@ public final class MeshView {
     Arrays.fill(copies, Map.of());
     Map<String, List<Gone>>[] gone = new Map[SHARDS];
     Arrays.fill(gone, Map.of());
-    return new MeshView(0, models, copies, gone, Map.of(), Map.of(), Map.of(), 0, LabelRules.NONE, Map.of());
+    return new MeshView(
+        0, models, copies, gone, Map.of(), Map.of(), Map.of(), 0, LabelRules.NONE, Map.of());
   }
 
   public long revision() {

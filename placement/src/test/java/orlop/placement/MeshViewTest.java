@@ -11,7 +11,6 @@ import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -97,8 +96,7 @@ class MeshViewTest {
     assertEquals(Set.of(), before.required(plain));
     assertEquals(Set.of("gpu"), after.required(plain));
     assertEquals(Set.of("ssd"), after.preferred(plain));
-    Model own =
-        new Model("b", plain.type(), "p", "", 0, 0, 0, Set.of("mine"), Set.of("ssd"), 1);
+    Model own = new Model("b", plain.type(), "p", "", 0, 0, 0, Set.of("mine"), Set.of("ssd"), 1);
     assertEquals(Set.of("gpu", "mine"), after.required(own));
     assertEquals(Set.of("other"), after.required(Model.of("c", "t2", "p", "", 1)));
     // What comes after is under the same rules.

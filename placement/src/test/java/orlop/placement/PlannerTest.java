@@ -478,8 +478,7 @@ class PlannerTest {
   }
 
   private static LabelRules onlyWith(String label) {
-    return new LabelRules(
-        Map.of("onnx", new LabelRules.Labels(Set.of(label), Set.of())), null);
+    return new LabelRules(Map.of("onnx", new LabelRules.Labels(Set.of(label), Set.of())), null);
   }
 
   private List<String> plan(MeshView view, Demand demand) {
@@ -512,8 +511,7 @@ class PlannerTest {
 
   @Test
   void operatorsMaySetTheCallsThatACopyBears() {
-    SmallMesh mesh =
-        mesh(model("m", 100)).copy("m", "a", loaded()).copy("m", "b", loaded());
+    SmallMesh mesh = mesh(model("m", 100)).copy("m", "a", loaded()).copy("m", "b", loaded());
     assertEquals(List.of(), plan(mesh.view(), steady("m", 300)));
     List<Delta> set = List.of(new Delta.SettingPut(Planner.CALLS_PER_COPY, "100"));
     assertEquals(List.of("load m in c"), plan(mesh.view().with(set, 2), steady("m", 300)));

@@ -98,7 +98,8 @@ final class Bootstrap {
     }
     LOG.log(
         Level.ERROR,
-        "pod ''{0}'' stays not ready: of {1} loads in its first {2} ms {3} failed, {4} in the runtime",
+        "pod ''{0}'' stays not ready: of {1} loads in its first {2} ms {3} failed, {4} in the"
+            + " runtime",
         config.id(),
         String.valueOf(loads),
         String.valueOf(config.bootstrapMs()),

@@ -277,8 +277,7 @@ final class Metrics {
       MetricsText text, List<Meter> shown, Figure figure, String name, String help) {
     text.family(name, "histogram", help + ", by method and gRPC code");
     for (Meter meter : shown) {
-      meter.each(
-          figure, (op, code, values) -> values.write(text, name, labels(meter, op, code)));
+      meter.each(figure, (op, code, values) -> values.write(text, name, labels(meter, op, code)));
     }
   }
 
@@ -293,8 +292,7 @@ final class Metrics {
   }
 
   private void times(MetricsText text) {
-    missTimes.write(
-        text, "modelmesh_cache_miss_milliseconds", "Time that calls waited for a load");
+    missTimes.write(text, "modelmesh_cache_miss_milliseconds", "Time that calls waited for a load");
     loadTimes.write(text, "modelmesh_loadmodel_milliseconds", "Time to pull and load a model");
     unloadTimes.write(
         text, "modelmesh_unloadmodel_milliseconds", "Time to wait for calls and unload a model");
@@ -320,11 +318,7 @@ final class Metrics {
         "modelmesh_unloadmodel_attempt_failure",
         "Tries to unload that failed",
         unloadAttemptFailures);
-    total(
-        text,
-        "modelmesh_cache_miss_total",
-        "Calls that had to wait for a load",
-        misses.sum());
+    total(text, "modelmesh_cache_miss_total", "Calls that had to wait for a load", misses.sum());
     total(text, "modelmesh_model_evicted_total", "Models evicted", evictions.sum());
     total(text, "orlop_loads_total", "Loads started", loads.sum());
     total(text, "orlop_hops_total", "Calls forwarded to another pod", hops.sum());
@@ -347,7 +341,8 @@ final class Metrics {
   private void ofModels(MetricsText text, List<Meter> shown) {
     text.family("orlop_model_hops_total", "counter", "Calls forwarded to another pod, by model");
     shown.forEach(m -> text.sample("orlop_model_hops_total", m.hops.sum(), labels(m)));
-    text.family("orlop_model_cold_waits_total", "counter", "Calls that waited for a load, by model");
+    text.family(
+        "orlop_model_cold_waits_total", "counter", "Calls that waited for a load, by model");
     shown.forEach(m -> text.sample("orlop_model_cold_waits_total", m.coldWaits.sum(), labels(m)));
     Map<String, ModelStats.Figures> figures = new TreeMap<>();
     for (Meter meter : shown) {

@@ -142,7 +142,8 @@ public record PodConfig(
     within("suspectMs", suspectMs, 1, 600_000);
     within("loadFailureExpiryMs", loadFailureExpiryMs, 1, 86_400_000);
     within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
-    within("maxConnectionAgeMs", maxConnectionAgeMs, maxConnectionAgeMs == 0 ? 0 : 1_000, 86_400_000);
+    within(
+        "maxConnectionAgeMs", maxConnectionAgeMs, maxConnectionAgeMs == 0 ? 0 : 1_000, 86_400_000);
     within("maxConnectionAgeGraceMs", maxConnectionAgeGraceMs, 0, 86_400_000);
     within("maxHeaderBytes", maxHeaderBytes, 1 << 10, 1 << 20);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);

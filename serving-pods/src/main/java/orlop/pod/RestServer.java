@@ -64,8 +64,7 @@ final class RestServer implements AutoCloseable {
    * @param tls null: in the clear
    * @throws IOException naming the port that cannot be opened
    */
-  RestServer(
-      PodConfig config, Handler handler, PodTls.@Nullable Mesh tls, Handshakes handshakes)
+  RestServer(PodConfig config, Handler handler, PodTls.@Nullable Mesh tls, Handshakes handshakes)
       throws IOException {
     this.config = config;
     this.handler = handler;

@@ -316,8 +316,7 @@ public final class ServingPod implements AutoCloseable {
             text.family(
                     "modelmesh_models_managed_total", "gauge", "Models registered; the leader's")
                 .sample("modelmesh_models_managed_total", all.managed());
-            text.family(
-                    "modelmesh_models_loaded_total", "gauge", "Of them loaded; the leader's")
+            text.family("modelmesh_models_loaded_total", "gauge", "Of them loaded; the leader's")
                 .sample("modelmesh_models_loaded_total", all.loaded());
             text.family(
                     "modelmesh_models_with_failure_total",

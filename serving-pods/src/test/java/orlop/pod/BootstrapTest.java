@@ -24,8 +24,7 @@ class BootstrapTest {
   private MeshView view = MeshView.empty();
 
   private Bootstrap bootstrap(long ms, boolean failFast) {
-    PodConfig config =
-        PodConfig.builder("new", Memory.ram(1_000)).bootstrap(ms, failFast).build();
+    PodConfig config = PodConfig.builder("new", Memory.ram(1_000)).bootstrap(ms, failFast).build();
     return new Bootstrap(config, () -> view, nowNs::get);
   }
 
@@ -150,8 +149,7 @@ class BootstrapTest {
       CountDownLatch gate = new CountDownLatch(1);
       mesh.runtimes.getFirst().inferGate = gate;
       var call =
-          CompletableFuture.supplyAsync(
-              () -> mesh.client(pod).modelInfer(TestMesh.request("m")));
+          CompletableFuture.supplyAsync(() -> mesh.client(pod).modelInfer(TestMesh.request("m")));
       TestMesh.await("the call runs", () -> mesh.runtimes.getFirst().running.get() > 0);
       int port = pod.probePort();
       CompletableFuture<HttpResponse<String>> stopped =

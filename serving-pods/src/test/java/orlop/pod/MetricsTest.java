@@ -196,8 +196,7 @@ class MetricsTest {
       int holder = mesh.holder("m");
       mesh.client(mesh.pod(1 - holder)).modelInfer(TestMesh.request("m"));
       String there = scrape(mesh.pod(1 - holder));
-      assertTrue(
-          there.contains("orlop_model_hops_total{modelId=\"m\",vModelId=\"\"} 1\n"), there);
+      assertTrue(there.contains("orlop_model_hops_total{modelId=\"m\",vModelId=\"\"} 1\n"), there);
       String here = scrape(mesh.pod(holder));
       assertEquals(
           1,
