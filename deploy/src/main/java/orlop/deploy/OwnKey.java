@@ -39,8 +39,10 @@ final class OwnKey extends X509ExtendedKeyManager {
               Named before = old == null ? null : new Named(old.name, old.own, null);
               return new Named(Integer.toHexString(System.identityHashCode(own)), own, before);
             });
+    String algorithm = own.key().getAlgorithm();
     for (String kind : kinds) {
-      if (named != null && kind.startsWith(own.key().getAlgorithm())) {
+      // "EC_RSA" and the like ask for an EC key that somebody signed with RSA.
+      if (named != null && (kind.equals(algorithm) || kind.startsWith(algorithm + "_"))) {
         return named.name;
       }
     }

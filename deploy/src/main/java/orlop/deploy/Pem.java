@@ -15,6 +15,7 @@ import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
 import java.security.spec.PKCS8EncodedKeySpec;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.HexFormat;
 import java.util.List;
@@ -25,6 +26,7 @@ import javax.crypto.EncryptedPrivateKeyInfo;
 import javax.crypto.SecretKey;
 import javax.crypto.SecretKeyFactory;
 import javax.crypto.spec.PBEKeySpec;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Certificates and keys in PEM files. Errors are {@link CommandException} and name setting, file
@@ -104,6 +106,10 @@ final class Pem {
     } catch (IOException e) {
       throw broken(setting, file, "cannot be read: " + e.getMessage(), e);
     }
+    if (text.contains("Proc-Type: 4,ENCRYPTED")) {
+      throw broken(
+          setting, file, "is encrypted in an old way; convert it by openssl pkcs8 -topk8", null);
+    }
     List<Block> all = new ArrayList<>();
     Matcher found = BLOCK.matcher(text);
     while (found.find()) {
@@ -112,10 +118,6 @@ final class Pem {
       } catch (IllegalArgumentException e) {
         throw broken(setting, file, "is damaged: what stands in it is not base64", null);
       }
-    }
-    if (text.contains("Proc-Type: 4,ENCRYPTED")) {
-      throw broken(
-          setting, file, "is encrypted in an old way; convert it by openssl pkcs8 -topk8", null);
     }
     return all;
   }
@@ -170,7 +172,7 @@ final class Pem {
       throw broken(setting, file, "holds an EC key that does not name its curve", null);
     }
     int length = Math.min(der[at + 1] & 0x7f, der.length - at - 2);
-    return java.util.Arrays.copyOfRange(der, at + 2, at + 2 + length);
+    return Arrays.copyOfRange(der, at + 2, at + 2 + length);
   }
 
   /** One DER value of these parts. */
@@ -195,7 +197,7 @@ final class Pem {
   }
 
   private static CommandException broken(
-      String setting, Path file, String why, @org.jspecify.annotations.Nullable Exception cause) {
+      String setting, Path file, String why, @Nullable Exception cause) {
     String line = "%s file %s %s".formatted(setting, file, why);
     String remedy = "check the file, or unset " + setting;
     return cause == null

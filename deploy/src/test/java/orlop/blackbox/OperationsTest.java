@@ -1,6 +1,7 @@
 package orlop.blackbox;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -16,8 +17,10 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -167,6 +170,56 @@ final class OperationsTest {
     all[pairs.length] = name;
     all[pairs.length + 1] = value;
     return all;
+  }
+
+  @Test
+  void aRunningMeshLogsItsCallsWhenToldTo() throws Exception {
+    PodUnderTest pod =
+        stage.pod("told", runtime, "MM_LOG_REQUEST_HEADERS", "{\"x-caller\":\"caller\"}");
+    var unused = pod.register("m", "p", true);
+    call(pod);
+    assertFalse(pod.log().contains("model=m"), pod.log());
+    set("mm/orlop/told/config/log_each_invocation", "true");
+    set("mm/orlop/told/config/no_such_thing", "1");
+    Stage.await(
+        "calls to be logged",
+        () -> {
+          call(pod);
+          return log(pod).contains("ModelInfer model=m code=OK ms=");
+        });
+    assertTrue(log(pod).contains(" x-caller=me"), log(pod));
+    assertTrue(log(pod).contains("sets no_such_thing to '1', which changes nothing"), log(pod));
+  }
+
+  private static void call(PodUnderTest pod) {
+    var answer = pod.inference("x-caller", "me").modelInfer(PodUnderTest.request("m"));
+    assertEquals("m", answer.getModelName());
+  }
+
+  private static String log(PodUnderTest pod) {
+    try {
+      return pod.log();
+    } catch (java.io.IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+  }
+
+  /** As an operator does by {@code etcdctl put}. */
+  private void set(String key, String value) throws Exception {
+    String body = "{\"key\":\"%s\",\"value\":\"%s\"}".formatted(base64(key), base64(value));
+    try (HttpClient http = HttpClient.newHttpClient()) {
+      HttpResponse<String> answer =
+          http.send(
+              HttpRequest.newBuilder(URI.create(stage.etcd().endpoint() + "/v3/kv/put"))
+                  .POST(HttpRequest.BodyPublishers.ofString(body))
+                  .build(),
+              HttpResponse.BodyHandlers.ofString());
+      assertEquals(200, answer.statusCode(), answer.body());
+    }
+  }
+
+  private static String base64(String text) {
+    return Base64.getEncoder().encodeToString(text.getBytes(StandardCharsets.UTF_8));
   }
 
   @Test

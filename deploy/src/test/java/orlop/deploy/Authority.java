@@ -38,6 +38,7 @@ public final class Authority {
   /** As pods and clients have them: for localhost and 127.0.0.1, for servers and clients. */
   public X509Bundle sign(String somebody, Instant until) throws Exception {
     return new CertificateBuilder()
+        .rsa2048()
         .subject("CN=" + somebody)
         .notBefore(until.minus(Duration.ofDays(2)))
         .notAfter(until)

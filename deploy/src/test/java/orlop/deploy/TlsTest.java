@@ -230,6 +230,29 @@ final class TlsTest {
   }
 
   @Test
+  void fromOutsideThePodsAuthorityAndNameCount() throws Exception {
+    PodProcess.Announcement a = start("pod-a");
+    assertEquals(
+        Status.Code.UNAVAILABLE, failure(client(a.grpc(), clientCa.file(), null)).getCode());
+    MeshClient.Target target = new MeshClient.Target();
+    target.address = a.grpc();
+    target.trust = podCa.file().toString();
+    for (String name : List.of("localhost", "somebody.else")) {
+      target.serverName = name;
+      try (MeshClient named = target.connect()) {
+        if (name.equals("localhost")) {
+          infer(named);
+        } else {
+          assertEquals(Status.Code.UNAVAILABLE, failure(named).getCode());
+        }
+      }
+    }
+    target.trust = "";
+    CommandException half = assertThrows(CommandException.class, target::connect);
+    assertTrue(String.valueOf(half.getMessage()).contains("--tls-trust is missing"));
+  }
+
+  @Test
   void callersMustShowACertificateWhereOneIsRequired() throws Exception {
     PodProcess.Announcement a =
         start(
