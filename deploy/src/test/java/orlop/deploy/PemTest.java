@@ -33,7 +33,8 @@ final class PemTest {
   private Path file(String label, byte[] der) throws Exception {
     String text =
         "Bag Attributes\n-----BEGIN %s-----\n%s\n-----END %s-----\n"
-            .formatted(label, Base64.getMimeEncoder(64, new byte[] {10}).encodeToString(der), label);
+            .formatted(
+                label, Base64.getMimeEncoder(64, new byte[] {10}).encodeToString(der), label);
     return Files.writeString(dir.resolve(label.replace(' ', '-')), text);
   }
 
@@ -76,8 +77,7 @@ final class PemTest {
     System.arraycopy(all, all.length - used, number, 32 - used, used);
     byte[] curve = HexFormat.of().parseHex("06082a8648ce3d030107");
     byte[] sec1 =
-        Pem.tagged(
-            0x30, new byte[] {2, 1, 1}, Pem.tagged(4, number), Pem.tagged(0xa0, curve));
+        Pem.tagged(0x30, new byte[] {2, 1, 1}, Pem.tagged(4, number), Pem.tagged(0xa0, curve));
     assertEquals(ec.getS(), ((ECPrivateKey) read(file("EC PRIVATE KEY", sec1))).getS());
   }
 

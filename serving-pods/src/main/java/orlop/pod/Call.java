@@ -503,13 +503,17 @@ final class Call extends Deadlines.Entry {
     count(status);
     unpin();
     pod.leave();
-    pod.metrics.called(
-        named,
-        op,
-        status.getCode(),
-        System.nanoTime() - startNs,
-        caller.requestBytes(),
-        answerBytes >= 0 ? answerBytes : caller.answerBytes());
+    if (forwarded) {
+      pod.metrics.calledThrough(named);
+    } else {
+      pod.metrics.called(
+          named,
+          op,
+          status.getCode(),
+          System.nanoTime() - startNs,
+          caller.requestBytes(),
+          answerBytes >= 0 ? answerBytes : caller.answerBytes());
+    }
     if (pod.logsCalls) {
       log(status);
     }

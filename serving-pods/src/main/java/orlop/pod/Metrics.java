@@ -123,8 +123,15 @@ final class Metrics {
 
   // ---- what happens
 
+  /** A call that another pod sent here has ended; it is counted where it came in. */
+  void calledThrough(@Nullable Named to) {
+    if (meters.byModel()) {
+      meters.of(to).uses.increment();
+    }
+  }
+
   /**
-   * A call has ended.
+   * A call from outside has ended.
    *
    * @param to null where it did not come so far
    * @param requestBytes of its messages; negative where nobody counted

@@ -185,6 +185,14 @@ class MetricsTest {
     return counts;
   }
 
+  private static double all(String one, String other, String name) {
+    return (one + other)
+        .lines()
+        .filter(line -> line.startsWith(name + "{"))
+        .mapToDouble(line -> Double.parseDouble(line.substring(line.lastIndexOf(' '))))
+        .sum();
+  }
+
   @Test
   void aPodShowsHopsAndWaitsOfItsModels() throws Exception {
     MetricsConfig byModel =
@@ -198,6 +206,9 @@ class MetricsTest {
       String there = scrape(mesh.pod(1 - holder));
       assertTrue(there.contains("orlop_model_hops_total{modelId=\"m\",vModelId=\"\"} 1\n"), there);
       String here = scrape(mesh.pod(holder));
+      // A forwarded call counts where it came in, its run where it ran.
+      assertEquals(2, all(here, there, "modelmesh_api_request_milliseconds_count"));
+      assertEquals(2, all(here, "", "modelmesh_invoke_model_milliseconds_count"));
       assertEquals(
           1,
           here.lines()
