@@ -53,7 +53,7 @@ final class OrlopPodTest {
                   "MM_PROBE_PORT",
                   String.valueOf(freePort()),
                   "MM_METRICS",
-                  "prometheus:port=" + freePort(),
+                  "prometheus:port=" + freePort() + ";scheme=http",
                   "MM_AUTO_REGISTER_MODELS",
                   "[{\"modelId\":\"static\",\"modelInfo\":{\"type\":\"onnx\",\"path\":\"p\"},"
                       + "\"vModelId\":\"alias\"}]",

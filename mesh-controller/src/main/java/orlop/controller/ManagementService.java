@@ -3,6 +3,7 @@ package orlop.controller;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.StreamObserver;
+import io.netty.handler.ssl.SslContext;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.function.LongSupplier;
@@ -66,9 +67,23 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
    */
   public ManagementService(
       ControllerConfig config, Registry registry, Router router, LongSupplier clockMs) {
+    this(config, registry, router, clockMs, null);
+  }
+
+  /**
+   * As the other.
+   *
+   * @param tls what pods are called with; null: in the clear
+   */
+  public ManagementService(
+      ControllerConfig config,
+      Registry registry,
+      Router router,
+      LongSupplier clockMs,
+      @Nullable SslContext tls) {
     this.registry = registry;
     this.aliases = new Aliases(registry);
-    this.pods = new PodCalls(config);
+    this.pods = new PodCalls(config, tls);
     this.loads = new Loads(registry, router, pods);
     this.defaultOwner = config.defaultAliasOwner();
     this.clockMs = clockMs;

@@ -131,6 +131,11 @@ public final class PayloadLog implements AutoCloseable {
     return !processors.isEmpty() || sampleBelow > 0;
   }
 
+  /** What became of the payloads that processors were to have; see {@link PayloadProcessors}. */
+  public Map<String, PayloadCounters> processorCounters() {
+    return processors.counters();
+  }
+
   private boolean isSampled(String correlationId) {
     return (mix(correlationId.hashCode()) & 0xFFFF_FFFFL) < sampleBelow;
   }

@@ -47,6 +47,8 @@ public final class MeshView {
   private final Map<String, Alias> aliases;
   private final Map<String, Pod> pods;
   private final int modelCount;
+  private final LabelRules rules;
+  private final Map<String, String> settings;
 
   private MeshView(
       long revision,
@@ -56,7 +58,9 @@ public final class MeshView {
       Map<String, Map<String, Copy>> copiesByPod,
       Map<String, Alias> aliases,
       Map<String, Pod> pods,
-      int modelCount) {
+      int modelCount,
+      LabelRules rules,
+      Map<String, String> settings) {
     this.revision = revision;
     this.models = models;
     this.copies = copies;
@@ -65,6 +69,8 @@ public final class MeshView {
     this.aliases = aliases;
     this.pods = pods;
     this.modelCount = modelCount;
+    this.rules = rules;
+    this.settings = settings;
   }
 
   public static MeshView empty() {
@@ -79,7 +85,8 @@ public final class MeshView {
     Arrays.fill(copies, Map.of());
     Map<String, List<Gone>>[] gone = new Map[SHARDS];
     Arrays.fill(gone, Map.of());
-    return new MeshView(0, models, copies, gone, Map.of(), Map.of(), Map.of(), 0);
+    return new MeshView(
+        0, models, copies, gone, Map.of(), Map.of(), Map.of(), 0, LabelRules.NONE, Map.of());
   }
 
   public long revision() {
@@ -92,6 +99,27 @@ public final class MeshView {
 
   public @Nullable Model model(String id) {
     return models[shard(id)].get(id);
+  }
+
+  /** Labels that a pod must carry to load the model: its own, and those of its type. */
+  public Set<String> required(Model model) {
+    return rules.required(model);
+  }
+
+  /** Labels that a pod should carry to load the model. */
+  public Set<String> preferred(Model model) {
+    return rules.preferred(model);
+  }
+
+  /** The same view under other rules; shares everything else. */
+  public MeshView with(LabelRules other) {
+    return new MeshView(
+        revision, models, copies, gone, copiesByPod, aliases, pods, modelCount, other, settings);
+  }
+
+  /** What operators set for the whole mesh, by name; unmodifiable. */
+  public Map<String, String> settings() {
+    return Collections.unmodifiableMap(settings);
   }
 
   public @Nullable Alias alias(String name) {
@@ -189,6 +217,7 @@ public final class MeshView {
     private Map<String, Alias> aliases;
     private Map<String, Pod> pods;
     private int modelCount;
+    private Map<String, String> settings;
 
     Builder(MeshView base) {
       this.base = base;
@@ -199,6 +228,7 @@ public final class MeshView {
       aliases = base.aliases;
       pods = base.pods;
       modelCount = base.modelCount;
+      settings = base.settings;
     }
 
     Builder apply(Iterable<Delta> changes) {
@@ -220,13 +250,25 @@ public final class MeshView {
           case Delta.PodRemoved(String id) -> ownPods().remove(id);
           case Delta.CopyPut(Copy copy) -> putCopy(copy);
           case Delta.CopyRemoved(String podId, String modelId) -> removeCopy(podId, modelId);
+          case Delta.SettingPut(String name, String value) -> ownSettings().put(name, value);
+          case Delta.SettingRemoved(String name) -> ownSettings().remove(name);
         }
       }
       return this;
     }
 
     MeshView build(long revision) {
-      return new MeshView(revision, models, copies, gone, copiesByPod, aliases, pods, modelCount);
+      return new MeshView(
+          revision,
+          models,
+          copies,
+          gone,
+          copiesByPod,
+          aliases,
+          pods,
+          modelCount,
+          base.rules,
+          settings);
     }
 
     private void putCopy(Copy copy) {
@@ -337,6 +379,13 @@ public final class MeshView {
         aliases = new HashMap<>(base.aliases);
       }
       return aliases;
+    }
+
+    private Map<String, String> ownSettings() {
+      if (settings == base.settings) {
+        settings = new HashMap<>(base.settings);
+      }
+      return settings;
     }
 
     private Map<String, Pod> ownPods() {

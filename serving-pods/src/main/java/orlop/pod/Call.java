@@ -45,6 +45,10 @@ final class Call extends Deadlines.Entry {
    * A forwarded call makes one step only: serve, load, or refuse.
    */
   private static final System.Logger LOG = System.getLogger(Call.class.getName());
+
+  /** Of its own, so that it is seen where other news are not. */
+  private static final System.Logger CALLS = System.getLogger("orlop.calls");
+
   private static final int MAX_MISSED_PINS = 3;
 
   /** Copies that may be too busy for a call before it is told so. */
@@ -73,6 +77,10 @@ final class Call extends Deadlines.Entry {
   private @Nullable Beside beside;
   private int busyCopies;
   private long passedNs;
+
+  /** Of an answer made in this pod; negative while there is none. */
+  private int answerBytes = -1;
+
   private Caller.@Nullable Hop under;
 
   /** Also read by compute threads. */
@@ -241,7 +249,7 @@ final class Call extends Deadlines.Entry {
     if (self || already) {
       here(to, false);
     } else {
-      pod.metrics.hopped();
+      pod.metrics.hopped(to);
       pass(
           Caller.Hop.toPod(
               new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
@@ -276,7 +284,7 @@ final class Call extends Deadlines.Entry {
     }
     if (!waited) {
       waited = true;
-      pod.metrics.missed();
+      pod.metrics.missed(to);
     }
     ModelHost.Waiter waiter =
         ModelHost.Waiter.until(() -> done, o -> onLoop(() -> loadEnded(to, o)));
@@ -290,6 +298,7 @@ final class Call extends Deadlines.Entry {
     if (done) {
       return;
     }
+    pod.metrics.waitedForLoad(System.nanoTime() - startNs);
     String id = to.model().id();
     Status why = Statuses.of(outcome, id, pod.config.id());
     if (why == null) {
@@ -542,6 +551,7 @@ final class Call extends Deadlines.Entry {
       framed.release();
       return;
     }
+    answerBytes = framed.readableBytes();
     end(Status.OK, false, false);
     caller.answered(framed);
   }
@@ -558,20 +568,54 @@ final class Call extends Deadlines.Entry {
     count(status);
     unpin();
     pod.leave();
-    pod.metrics.called(op.label, status.getCode(), System.nanoTime() - startNs);
+    if (forwarded) {
+      pod.metrics.calledThrough(named);
+    } else {
+      pod.metrics.called(
+          named,
+          op,
+          status.getCode(),
+          System.nanoTime() - startNs,
+          caller.requestBytes(),
+          answerBytes >= 0 ? answerBytes : caller.answerBytes());
+    }
+    if (pod.logsCalls) {
+      log(status);
+    }
     if (tell) {
       caller.failed(status, refused);
     }
   }
 
+  private void log(Status status) {
+    Named to = named;
+    Caller.Hop hop = under;
+    StringBuilder line = new StringBuilder(op.label);
+    line.append(" model=").append(to == null ? asked.name(nameInside) : to.model().id());
+    line.append(to == null || to.alias().isEmpty() ? "" : " vmodel=" + to.alias());
+    line.append(" code=").append(status.getCode());
+    line.append(" ms=").append((System.nanoTime() - startNs) / 10_000 / 100.0);
+    line.append(" at=").append(hop == null ? pod.config.id() : hop.target().id());
+    for (String name : pod.config.logHeaders()) {
+      String value = headers.get(name);
+      line.append(value == null ? "" : " " + name + "=" + value.replaceAll("\\p{Cntrl}", " "));
+    }
+    CALLS.log(Level.INFO, line.toString());
+  }
+
   /** A runtime beside the pod is seen from outside only: all of its time is the model's. */
   private void count(Status status) {
     Slot<Held> slot = pinned;
-    if (slot == null || op != Op.INFER) {
+    Named to = named;
+    if (slot == null || to == null) {
+      return;
+    }
+    long nowNs = System.nanoTime();
+    pod.metrics.ran(to, op, status.getCode(), nowNs - passedNs);
+    if (op != Op.INFER) {
       return;
     }
     ModelStats stats = slot.held().stats();
-    long nowNs = System.nanoTime();
     switch (status.getCode()) {
       case OK -> {
         stats.executed(1, 1, 0, nowNs - passedNs, 0, pod.clock.nowMs());

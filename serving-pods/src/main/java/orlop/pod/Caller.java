@@ -15,6 +15,12 @@ interface Caller {
    */
   @Nullable ByteBuf message();
 
+  /** Bytes of the request that have come so far. */
+  long requestBytes();
+
+  /** Bytes of an answer that was passed on. */
+  long answerBytes();
+
   /** The answer: a message behind its gRPC prefix, to be released. */
   void answered(ByteBuf framed);
 

@@ -32,6 +32,11 @@ final class Dispatcher implements AutoCloseable {
   final PayloadTap payloads;
   final Metrics metrics;
   final EpochClock clock;
+
+  /** Null: in the clear. */
+  final PodTls.@Nullable Mesh tls;
+
+  final Handshakes handshakes;
   final ThreadPoolExecutor compute;
   final ScheduledThreadPoolExecutor timer;
 
@@ -48,6 +53,9 @@ final class Dispatcher implements AutoCloseable {
    * Calls that one model may have running and waiting, so that a slow one leaves room for others.
    */
   final int mostForOneModel;
+
+  /** Whether each call is a line in the log; may be switched while the pod runs. */
+  volatile boolean logsCalls;
 
   private final Supplier<Loop> loops;
   private final AtomicInteger inFlight = new AtomicInteger();
@@ -69,6 +77,7 @@ final class Dispatcher implements AutoCloseable {
       PayloadTap payloads,
       Metrics metrics,
       EpochClock clock,
+      PodTls.@Nullable Mesh tls,
       Supplier<Loop> loops) {
     this.config = config;
     this.registry = registry;
@@ -78,6 +87,8 @@ final class Dispatcher implements AutoCloseable {
     this.payloads = payloads;
     this.metrics = metrics;
     this.clock = clock;
+    this.tls = tls;
+    this.handshakes = new Handshakes(metrics);
     this.loops = loops;
     this.asciiId = AsciiString.cached(config.id());
     this.compute =
@@ -90,6 +101,7 @@ final class Dispatcher implements AutoCloseable {
             Thread.ofPlatform().daemon().name("orlop-compute-" + config.id() + "-", 0).factory());
     this.mostForOneModel =
         config.computeThreads() + Math.max(1, (int) (config.computeQueue() * 3L / 4));
+    this.logsCalls = config.logCalls();
     this.resume = new Resume(Math.max(1, config.computeQueue() / 2));
     this.timer =
         new ScheduledThreadPoolExecutor(
@@ -165,5 +177,6 @@ final class Dispatcher implements AutoCloseable {
   public void close() {
     compute.shutdownNow();
     timer.shutdownNow();
+    handshakes.close();
   }
 }

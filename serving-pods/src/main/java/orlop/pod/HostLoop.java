@@ -82,6 +82,10 @@ final class HostLoop implements Runnable {
   /** Threads that load, to be called off when nobody can want the model any more. */
   private final Map<String, Thread> loading = new HashMap<>();
 
+
+  /** Since when models stand in line to be loaded. */
+  private final Map<String, Long> queuedNs = new HashMap<>();
+
   private final Map<String, Memory> measured = new Sizes();
   private long lastTickNs;
   private long lastCheckNs;
@@ -235,8 +239,10 @@ final class HostLoop implements Runnable {
   /** A store that cannot tell will fail the pull too, which is where the reason is published. */
   private void askSize(Model model) {
     long bytes = 0;
+    long startNs = System.nanoTime();
     try {
       bytes = loader.sizeBytes(model);
+      metrics.sized(System.nanoTime() - startNs);
     } catch (Loader.LoadException e) {
       LOG.log(Level.DEBUG, "size of model ''{0}'' is unknown: {1}", model.id(), e.getMessage());
     } catch (InterruptedException e) {
@@ -252,6 +258,7 @@ final class HostLoop implements Runnable {
     backlog.loaded(held);
     host.slots().put(id, new Slot<>(held));
     metrics.loaded(held.loadMs(), held.loaded().sizeBytes());
+    host.bootstrap().loadEnded(true, false);
     step(new Event.LoadDone(id, size, held.loadMs() * 1_000_000));
   }
 
@@ -289,8 +296,10 @@ final class HostLoop implements Runnable {
     Model model = models.get(id);
     if (state instanceof CopyState.Loading && model != null) {
       backlog.queued(model, cache.size(id));
+      queuedNs.putIfAbsent(id, clock.nowNs());
     } else {
       backlog.ended(id);
+      queuedNs.remove(id);
     }
     tellOwn();
     if (state == null) {
@@ -314,7 +323,8 @@ final class HostLoop implements Runnable {
 
   private void load(String id) {
     Model model = models.get(id);
-    metrics.loadStarted();
+    Long sinceNs = queuedNs.remove(id);
+    metrics.loadStarted(sinceNs == null ? 0 : clock.nowNs() - sinceNs);
     loading.put(
         id,
         Thread.startVirtualThread(
@@ -328,6 +338,7 @@ final class HostLoop implements Runnable {
                   held.close();
                 }
               } catch (Loader.LoadException e) {
+                host.bootstrap().loadEnded(false, e.ofRuntime());
                 failed(id, String.valueOf(e.getMessage()), e.fault());
               } catch (InterruptedException e) {
                 failed(id, "interrupted", Fault.TRANSIENT);
@@ -345,6 +356,7 @@ final class HostLoop implements Runnable {
 
   private void unload(String id) {
     Slot<Held> slot = host.slots().remove(id);
+    boolean first = slot != null;
     if (slot == null) {
       // A repeated try: it left the slots when it was first told to go.
       slot = leaving.get(id);
@@ -357,10 +369,10 @@ final class HostLoop implements Runnable {
     if (last != null) {
       last.shut();
     }
-    Thread.startVirtualThread(() -> host.report(new Message.Happened(unload(id, last))));
+    Thread.startVirtualThread(() -> host.report(new Message.Happened(unload(id, last, first))));
   }
 
-  private Event unload(String id, @Nullable Slot<Held> slot) {
+  private Event unload(String id, @Nullable Slot<Held> slot, boolean first) {
     long startNs = System.nanoTime();
     String reason;
     try {
@@ -378,7 +390,7 @@ final class HostLoop implements Runnable {
       reason = e.toString();
     }
     LOG.log(Level.WARNING, "model ''{0}'' is not unloaded: {1}", id, reason);
-    metrics.unloadFailed();
+    metrics.unloadFailed(first);
     return new Event.UnloadFailed(id, reason);
   }
 

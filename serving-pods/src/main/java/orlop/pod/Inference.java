@@ -70,6 +70,7 @@ record Inference(
   @Override
   public void run() {
     long beganNs = System.nanoTime();
+    call.pod.metrics.queued(beganNs - queuedNs);
     slot.waited(beganNs - queuedNs);
     leave();
     try {
@@ -130,7 +131,7 @@ record Inference(
               : response.toBuilder().setModelName(to.asked()).build();
       ByteBuf answer = Answers.framed(named);
       long doneNs = System.nanoTime();
-      pod.metrics.ran(doneNs - runNs);
+      pod.metrics.ran(to, call.op, Status.Code.OK, doneNs - runNs);
       stats()
           .executed(
               1,
@@ -147,10 +148,11 @@ record Inference(
       }
       call.ran(answer);
     } catch (InferenceException e) {
-      failed(id, Statuses.of(e), e);
+      failed(id, runNs, Statuses.of(e), e);
     } catch (RuntimeException e) {
       failed(
           id,
+          runNs,
           Status.INTERNAL.withDescription(
               "model '%s' failed in pod '%s': %s".formatted(to.model().id(), pod.config.id(), e)),
           e);
@@ -164,7 +166,8 @@ record Inference(
         : UnsafeByteOperations.unsafeWrap(ByteBufUtil.getBytes(message));
   }
 
-  private void failed(String id, Status status, Exception cause) {
+  private void failed(String id, long runNs, Status status, Exception cause) {
+    call.pod.metrics.ran(to, call.op, status.getCode(), System.nanoTime() - runNs);
     long tookNs = System.nanoTime() - call.startNs();
     if (status.getCode() == Status.Code.CANCELLED) {
       stats().cancelled(tookNs);

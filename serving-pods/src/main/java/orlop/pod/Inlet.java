@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.http2.AbstractHttp2ConnectionHandlerBuilder;
@@ -11,15 +12,24 @@ import io.netty.handler.codec.http2.Http2Exception;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.handler.codec.http2.Http2Stream;
+import io.netty.handler.ssl.SslHandshakeCompletionEvent;
 import io.netty.util.AsciiString;
+import io.netty.util.concurrent.Future;
 import java.util.Set;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import mmesh.ModelRuntimeGrpc;
 import org.jspecify.annotations.Nullable;
+import orlop.api.PodControlGrpc;
 
 /** A client's connection: makes a {@link Passage} of each of its streams. */
 final class Inlet extends Link {
   private static final AsciiString POST = AsciiString.cached("POST");
+  private static final String CONTROL = "/" + PodControlGrpc.SERVICE_NAME + "/";
+  private static final Status NO_POD =
+      Status.PERMISSION_DENIED.withDescription(
+          "only pods and controllers of this mesh may call this, with a certificate that"
+              + " tls.podTrust vouches for");
   private static final long PING_AFTER_MS = 120_000;
   private static final long PONG_WITHIN_MS = 20_000;
   private static final long LEAST_PING_NS = TimeUnit.SECONDS.toNanos(5);
@@ -35,6 +45,11 @@ final class Inlet extends Link {
   private final Dispatcher pod;
   private final Outlet.Target own;
   private final Set<String> ownNames;
+
+  /** Whether the other side may say what pods alone say: in the clear nobody checks. */
+  private boolean trusted;
+
+  private @Nullable Future<?> aging;
   private long lastPingNs;
   private int pingStrikes;
 
@@ -50,6 +65,7 @@ final class Inlet extends Link {
     this.pod = pod;
     this.own = own;
     this.ownNames = ownNames;
+    this.trusted = pod.tls == null;
     this.lastPingNs = System.nanoTime() - LEAST_PING_NS;
     decoder.frameListener(new Requests());
     encoder
@@ -137,11 +153,57 @@ final class Inlet extends Link {
       end(stream, Wire.http(415), !end);
     } else if (headers.method() == null || !AsciiString.contentEquals(POST, headers.method())) {
       end(stream, Wire.http(405), !end);
+    } else if (!trusted && forPods(headers)) {
+      end(stream, Wire.only(NO_POD, false), !end);
     } else {
       Passage passage = new Passage(pod, this, stream, headers, op(headers));
       stream.setProperty(key, passage);
       passage.begin(end, own);
     }
+  }
+
+  @Override
+  void begin() throws Http2Exception {
+    super.begin();
+    long mostMs = pod.config.maxConnectionAgeMs();
+    if (mostMs > 0) {
+      // Give or take a tenth, so that clients that came together do not come again together.
+      long tenth = mostMs / 10;
+      long ageMs = mostMs - tenth + ThreadLocalRandom.current().nextLong(2 * tenth + 1);
+      aging =
+          loop.executor.schedule(
+              () -> retireWithin(pod.config.maxConnectionAgeGraceMs()),
+              ageMs,
+              TimeUnit.MILLISECONDS);
+    }
+  }
+
+  @Override
+  public void channelInactive(ChannelHandlerContext ctx) throws Exception {
+    if (aging != null) {
+      aging.cancel(false);
+    }
+    super.channelInactive(ctx);
+  }
+
+  /** Whether the call is one that only the pods and controllers of the mesh make. */
+  private static boolean forPods(Http2Headers headers) {
+    CharSequence path = headers.path();
+    return headers.contains(Wire.FORWARDED_BY)
+        || path != null && AsciiString.of(path).startsWith(CONTROL);
+  }
+
+  @Override
+  public void userEventTriggered(ChannelHandlerContext ctx, Object event) throws Exception {
+    PodTls.Mesh tls = pod.tls;
+    if (tls != null && event instanceof SslHandshakeCompletionEvent ended) {
+      if (pod.handshakes.ended("grpc", ctx.channel(), ended, true).isEmpty()) {
+        trusted = Handshakes.shown(ctx.channel(), tls.isPod());
+      } else {
+        ctx.close();
+      }
+    }
+    super.userEventTriggered(ctx, event);
   }
 
   /**

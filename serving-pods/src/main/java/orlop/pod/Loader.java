@@ -58,6 +58,13 @@ final class Loader {
     Fault fault() {
       return fault;
     }
+
+    /** Whether the runtime failed, and neither the model nor its store is to blame. */
+    boolean ofRuntime() {
+      return getCause() instanceof ModelLoadException refused
+          ? refused.reason() == ModelLoadException.Reason.INTERNAL
+          : getCause() instanceof ExecutionException;
+    }
   }
 
   /** What the model may take, from the size of its files; 0 when its store does not tell. */

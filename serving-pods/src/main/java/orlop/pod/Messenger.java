@@ -131,6 +131,16 @@ final class Messenger implements Caller, Leg.Sink {
   }
 
   @Override
+  public long requestBytes() {
+    return message.length;
+  }
+
+  @Override
+  public long answerBytes() {
+    return answer == null ? 0 : answer.readableBytes();
+  }
+
+  @Override
   public ByteBuf message() {
     return Unpooled.wrappedBuffer(message);
   }

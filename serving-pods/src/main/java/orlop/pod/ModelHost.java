@@ -99,6 +99,7 @@ final class ModelHost implements AutoCloseable {
 
   private final AtomicBoolean viewMoved = new AtomicBoolean();
   private final HintBoard board;
+  private final Bootstrap bootstrap;
   private volatile boolean stopped;
   private volatile boolean draining;
   private volatile long usedBytes;
@@ -122,6 +123,11 @@ final class ModelHost implements AutoCloseable {
     this.metrics = metrics;
     this.clock = clock;
     this.board = new HintBoard(config.id());
+    this.bootstrap = new Bootstrap(config, registry::view, System::nanoTime);
+  }
+
+  Bootstrap bootstrap() {
+    return bootstrap;
   }
 
   HintBoard board() {
@@ -251,6 +257,19 @@ final class ModelHost implements AutoCloseable {
   /** RAM taken by models that are loading, loaded or unloading; a moment old. */
   long usedBytes() {
     return usedBytes;
+  }
+
+  /**
+   * When the model unused for longest was last used, milliseconds since the epoch; 0 without one.
+   * O(loaded models).
+   */
+  long oldestUseMs() {
+    long oldestNs = Long.MAX_VALUE;
+    for (Slot<Held> slot : slots.values()) {
+      long usedNs = slot.lastUsedNs();
+      oldestNs = usedNs > 0 ? Math.min(oldestNs, usedNs) : oldestNs;
+    }
+    return oldestNs == Long.MAX_VALUE ? 0 : oldestNs / 1_000_000;
   }
 
   /** Calls kept until a load has ended, some of which may have given up; a moment old. */

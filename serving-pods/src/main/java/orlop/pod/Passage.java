@@ -37,6 +37,8 @@ final class Passage implements Caller, Leg.Sink {
   private @Nullable Renames renames;
   private @Nullable Capture capture;
   private boolean answering;
+  private long requestBytes;
+  private long answerBytes;
   private boolean over;
 
   /**
@@ -109,6 +111,7 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     Call to = call;
+    requestBytes += data.readableBytes();
     boolean small = meter.read(data);
     if (end) {
       request.end();
@@ -396,6 +399,16 @@ final class Passage implements Caller, Leg.Sink {
     }
   }
 
+  @Override
+  public long requestBytes() {
+    return requestBytes;
+  }
+
+  @Override
+  public long answerBytes() {
+    return answerBytes;
+  }
+
   private Call known() {
     Call of = call;
     if (of == null) {
@@ -462,6 +475,7 @@ final class Passage implements Caller, Leg.Sink {
 
   @Override
   public void data(ByteBuf data, Link.Credit credit) {
+    answerBytes += data.readableBytes();
     Renames by = renames;
     ByteBuf named = by == null ? data : by.answer(data, credit);
     if (named != null) {

@@ -16,6 +16,12 @@ import orlop.placement.Memory;
  * @param restPort V2 REST; default 8008
  * @param probePort {@code /ready} and {@code /live}; default 8089
  * @param metricsPort {@code /metrics}; default 2112
+ * @param metrics what they show, and how
+ * @param preStopPort a further port for {@code /prestop}, which the probe port has, too; default 0,
+ *     which opens none
+ * @param bootstrapMs how long after the start a pod stays not ready while another one drains, and
+ *     counts loads that fail, 0 to 3,600,000; default 180,000
+ * @param failFast whether a pod whose loads fail in that time stays not ready; default true
  * @param zone failure domain, may be empty
  * @param labels what models may require or prefer
  * @param capacity memory that models may occupy
@@ -49,6 +55,9 @@ import orlop.placement.Memory;
  *     or an answer on its way gets one second more for each 16 KiB that have passed.
  * @param warmUpMs how long a pod may call samples of its runtimes before it joins the mesh, 0 (not
  *     at all, the default here) to 60,000
+ * @param maxConnectionAgeMs after how long a client is asked to connect anew, give or take a tenth,
+ *     1,000 to 86,400,000; default 0, which lets connections live
+ * @param maxConnectionAgeGraceMs how long its calls may then take, 0 to 86,400,000; default 600,000
  * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
  *     3,600,000; default 30,000
  * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models
@@ -59,6 +68,8 @@ import orlop.placement.Memory;
  *     the same time, 1 to 1,024; default 4
  * @param maxHeaderBytes largest header list of a call or of an answer, counted as HTTP/2 does:
  *     names, values and 32 for each, 1,024 to 1,048,576; default 8,192
+ * @param logCalls whether each call is a line in the log; default false
+ * @param logHeaders names of the request headers in that line, in lower case
  * @param version of the software, as it is told to clients and to other pods
  */
 public record PodConfig(
@@ -69,6 +80,10 @@ public record PodConfig(
     int restPort,
     int probePort,
     int metricsPort,
+    MetricsConfig metrics,
+    int preStopPort,
+    long bootstrapMs,
+    boolean failFast,
     String zone,
     Set<String> labels,
     Memory capacity,
@@ -88,12 +103,16 @@ public record PodConfig(
     long loadFailureExpiryMs,
     long restReadTimeoutMs,
     int warmUpMs,
+    long maxConnectionAgeMs,
+    long maxConnectionAgeGraceMs,
     long drainTimeoutMs,
     long handOverTimeoutMs,
     Set<String> payloadHeaders,
     Dataplane dataplane,
     int multiModelParallelism,
     int maxHeaderBytes,
+    boolean logCalls,
+    Set<String> logHeaders,
     String version) {
 
   public PodConfig {
@@ -109,6 +128,8 @@ public record PodConfig(
     within("restPort", restPort, 0, 65_535);
     within("probePort", probePort, 0, 65_535);
     within("metricsPort", metricsPort, 0, 65_535);
+    within("preStopPort", preStopPort, 0, 65_535);
+    within("bootstrapMs", bootstrapMs, 0, 3_600_000);
     if (capacity.ramBytes() < 1) {
       throw new IllegalArgumentException(
           "pod capacity is " + capacity + ", expected at least 1 byte of RAM");
@@ -131,21 +152,31 @@ public record PodConfig(
     within("loadFailureExpiryMs", loadFailureExpiryMs, 1, 86_400_000);
     within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
     within("warmUpMs", warmUpMs, 0, 60_000);
+    within(
+        "maxConnectionAgeMs", maxConnectionAgeMs, maxConnectionAgeMs == 0 ? 0 : 1_000, 86_400_000);
+    within("maxConnectionAgeGraceMs", maxConnectionAgeGraceMs, 0, 86_400_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     within("handOverTimeoutMs", handOverTimeoutMs, 0, 3_600_000);
     within("multiModelParallelism", multiModelParallelism, 1, 1_024);
     within("maxHeaderBytes", maxHeaderBytes, 1_024, 1 << 20);
     labels = Set.copyOf(labels);
-    payloadHeaders = Set.copyOf(payloadHeaders);
-    for (String name : payloadHeaders) {
+    payloadHeaders = textHeaders("payloadHeaders", payloadHeaders);
+    logHeaders = textHeaders("logHeaders", logHeaders);
+  }
+
+  private static Set<String> textHeaders(String key, Set<String> names) {
+    for (String name : names) {
       if (!name.matches("[0-9a-z_.-]+") || name.endsWith("-bin")) {
         throw new IllegalArgumentException(
-            "pod payloadHeaders holds '"
+            "pod "
+                + key
+                + " holds '"
                 + name
                 + "', allowed are names of text headers in lower case: letters, digits, '-', '_',"
                 + " '.', not ending in -bin");
       }
     }
+    return Set.copyOf(names);
   }
 
   /** Starts from the defaults; memory has none. */
@@ -162,6 +193,10 @@ public record PodConfig(
     b.restPort = restPort;
     b.probePort = probePort;
     b.metricsPort = metricsPort;
+    b.metrics = metrics;
+    b.preStopPort = preStopPort;
+    b.bootstrapMs = bootstrapMs;
+    b.failFast = failFast;
     b.zone = zone;
     b.labels = labels;
     b.headroom = headroom;
@@ -180,12 +215,16 @@ public record PodConfig(
     b.loadFailureExpiryMs = loadFailureExpiryMs;
     b.restReadTimeoutMs = restReadTimeoutMs;
     b.warmUpMs = warmUpMs;
+    b.maxConnectionAgeMs = maxConnectionAgeMs;
+    b.maxConnectionAgeGraceMs = maxConnectionAgeGraceMs;
     b.drainTimeoutMs = drainTimeoutMs;
     b.handOverTimeoutMs = handOverTimeoutMs;
     b.payloadHeaders = payloadHeaders;
     b.dataplane = dataplane;
     b.multiModelParallelism = multiModelParallelism;
     b.maxHeaderBytes = maxHeaderBytes;
+    b.logCalls = logCalls;
+    b.logHeaders = logHeaders;
     b.version = version;
     return b;
   }
@@ -207,6 +246,10 @@ public record PodConfig(
     private int restPort = 8008;
     private int probePort = 8089;
     private int metricsPort = 2112;
+    private MetricsConfig metrics = MetricsConfig.DEFAULTS;
+    private int preStopPort;
+    private long bootstrapMs = 180_000;
+    private boolean failFast = true;
     private String zone = "";
     private Set<String> labels = Set.of();
     private Memory headroom = Memory.NONE;
@@ -225,12 +268,16 @@ public record PodConfig(
     private long loadFailureExpiryMs = 900_000;
     private long restReadTimeoutMs = 30_000;
     private int warmUpMs;
+    private long maxConnectionAgeMs;
+    private long maxConnectionAgeGraceMs = 600_000;
     private long drainTimeoutMs = 30_000;
     private long handOverTimeoutMs;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
     private Dataplane dataplane = Dataplane.ANY;
     private int multiModelParallelism = 4;
     private int maxHeaderBytes = 8_192;
+    private boolean logCalls;
+    private Set<String> logHeaders = Set.of();
     private String version = "0.1.0";
 
     private Builder(String id, Memory capacity) {
@@ -259,6 +306,23 @@ public record PodConfig(
       restPort = rest;
       probePort = probe;
       metricsPort = metrics;
+      return this;
+    }
+
+    public Builder metrics(MetricsConfig value) {
+      metrics = value;
+      return this;
+    }
+
+    public Builder preStopPort(int value) {
+      preStopPort = value;
+      return this;
+    }
+
+    /** How long a pod counts as new, and whether loads that fail then keep it from being ready. */
+    public Builder bootstrap(long ms, boolean failingFast) {
+      bootstrapMs = ms;
+      failFast = failingFast;
       return this;
     }
 
@@ -346,6 +410,13 @@ public record PodConfig(
       return this;
     }
 
+    /** After how long a client connects anew, and how long its calls may then take. */
+    public Builder connectionAge(long maxMs, long graceMs) {
+      maxConnectionAgeMs = maxMs;
+      maxConnectionAgeGraceMs = graceMs;
+      return this;
+    }
+
     public Builder drainTimeoutMs(long value) {
       drainTimeoutMs = value;
       return this;
@@ -376,6 +447,13 @@ public record PodConfig(
       return this;
     }
 
+    /** A line for each call, with these of its headers. */
+    public Builder logCalls(Set<String> headers) {
+      logCalls = true;
+      logHeaders = headers;
+      return this;
+    }
+
     public Builder version(String value) {
       version = value;
       return this;
@@ -395,6 +473,10 @@ public record PodConfig(
           restPort,
           probePort,
           metricsPort,
+          metrics,
+          preStopPort,
+          bootstrapMs,
+          failFast,
           zone,
           labels,
           capacity,
@@ -414,12 +496,16 @@ public record PodConfig(
           loadFailureExpiryMs,
           restReadTimeoutMs,
           warmUpMs,
+          maxConnectionAgeMs,
+          maxConnectionAgeGraceMs,
           drainTimeoutMs,
           handOverTimeoutMs,
           payloadHeaders,
           dataplane,
           multiModelParallelism,
           maxHeaderBytes,
+          logCalls,
+          logHeaders,
           version);
     }
   }

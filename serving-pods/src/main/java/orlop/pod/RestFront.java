@@ -39,7 +39,7 @@ final class RestFront implements AutoCloseable {
     repository = new RestRepository(calls, dispatcher);
     v1 = new RestV1(config, calls, front::modelReady, repository);
     openAi = new RestOpenAi(config, calls, dispatcher.registry::view);
-    server = new RestServer(config, this::answer);
+    server = new RestServer(config, this::answer, dispatcher.tls, dispatcher.handshakes);
   }
 
   int port() {

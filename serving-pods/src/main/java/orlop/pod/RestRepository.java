@@ -170,10 +170,12 @@ final class RestRepository {
     return RestJson.reply(200, RestJson.object().put("name", name).put("unload", true));
   }
 
-  private static void unload(Pod pod, String modelId) {
+  private void unload(Pod pod, String modelId) {
     // Rare, so a connection of its own will do.
+    NettyChannelBuilder builder = NettyChannelBuilder.forTarget("dns:///" + pod.address());
+    PodTls.Mesh tls = dispatcher.tls;
     ManagedChannel channel =
-        NettyChannelBuilder.forTarget("dns:///" + pod.address()).usePlaintext().build();
+        (tls == null ? builder.usePlaintext() : builder.sslContext(tls.pods())).build();
     try {
       PodControlGrpc.newBlockingStub(channel)
           .withDeadlineAfter(UNLOAD_TIMEOUT_MS, TimeUnit.MILLISECONDS)

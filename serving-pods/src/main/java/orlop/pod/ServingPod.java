@@ -21,11 +21,13 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.BooleanSupplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import orlop.payload.PayloadLog;
 import orlop.placement.HandOver;
 import orlop.placement.Memory;
+import orlop.placement.MeshTotals;
 import orlop.placement.Placer;
 import orlop.placement.Pod;
 import orlop.placement.Router;
@@ -50,7 +52,7 @@ public final class ServingPod implements AutoCloseable {
 
   private final PodConfig config;
   private final Registry registry;
-  private final Metrics metrics = new Metrics();
+  private final Metrics metrics;
   private final EpochClock clock = new EpochClock();
 
   private final ModelHost host;
@@ -84,8 +86,21 @@ public final class ServingPod implements AutoCloseable {
       PayloadLog payloads,
       List<BindableService> more)
       throws IOException, RegistryException {
+    return start(config, registry, store, runtimes, payloads, more, PodTls.NONE);
+  }
+
+  /** As the other, with what is encrypted. */
+  public static ServingPod start(
+      PodConfig config,
+      Registry registry,
+      ModelStore store,
+      List<ModelRuntime> runtimes,
+      PayloadLog payloads,
+      List<BindableService> more,
+      PodTls tls)
+      throws IOException, RegistryException {
     Rehearsal.before(config, runtimes);
-    return new ServingPod(config, registry, store, runtimes, payloads, more);
+    return new ServingPod(config, registry, store, runtimes, payloads, more, tls);
   }
 
   private ServingPod(
@@ -94,18 +109,28 @@ public final class ServingPod implements AutoCloseable {
       ModelStore store,
       List<ModelRuntime> runtimes,
       PayloadLog payloads,
-      List<BindableService> more)
+      List<BindableService> more,
+      PodTls tls)
       throws IOException, RegistryException {
     this.config = config;
     this.registry = registry;
+    this.metrics = new Metrics(config.metrics());
     Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
     host =
         new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     dispatcher =
         new Dispatcher(
-            config, registry, new Router(new Placer()), host, tap, metrics, clock, this::anyLoop);
-    Front front = new Front(dispatcher, () -> ready);
+            config,
+            registry,
+            new Router(new Placer()),
+            host,
+            tap,
+            metrics,
+            clock,
+            tls.mesh(),
+            this::anyLoop);
+    Front front = new Front(dispatcher, () -> notReady().isEmpty());
     Undo undo = new Undo();
     undo.add(dispatcher).add(waiting::shutdownNow);
     try {
@@ -115,7 +140,7 @@ public final class ServingPod implements AutoCloseable {
       undo.add(router);
       rest = new RestFront(config, front, dispatcher);
       undo.add(rest);
-      pages = new Pages(config, () -> ready, metrics);
+      pages = new Pages(config, this::notReady, host::draining, metrics, tls.metrics());
       undo.add(pages);
       address =
           config.advertisedAddress().isEmpty()
@@ -135,6 +160,13 @@ public final class ServingPod implements AutoCloseable {
       }
     }
     gauges(store, payloads);
+    PodTls.Mesh encrypted = tls.mesh();
+    if (encrypted != null) {
+      metrics.gauge(
+          "orlop_tls_certificate_expires_seconds",
+          "When this pod's certificate ends, seconds since the epoch",
+          () -> encrypted.expiresMs().getAsLong() / 1e3);
+    }
     ready = true;
     health.setStatus("", ServingStatus.SERVING);
     health.setStatus(INFERENCE, ServingStatus.SERVING);
@@ -188,6 +220,14 @@ public final class ServingPod implements AutoCloseable {
         .collect(Collectors.toUnmodifiableSet());
   }
 
+  /** Why no traffic may come; empty when it may. */
+  private String notReady() {
+    if (host.draining()) {
+      return "this pod drains";
+    }
+    return ready ? host.bootstrap().why() : "this pod starts";
+  }
+
   private Loop anyLoop() {
     return router.anyLoop();
   }
@@ -232,6 +272,19 @@ public final class ServingPod implements AutoCloseable {
         "Memory taken by models that are loading, loaded or unloading",
         host::usedBytes);
     metrics.gauge(
+        "modelmesh_instance_used_bps",
+        "Of the memory for models taken, in 1/100 of a percent",
+        () -> capacityBytes == 0 ? 0 : 10_000 * host.usedBytes() / capacityBytes);
+    metrics.gauge(
+        "modelmesh_instance_lru_seconds",
+        "When the model unused for longest was last used, seconds since the epoch; 0 without one",
+        () -> host.oldestUseMs() / 1_000);
+    metrics.gauge(
+        "modelmesh_instance_lru_age_seconds",
+        "How long ago that was; 0 without one",
+        () -> host.oldestUseMs() == 0 ? 0 : (clock.nowMs() - host.oldestUseMs()) / 1_000);
+    metrics.models(host::stats);
+    metrics.gauge(
         "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
     metrics.gauge(
         "orlop_unloads_failing",
@@ -241,6 +294,7 @@ public final class ServingPod implements AutoCloseable {
     metrics.gauge(
         "orlop_compute_queue", "Inferences that wait for a compute thread", this::queuedInferences);
     metrics.payloads(payloads::counters);
+    metrics.processors(payloads::processorCounters);
   }
 
   public String id() {
@@ -266,6 +320,31 @@ public final class ServingPod implements AutoCloseable {
 
   public int metricsPort() {
     return pages.metricsPort();
+  }
+
+  /** Shows the models of the whole mesh among the metrics, while {@code leads} says so. */
+  public void showMesh(BooleanSupplier leads) {
+    metrics.add(
+        text -> {
+          if (leads.getAsBoolean()) {
+            MeshTotals all = MeshTotals.of(registry.view());
+            text.family(
+                    "modelmesh_models_managed_total", "gauge", "Models registered; the leader's")
+                .sample("modelmesh_models_managed_total", all.managed());
+            text.family("modelmesh_models_loaded_total", "gauge", "Of them loaded; the leader's")
+                .sample("modelmesh_models_loaded_total", all.loaded());
+            text.family(
+                    "modelmesh_models_with_failure_total",
+                    "gauge",
+                    "Of them, those whose last load failed somewhere; the leader's")
+                .sample("modelmesh_models_with_failure_total", all.failing());
+          }
+        });
+  }
+
+  /** Whether each call is a line in the log from now on. */
+  public void logCalls(boolean each) {
+    dispatcher.logsCalls = each;
   }
 
   /** What this pod did since it started. */
@@ -420,9 +499,10 @@ public final class ServingPod implements AutoCloseable {
     own.shutdownNow();
     watching.close();
     rest.close();
-    pages.close();
     dispatcher.close();
     host.close(leftMs);
+    pages.drained();
+    pages.close();
     waiting.shutdownNow();
   }
 

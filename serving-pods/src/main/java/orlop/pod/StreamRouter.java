@@ -93,6 +93,9 @@ final class StreamRouter implements AutoCloseable {
                   protected void initChannel(Channel channel) {
                     clients.add(channel);
                     Loop loop = loop(channel.eventLoop());
+                    if (pod.tls != null) {
+                      channel.pipeline().addLast(pod.handshakes.accept(pod.tls.front(), channel));
+                    }
                     channel.pipeline().addLast(new Inlet.Builder(pod, loop, own, ownNames).build());
                   }
                 });
@@ -178,7 +181,12 @@ final class StreamRouter implements AutoCloseable {
                 new ChannelInitializer<>() {
                   @Override
                   protected void initChannel(Channel channel) {
-                    channel.pipeline().addLast(outlet.connection(loop));
+                    if (pod.tls != null && outlet.target().pod()) {
+                      channel
+                          .pipeline()
+                          .addLast(pod.handshakes.connect(pod.tls.pods(), channel, address));
+                    }
+                    channel.pipeline().addLast(outlet.connection(loop, pod.handshakes));
                   }
                 })
             .connect(address);
