@@ -1,7 +1,11 @@
 package orlop.pod;
 
+import com.google.protobuf.InvalidProtocolBufferException;
+import inference.ModelMetadataRequest;
+import inference.ModelMetadataResponse;
 import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
+import io.netty.buffer.ByteBufUtil;
 import java.lang.System.Logger.Level;
 import java.util.HashSet;
 import java.util.Set;
@@ -19,6 +23,7 @@ import orlop.placement.Placer;
 import orlop.placement.Pod;
 import orlop.placement.Route;
 import orlop.runtime.Cancellation;
+import orlop.runtime.LoadedModel;
 import orlop.runtime.SidecarModel;
 
 /**
@@ -331,29 +336,54 @@ final class Call extends Deadlines.Entry {
               new Outlet.Target("runtime " + remote.address(), remote.address(), false), to, -1));
       return;
     }
-    ByteBuf message = op == Op.INFER ? caller.message() : null;
-    if (message != null) {
+    ByteBuf message = op == Op.INFER || op == Op.METADATA ? caller.message() : null;
+    if (message != null && op == Op.INFER) {
       compute(to, slot, message, resumed);
       return;
     }
     try {
-      if (op == Op.METADATA) {
-        answer(
-            Answers.framed(
-                slot.held().loaded().metadata().toBuilder().setName(to.asked()).build()));
-      } else if (op == Op.INFER) {
-        needsMessage = true;
-      } else {
-        fail(
-            Status.UNIMPLEMENTED.withDescription(
-                "model '%s' runs in pod '%s' itself, which does not serve this method"
-                    .formatted(to.asked(), pod.config.id())));
+      switch (op) {
+        case INFER -> needsMessage = true;
+        case METADATA -> {
+          needsMessage = message == null;
+          if (message != null) {
+            metadata(to, slot.held().loaded(), message);
+          }
+        }
+        case STREAM -> {
+          endless();
+          caller.passToOwn(to);
+        }
+        case OTHER ->
+            fail(
+                Status.UNIMPLEMENTED.withDescription(
+                    "model '%s' runs in pod '%s' itself, which does not serve this method"
+                        .formatted(to.asked(), pod.config.id())));
       }
     } finally {
       slot.unpin();
       if (resumed) {
         pod.resume.leave();
       }
+    }
+  }
+
+  private void metadata(Named to, LoadedModel model, ByteBuf message) {
+    try {
+      ModelMetadataRequest request = ModelMetadataRequest.parseFrom(ByteBufUtil.getBytes(message));
+      Status refused = to.refuseVersion(request.getVersion());
+      if (refused != null) {
+        fail(refused);
+        return;
+      }
+      ModelMetadataResponse.Builder told = model.metadata().toBuilder().setName(to.asked());
+      answer(Answers.framed(told.clearVersions().addVersions(Named.VERSION).build()));
+    } catch (InvalidProtocolBufferException e) {
+      fail(
+          Status.INVALID_ARGUMENT.withDescription(
+              "the request is not a well-formed ModelMetadataRequest: " + e.getMessage()));
+    } finally {
+      message.release();
     }
   }
 
@@ -377,8 +407,16 @@ final class Call extends Deadlines.Entry {
 
   // ---- elsewhere
 
+  /** A stream that has a place lives as long as its caller likes, who set no deadline. */
+  private void endless() {
+    if (!op.unary && headers.get(Wire.TIMEOUT) == null) {
+      loop.deadlines.remove(this);
+    }
+  }
+
   private void pass(Caller.Hop hop) {
     under = hop;
+    endless();
     caller.pass(hop);
   }
 

@@ -10,6 +10,12 @@ interface Caller {
   void pass(Hop hop);
 
   /**
+   * Leaves the call, a stream of inferences, to this pod's own server, which sees to its messages one
+   * by one.
+   */
+  void passToOwn(Named named);
+
+  /**
    * The request message, decompressed and to be released, once all of it is there. Before that it
    * is null, and {@link Call#whole} is called when it is not any more.
    */

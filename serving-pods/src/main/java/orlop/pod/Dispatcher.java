@@ -32,6 +32,7 @@ final class Dispatcher implements AutoCloseable {
   final PayloadTap payloads;
   final Metrics metrics;
   final EpochClock clock;
+  final SharedMemory sharedMemory = new SharedMemory();
   final ThreadPoolExecutor compute;
   final ScheduledThreadPoolExecutor timer;
 
@@ -165,5 +166,6 @@ final class Dispatcher implements AutoCloseable {
   public void close() {
     compute.shutdownNow();
     timer.shutdownNow();
+    sharedMemory.close();
   }
 }

@@ -124,9 +124,9 @@ final class Inlet extends Link {
     } else if (headers.method() == null || !AsciiString.contentEquals(POST, headers.method())) {
       end(stream, Wire.http(405), !end);
     } else {
-      Passage passage = new Passage(pod, this, stream, headers, op(headers));
+      Passage passage = new Passage(pod, this, stream, headers, op(headers), own);
       stream.setProperty(key, passage);
-      passage.begin(end, own);
+      passage.begin(end);
     }
   }
 

@@ -3,6 +3,7 @@ package orlop.pod;
 import inference.GRPCInferenceServiceGrpc;
 import io.grpc.BindableService;
 import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
 import io.grpc.Server;
 import io.grpc.ServerCall;
 import io.grpc.ServerCallExecutorSupplier;
@@ -64,6 +65,7 @@ public final class ServingPod implements AutoCloseable {
   private final String address;
   private final AtomicBoolean closed = new AtomicBoolean();
   private volatile boolean ready;
+  private volatile LogLevel logLevel = LogLevel.ofJdk();
 
   /**
    * Starts a pod and lets it join the mesh.
@@ -101,7 +103,7 @@ public final class ServingPod implements AutoCloseable {
     dispatcher =
         new Dispatcher(
             config, registry, new Router(new Placer()), host, tap, metrics, clock, this::anyLoop);
-    Front front = new Front(dispatcher, () -> ready);
+    Front front = new Front(dispatcher, () -> ready, new CurrentLogLevel());
     Undo undo = new Undo();
     undo.add(dispatcher).add(waiting::shutdownNow);
     try {
@@ -127,8 +129,7 @@ public final class ServingPod implements AutoCloseable {
     watching = registry.listen(router::keepOnly);
     gauges(store, payloads);
     ready = true;
-    health.setStatus("", ServingStatus.SERVING);
-    health.setStatus(INFERENCE, ServingStatus.SERVING);
+    healthy(ServingStatus.SERVING);
     LOG.log(
         Level.INFO,
         "pod ''{0}'' serves at {1} (gRPC), REST {2}, probes {3}, metrics {4}, capacity {5} MiB",
@@ -156,9 +157,21 @@ public final class ServingPod implements AutoCloseable {
             .addService(front.service())
             .addService(new ControlService(dispatcher, this::drain))
             .addService(health.getHealthService())
-            .addService(ProtoReflectionServiceV1.newInstance());
+            .addService(ProtoReflectionServiceV1.newInstance())
+            .addService(alphaReflection());
     more.forEach(builder::addService);
     return builder.build().start();
+  }
+
+  /** Of the whole and of each service by its name. */
+  private void healthy(ServingStatus status) {
+    health.setStatus("", status);
+    services(own).forEach(service -> health.setStatus(service, status));
+  }
+
+  @SuppressWarnings("deprecation") // Tools of some years ago ask by the alpha service alone.
+  private static BindableService alphaReflection() {
+    return io.grpc.protobuf.services.ProtoReflectionService.newInstance();
   }
 
   private static Outlet.Target here(Server own) {
@@ -176,11 +189,13 @@ public final class ServingPod implements AutoCloseable {
     return router.anyLoop();
   }
 
-  /** Inference stays on the event loop, which it never holds; the rest may block. */
+  /** What never blocks stays on the event loop. */
   private final class ByService implements ServerCallExecutorSupplier {
     @Override
     public <Q, A> Executor getExecutor(ServerCall<Q, A> call, Metadata headers) {
-      return INFERENCE.equals(call.getMethodDescriptor().getServiceName())
+      MethodDescriptor<Q, A> method = call.getMethodDescriptor();
+      return INFERENCE.equals(method.getServiceName())
+              && Front.AT_ONCE.contains(method.getBareMethodName())
           ? Runnable::run
           : waiting;
     }
@@ -262,6 +277,26 @@ public final class ServingPod implements AutoCloseable {
     return host.loadedCount();
   }
 
+  /**
+   * Tells the pod how this process's log is set, for Triton's log settings. Until then they speak of
+   * the JDK's own logging.
+   */
+  public void logLevel(LogLevel level) {
+    logLevel = level;
+  }
+
+  private final class CurrentLogLevel implements LogLevel {
+    @Override
+    public Level get() {
+      return logLevel.get();
+    }
+
+    @Override
+    public void set(Level level) {
+      logLevel.set(level);
+    }
+  }
+
   ModelHost host() {
     return host;
   }
@@ -303,8 +338,7 @@ public final class ServingPod implements AutoCloseable {
    */
   public void drain() {
     ready = false;
-    health.setStatus("", ServingStatus.NOT_SERVING);
-    health.setStatus(INFERENCE, ServingStatus.NOT_SERVING);
+    healthy(ServingStatus.NOT_SERVING);
     host.drain();
   }
 

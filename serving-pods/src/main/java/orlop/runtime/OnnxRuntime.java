@@ -72,6 +72,10 @@ public final class OnnxRuntime implements ModelRuntime {
     this.onGpu = config.gpu() && gpuWorks(gpu);
   }
 
+  Engine engine() {
+    return engine;
+  }
+
   @Override
   public String name() {
     return onGpu ? "onnxruntime-gpu" : "onnxruntime";
