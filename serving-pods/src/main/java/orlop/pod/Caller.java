@@ -10,8 +10,8 @@ interface Caller {
   void pass(Hop hop);
 
   /**
-   * Leaves the call, a stream of inferences, to this pod's own server, which sees to its messages one
-   * by one.
+   * Leaves the call, a stream of inferences, to this pod's own server, which sees to its messages
+   * one by one.
    */
   void passToOwn(Named named);
 

@@ -20,7 +20,8 @@ final class Classification {
 
   private record Scored(int index, double value, Number exact) {
     ByteString text() {
-      String text = exact instanceof Double real ? String.format(Locale.ROOT, "%f", real) : "" + exact;
+      String text =
+          exact instanceof Double real ? String.format(Locale.ROOT, "%f", real) : "" + exact;
       return ByteString.copyFromUtf8(text + ":" + index);
     }
   }

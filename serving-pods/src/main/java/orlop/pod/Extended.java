@@ -23,9 +23,10 @@ import orlop.runtime.InferenceException;
 import orlop.runtime.LoadedModel;
 
 /**
- * A request that asks for more than plain V2: inputs or outputs in shared memory, or outputs as their
- * best classes. Gives the plain request that a model can run, and what to make of its answer. Owned
- * by the thread that runs the request; the regions that it uses stay mapped until it is closed.
+ * A request that asks for more than plain V2: inputs or outputs in shared memory, or outputs as
+ * their best classes. Gives the plain request that a model can run, and what to make of its answer.
+ * Owned by the thread that runs the request; the regions that it uses stay mapped until it is
+ * closed.
  */
 final class Extended implements AutoCloseable {
   private static final String REGION = "shared_memory_region";
@@ -85,9 +86,7 @@ final class Extended implements AutoCloseable {
 
   ModelInferResponse run(LoadedModel model, Cancellation cancellation) throws InferenceException {
     List<ByteBuffer> lent = raws;
-    return lent == null
-        ? model.infer(plain, cancellation)
-        : model.infer(plain, lent, cancellation);
+    return lent == null ? model.infer(plain, cancellation) : model.infer(plain, lent, cancellation);
   }
 
   @Override
@@ -171,8 +170,7 @@ final class Extended implements AutoCloseable {
         long size = size(what, parameters);
         // Refused before the model runs, not after.
         region.part(what, offset, size).limit();
-        String name = parameters.get(REGION).getStringParam();
-        wanted.put(output.getName(), new Wanted(region, name, offset, size, 0));
+        wanted.put(output.getName(), new Wanted(region, region.name(), offset, size, 0));
       } else if (classes > 0) {
         wanted.put(output.getName(), new Wanted(null, "", 0, 0, classes));
       }
@@ -282,14 +280,17 @@ final class Extended implements AutoCloseable {
         .putParameters(REGION, InferParameter.newBuilder().setStringParam(form.name).build())
         .putParameters(SIZE, InferParameter.newBuilder().setInt64Param(bytes).build());
     if (form.offset > 0) {
-      output.putParameters(
-          OFFSET, InferParameter.newBuilder().setInt64Param(form.offset).build());
+      output.putParameters(OFFSET, InferParameter.newBuilder().setInt64Param(form.offset).build());
     }
   }
 
   /** The texts in raw form, where the answer is raw; else they stand in the output itself. */
   private static ByteString classify(
-      Wanted form, RestTensor tensor, boolean batched, boolean raw, InferOutputTensor.Builder output)
+      Wanted form,
+      RestTensor tensor,
+      boolean batched,
+      boolean raw,
+      InferOutputTensor.Builder output)
       throws StatusException {
     Classification.Classes best = Classification.of(tensor, form.classes, batched);
     output.setDatatype("BYTES").clearShape().addAllShape(best.shape()).clearContents();

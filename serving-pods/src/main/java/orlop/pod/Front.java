@@ -120,7 +120,8 @@ final class Front {
     server(methods);
     models(methods);
     sharedMemory(methods);
-    methods.add(InferStream.METHOD, (call, headers) -> InferStream.start(dispatcher, call, headers));
+    methods.add(
+        InferStream.METHOD, (call, headers) -> InferStream.start(dispatcher, call, headers));
     return methods.service();
   }
 
@@ -132,8 +133,7 @@ final class Front {
         .unary(
             GRPCInferenceServiceGrpc.getServerReadyMethod(),
             (headers, request) -> ServerReadyResponse.newBuilder().setReady(serverReady()).build())
-        .unary(
-            GRPCInferenceServiceGrpc.getServerMetadataMethod(), (headers, request) -> metadata())
+        .unary(GRPCInferenceServiceGrpc.getServerMetadataMethod(), (headers, request) -> metadata())
         .unary(
             GRPCInferenceServiceGrpc.getTraceSettingMethod(),
             (headers, request) -> settings.trace(request))
@@ -185,8 +185,7 @@ final class Front {
   private RepositoryModelLoadResponse load(Metadata headers, RepositoryModelLoadRequest request)
       throws StatusException {
     String name = inEither(request.getModelName(), request.getRepositoryName());
-    repository.load(
-        repository.named(headers, name, ""), request.getParametersMap().keySet());
+    repository.load(repository.named(headers, name, ""), request.getParametersMap().keySet());
     return RepositoryModelLoadResponse.newBuilder().setModelName(name).setIsLoaded(true).build();
   }
 

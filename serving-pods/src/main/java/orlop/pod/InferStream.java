@@ -1,6 +1,5 @@
 package orlop.pod;
 
-import com.google.protobuf.ByteString;
 import com.google.protobuf.CodedInputStream;
 import com.google.protobuf.CodedOutputStream;
 import com.google.protobuf.WireFormat;
@@ -21,7 +20,6 @@ import java.io.UncheckedIOException;
 import java.lang.System.Logger.Level;
 import java.util.ArrayDeque;
 import java.util.Deque;
-import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -64,8 +62,8 @@ final class InferStream extends ServerCall.Listener<byte[]> {
       GRPCInferenceServiceGrpc.getModelStreamInferMethod().toBuilder(BYTES, BYTES).build();
 
   /**
-   * What Triton adds to each answer of a stream: that it is the last one to its request. Fields of a
-   * message may come in any order, so these bytes can follow an encoded answer.
+   * What Triton adds to each answer of a stream: that it is the last one to its request. Fields of
+   * a message may come in any order, so these bytes can follow an encoded answer.
    */
   private static final byte[] LAST_ANSWER =
       ModelInferResponse.newBuilder()
@@ -323,7 +321,8 @@ final class InferStream extends ServerCall.Listener<byte[]> {
                 .setModelName(turn.name)
                 .setId(turn.id)
                 .putParameters(
-                    "triton_final_response", InferParameter.newBuilder().setBoolParam(true).build()))
+                    "triton_final_response",
+                    InferParameter.newBuilder().setBoolParam(true).build()))
         .build()
         .toByteArray();
   }

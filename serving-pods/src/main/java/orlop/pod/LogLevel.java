@@ -3,7 +3,9 @@ package orlop.pod;
 import java.lang.System.Logger.Level;
 import java.util.logging.Logger;
 
-/** From which level on this process logs what happens in it, readable and settable while it runs. */
+/**
+ * From which level on this process logs what happens in it, readable and settable while it runs.
+ */
 public interface LogLevel {
   Level get();
 

@@ -20,8 +20,8 @@ import orlop.placement.Model;
  */
 record Named(Model model, String alias) {
   /**
-   * The version of every model. What lies under an id never changes, so there is just one; who wants
-   * another registers another model and moves an alias.
+   * The version of every model. What lies under an id never changes, so there is just one; who
+   * wants another registers another model and moves an alias.
    */
   static final String VERSION = "1";
 

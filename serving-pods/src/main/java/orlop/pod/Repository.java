@@ -46,8 +46,8 @@ import orlop.placement.Model;
 import orlop.placement.Pod;
 
 /**
- * What the mesh holds, as Triton's repository, configuration and statistics extensions tell it, over
- * gRPC and REST alike. Aliases count as models of their own name. Thread-safe; load, unload,
+ * What the mesh holds, as Triton's repository, configuration and statistics extensions tell it,
+ * over gRPC and REST alike. Aliases count as models of their own name. Thread-safe; load, unload,
  * configuration and the statistics of a named model block.
  */
 final class Repository {

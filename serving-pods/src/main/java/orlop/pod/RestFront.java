@@ -2,7 +2,6 @@ package orlop.pod;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import inference.ModelMetadataResponse;
-import io.grpc.Metadata;
 import java.io.IOException;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;

@@ -91,8 +91,7 @@ final class ServerSettings {
       shown =
           switch (setting.getKey()) {
             case "log_info" ->
-                new Shown(
-                    flag(setting.getKey(), value), shown.warning, shown.error, shown.verbose);
+                new Shown(flag(setting.getKey(), value), shown.warning, shown.error, shown.verbose);
             case "log_warning" -> {
               boolean on = flag(setting.getKey(), value);
               yield new Shown(on && shown.info, on, shown.error, shown.verbose);

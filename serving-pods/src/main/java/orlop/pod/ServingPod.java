@@ -278,8 +278,8 @@ public final class ServingPod implements AutoCloseable {
   }
 
   /**
-   * Tells the pod how this process's log is set, for Triton's log settings. Until then they speak of
-   * the JDK's own logging.
+   * Tells the pod how this process's log is set, for Triton's log settings. Until then they speak
+   * of the JDK's own logging.
    */
   public void logLevel(LogLevel level) {
     logLevel = level;

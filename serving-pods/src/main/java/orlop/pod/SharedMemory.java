@@ -18,6 +18,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Parts of shared-memory files that callers on this machine have registered, mapped into this
@@ -67,6 +68,10 @@ final class SharedMemory implements AutoCloseable {
       this.memory = file.map(FileChannel.MapMode.READ_WRITE, offset, size, arena);
     }
 
+    String name() {
+      return name;
+    }
+
     private boolean enter() {
       return users.getAndUpdate(n -> n < 0 ? n : n + 1) >= 0;
     }
@@ -104,8 +109,7 @@ final class SharedMemory implements AutoCloseable {
         throw Status.INVALID_ARGUMENT
             .withDescription(
                 "%s: %d bytes at offset %d do not lie within the %d bytes of shared memory region '%s'"
-                    .formatted(
-                        what, size, Math.max(from, 0), memory.byteSize(), name))
+                    .formatted(what, size, Math.max(from, 0), memory.byteSize(), name))
             .asException();
       }
       if (size > Integer.MAX_VALUE) {
@@ -204,10 +208,7 @@ final class SharedMemory implements AutoCloseable {
       }
       file =
           FileChannel.open(
-              path,
-              StandardOpenOption.READ,
-              StandardOpenOption.WRITE,
-              LinkOption.NOFOLLOW_LINKS);
+              path, StandardOpenOption.READ, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
       if (file.size() - offset < size) {
         // To map more than there is would make the file longer.
         throw bad(
@@ -228,7 +229,7 @@ final class SharedMemory implements AutoCloseable {
     }
   }
 
-  private static void close(@org.jspecify.annotations.Nullable FileChannel file) {
+  private static void close(@Nullable FileChannel file) {
     if (file != null) {
       try {
         file.close();

@@ -36,8 +36,9 @@ public interface LoadedModel extends AutoCloseable {
       throws InferenceException;
 
   /**
-   * The same for raw inputs that lie in memory of somebody else, who keeps it until this returns and
-   * may change it meanwhile. Numbers in native memory are read where they are, where the model can.
+   * The same for raw inputs that lie in memory of somebody else, who keeps it until this returns
+   * and may change it meanwhile. Numbers in native memory are read where they are, where the model
+   * can.
    *
    * @param request without raw contents
    * @param raws the raw contents, one for each input

@@ -77,8 +77,8 @@ final class RequestTensors implements AutoCloseable {
           lent != null
               ? fromLent(check, input, lent.get(i))
               : raw
-              ? fromRaw(check, input, request.getRawInputContents(i))
-              : fromContents(check, input.getContents());
+                  ? fromRaw(check, input, request.getRawInputContents(i))
+                  : fromContents(check, input.getContents());
       tensors.put(spec.name(), tensor);
     }
     requireAll();

@@ -37,6 +37,7 @@ class InferStreamTest {
     final boolean byHand;
     ClientCallStreamObserver<ModelInferRequest> stream;
 
+    @SuppressWarnings("NullAway.Init") // gRPC sets the stream before the call begins.
     Caller(boolean byHand) {
       this.byHand = byHand;
     }
@@ -96,8 +97,7 @@ class InferStreamTest {
     Caller caller = new Caller(byHand);
     StreamObserver<ModelInferRequest> unused =
         GRPCInferenceServiceGrpc.newStub(mesh.channel(mesh.pod(pod)))
-            .withInterceptors(
-                io.grpc.stub.MetadataUtils.newAttachHeadersInterceptor(metadata))
+            .withInterceptors(io.grpc.stub.MetadataUtils.newAttachHeadersInterceptor(metadata))
             .modelStreamInfer(caller);
     return caller;
   }
@@ -122,13 +122,9 @@ class InferStreamTest {
             i % 3 == 0 ? "a" : i % 3 == 1 ? "n" : "m", answer.getInferResponse().getModelName());
         assertEquals(
             i % 3 == 1 ? "n" : "m",
-            answer.getInferResponse().getParametersMap().get("ran").getStringParam());
+            answer.getInferResponse().getParametersOrThrow("ran").getStringParam());
         assertTrue(
-            answer
-                .getInferResponse()
-                .getParametersMap()
-                .get("triton_final_response")
-                .getBoolParam());
+            answer.getInferResponse().getParametersOrThrow("triton_final_response").getBoolParam());
         assertEquals(
             List.of(1.5f, -2f),
             answer.getInferResponse().getOutputs(0).getContents().getFp32ContentsList());

@@ -71,8 +71,8 @@ class SharedMemoryTest {
         assertEquals(Status.Code.INVALID_ARGUMENT, status.getCode(), key);
       }
       assertEquals(2, memory.status("").getRegionsCount());
-      assertEquals(16, memory.status("b").getRegionsMap().get("b").getOffset());
-      assertEquals("/good", memory.status("b").getRegionsMap().get("b").getKey());
+      assertEquals(16, memory.status("b").getRegionsOrThrow("b").getOffset());
+      assertEquals("/good", memory.status("b").getRegionsOrThrow("b").getKey());
       assertEquals(Status.Code.NOT_FOUND, refusal(() -> memory.status("c")).getCode());
     } finally {
       Files.delete(secret);
@@ -99,8 +99,7 @@ class SharedMemoryTest {
       assertEquals(64, Files.size(good), "nothing was made longer");
       memory.register("a", "good", 0, 8);
       assertEquals(
-          Status.Code.ALREADY_EXISTS,
-          refusal(() -> memory.register("a", "good", 0, 8)).getCode());
+          Status.Code.ALREADY_EXISTS, refusal(() -> memory.register("a", "good", 0, 8)).getCode());
       for (int i = 1; i < SharedMemory.MAX_REGIONS; i++) {
         memory.register("r" + i, "good", 0, 8);
       }
@@ -116,8 +115,7 @@ class SharedMemoryTest {
   }
 
   @Test
-  void aRegionThatIsUnregisteredStaysMappedForThoseWhoUseItAndACutFileIsRefused()
-      throws Exception {
+  void aRegionThatIsUnregisteredStaysMappedForThoseWhoUseItAndACutFileIsRefused() throws Exception {
     try (SharedMemory memory = new SharedMemory(dir)) {
       Path good = file("good", 64);
       memory.register("a", "good", 0, 64);
@@ -185,8 +183,7 @@ class SharedMemoryTest {
                   .setDatatype(input.getDatatype())
                   .addAllShape(input.getShapeList()))
           // A copy, as the engine makes.
-          .addRawOutputContents(
-              ByteString.copyFrom(request.getRawInputContents(i).toByteArray()));
+          .addRawOutputContents(ByteString.copyFrom(request.getRawInputContents(i).toByteArray()));
     }
     return response.build();
   }
@@ -218,25 +215,23 @@ class SharedMemoryTest {
           64,
           client
               .systemSharedMemoryStatus(SystemSharedMemoryStatusRequest.getDefaultInstance())
-              .getRegionsMap()
-              .get("in")
+              .getRegionsOrThrow("in")
               .getByteSize());
       ModelInferRequest request =
           ModelInferRequest.newBuilder()
               .setModelName("m")
               .addInputs(shared("x", "FP32", 8, 8))
-              .addInputs(
-                  InferInputTensor.newBuilder().setName("y").setDatatype("INT8").addShape(2))
+              .addInputs(InferInputTensor.newBuilder().setName("y").setDatatype("INT8").addShape(2))
               .addRawInputContents(ByteString.copyFrom(new byte[] {5, 6}))
               .addOutputs(output("x", 16, 32))
               .addOutputs(InferRequestedOutputTensor.newBuilder().setName("y"))
               .build();
       ModelInferResponse answer = client.modelInfer(request);
       assertEquals(
-          "out", answer.getOutputs(0).getParametersMap().get("shared_memory_region").getStringParam());
+          "out",
+          answer.getOutputs(0).getParametersOrThrow("shared_memory_region").getStringParam());
       assertEquals(
-          8,
-          answer.getOutputs(0).getParametersMap().get("shared_memory_byte_size").getInt64Param());
+          8, answer.getOutputs(0).getParametersOrThrow("shared_memory_byte_size").getInt64Param());
       assertEquals(ByteString.EMPTY, answer.getRawOutputContents(0));
       assertArrayEquals(new byte[] {5, 6}, answer.getRawOutputContents(1).toByteArray());
       ByteBuffer written = ByteBuffer.wrap(Files.readAllBytes(out)).order(ByteOrder.LITTLE_ENDIAN);
@@ -245,14 +240,16 @@ class SharedMemoryTest {
 
       Status small =
           TestMesh.failure(
-              () -> client.modelInfer(request.toBuilder().setOutputs(0, output("x", 0, 4)).build()));
+              () ->
+                  client.modelInfer(request.toBuilder().setOutputs(0, output("x", 0, 4)).build()));
       assertEquals(Status.Code.INVALID_ARGUMENT, small.getCode());
       Status beyond =
           TestMesh.failure(
               () ->
                   client.modelInfer(
                       request.toBuilder().setInputs(0, shared("x", "FP32", 60, 8)).build()));
-      assertTrue(String.valueOf(beyond.getDescription()).contains("do not lie within the 64 bytes"));
+      assertTrue(
+          String.valueOf(beyond.getDescription()).contains("do not lie within the 64 bytes"));
 
       // What counts is the pod that runs the model, whichever pod is called.
       var other = mesh.client(mesh.pod(1 - holder));
@@ -265,7 +262,8 @@ class SharedMemoryTest {
       Status elsewhere = TestMesh.failure(() -> other.modelInfer(request));
       assertTrue(
           String.valueOf(elsewhere.getDescription())
-              .contains("'in' is not registered in pod 'pod-" + holder + "', where the model runs"));
+              .contains(
+                  "'in' is not registered in pod 'pod-" + holder + "', where the model runs"));
       assertEquals(Status.Code.INVALID_ARGUMENT, elsewhere.getCode());
     } finally {
       Files.deleteIfExists(in);

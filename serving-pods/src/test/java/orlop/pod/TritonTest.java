@@ -108,7 +108,7 @@ class TritonTest {
     assertEquals(List.of(), batched.getOutput(0).getDimsList());
     assertEquals(1, batched.getVersionPolicy().getLatest().getNumVersions());
     assertEquals(4, batched.getInstanceGroup(0).getCount());
-    assertEquals("kept", batched.getParametersMap().get("orlop.note").getStringValue());
+    assertEquals("kept", batched.getParametersOrThrow("orlop.note").getStringValue());
     ModelMetadataResponse metadata =
         client().modelMetadata(ModelMetadataRequest.newBuilder().setName("named").build());
     assertEquals("named", metadata.getName());
@@ -181,8 +181,7 @@ class TritonTest {
                                 .build())));
     for (Status refusal : refusals) {
       assertEquals(Status.Code.NOT_FOUND, refusal.getCode());
-      assertEquals(
-          "model 'named' has no version '2', it has version 1", refusal.getDescription());
+      assertEquals("model 'named' has no version '2', it has version 1", refusal.getDescription());
     }
   }
 
@@ -194,7 +193,7 @@ class TritonTest {
             .putParameters("priority", InferParameter.newBuilder().setInt64Param(1).build())
             .build();
     ModelInferResponse answer = client().modelInfer(request);
-    assertEquals(2.5, answer.getParametersMap().get("mine").getDoubleParam());
+    assertEquals(2.5, answer.getParametersOrThrow("mine").getDoubleParam());
     assertFalse(answer.containsParameters("priority"));
   }
 
@@ -295,8 +294,7 @@ class TritonTest {
             .getModelsList();
     assertTrue(ready.stream().allMatch(model -> model.getState().equals("READY")));
     assertTrue(ready.stream().anyMatch(model -> model.getName().equals("plain")));
-    var all =
-        client().repositoryIndex(RepositoryIndexRequest.getDefaultInstance()).getModelsList();
+    var all = client().repositoryIndex(RepositoryIndexRequest.getDefaultInstance()).getModelsList();
     assertTrue(all.stream().anyMatch(model -> model.getName().equals("named")));
     assertTrue(all.stream().allMatch(model -> model.getVersion().equals("1")));
   }
@@ -339,8 +337,8 @@ class TritonTest {
                         "log_info",
                         LogSettingsRequest.SettingValue.newBuilder().setBoolParam(false).build())
                     .build());
-    assertFalse(quiet.getSettingsMap().get("log_info").getBoolParam());
-    assertTrue(quiet.getSettingsMap().get("log_warning").getBoolParam());
+    assertFalse(quiet.getSettingsOrThrow("log_info").getBoolParam());
+    assertTrue(quiet.getSettingsOrThrow("log_warning").getBoolParam());
     assertFalse(ours.isLoggable(System.Logger.Level.INFO));
     var loud =
         client()
@@ -350,8 +348,8 @@ class TritonTest {
                         "log_info",
                         LogSettingsRequest.SettingValue.newBuilder().setBoolParam(true).build())
                     .build());
-    assertTrue(loud.getSettingsMap().get("log_info").getBoolParam());
-    assertEquals(0, loud.getSettingsMap().get("log_verbose_level").getUint32Param());
+    assertTrue(loud.getSettingsOrThrow("log_info").getBoolParam());
+    assertEquals(0, loud.getSettingsOrThrow("log_verbose_level").getUint32Param());
     assertTrue(ours.isLoggable(System.Logger.Level.INFO));
     Status unknown =
         TestMesh.failure(
@@ -359,12 +357,13 @@ class TritonTest {
                 client()
                     .logSettings(
                         LogSettingsRequest.newBuilder()
-                            .putSettings("loud", LogSettingsRequest.SettingValue.getDefaultInstance())
+                            .putSettings(
+                                "loud", LogSettingsRequest.SettingValue.getDefaultInstance())
                             .build()));
     assertEquals(Status.Code.INVALID_ARGUMENT, unknown.getCode());
 
     var traces = client().traceSetting(TraceSettingRequest.getDefaultInstance());
-    assertEquals("OFF", traces.getSettingsMap().get("trace_level").getValue(0));
+    assertEquals("OFF", traces.getSettingsOrThrow("trace_level").getValue(0));
     Status on =
         TestMesh.failure(
             () ->
