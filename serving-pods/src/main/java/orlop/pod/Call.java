@@ -1,7 +1,11 @@
 package orlop.pod;
 
+import com.google.protobuf.InvalidProtocolBufferException;
+import inference.ModelMetadataRequest;
+import inference.ModelMetadataResponse;
 import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
+import io.netty.buffer.ByteBufUtil;
 import java.lang.System.Logger.Level;
 import java.util.HashSet;
 import java.util.Set;
@@ -21,6 +25,7 @@ import orlop.placement.Placer;
 import orlop.placement.Pod;
 import orlop.placement.Route;
 import orlop.runtime.Cancellation;
+import orlop.runtime.LoadedModel;
 import orlop.runtime.SidecarModel;
 
 /**
@@ -348,23 +353,29 @@ final class Call extends Deadlines.Entry {
       beside().begin(to, slot, remote);
       return;
     }
-    ByteBuf message = op == Op.INFER ? caller.message() : null;
-    if (message != null) {
+    ByteBuf message = op == Op.INFER || op == Op.METADATA ? caller.message() : null;
+    if (message != null && op == Op.INFER) {
       compute(to, slot, message, resumed);
       return;
     }
     try {
-      if (op == Op.METADATA) {
-        answer(
-            Answers.framed(
-                slot.held().loaded().metadata().toBuilder().setName(to.asked()).build()));
-      } else if (op == Op.INFER) {
-        needsMessage = true;
-      } else {
-        fail(
-            Status.UNIMPLEMENTED.withDescription(
-                "model '%s' runs in pod '%s' itself, which does not serve this method"
-                    .formatted(to.asked(), pod.config.id())));
+      switch (op) {
+        case INFER -> needsMessage = true;
+        case METADATA -> {
+          needsMessage = message == null;
+          if (message != null) {
+            metadata(to, slot.held().loaded(), message);
+          }
+        }
+        case STREAM -> {
+          endless();
+          caller.passToOwn(to);
+        }
+        case OTHER ->
+            fail(
+                Status.UNIMPLEMENTED.withDescription(
+                    "model '%s' runs in pod '%s' itself, which does not serve this method"
+                        .formatted(to.asked(), pod.config.id())));
       }
     } finally {
       slot.unpin();
@@ -390,6 +401,25 @@ final class Call extends Deadlines.Entry {
     refused(Status.RESOURCE_EXHAUSTED.withDescription(why).withCause(Overload.MARK));
   }
 
+  private void metadata(Named to, LoadedModel model, ByteBuf message) {
+    try {
+      ModelMetadataRequest request = ModelMetadataRequest.parseFrom(ByteBufUtil.getBytes(message));
+      Status refused = to.refuseVersion(request.getVersion());
+      if (refused != null) {
+        fail(refused);
+        return;
+      }
+      ModelMetadataResponse.Builder told = model.metadata().toBuilder().setName(to.asked());
+      answer(Answers.framed(told.clearVersions().addVersions(Named.VERSION).build()));
+    } catch (InvalidProtocolBufferException e) {
+      fail(
+          Status.INVALID_ARGUMENT.withDescription(
+              "the request is not a well-formed ModelMetadataRequest: " + e.getMessage()));
+    } finally {
+      message.release();
+    }
+  }
+
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
     String full =
         Inference.start(new Inference(this, to, slot, message, resumed, System.nanoTime()));
@@ -410,13 +440,17 @@ final class Call extends Deadlines.Entry {
 
   // ---- elsewhere
 
-  void pass(Caller.Hop hop) {
+  /** A stream that has a place lives as long as its caller likes, who set no deadline. */
+  private void endless() {
     if (!op.unary && headers.get(Wire.TIMEOUT) == null) {
-      // A stream may go on for as long as its caller wants.
       loop.deadlines.remove(this);
     }
+  }
+
+  void pass(Caller.Hop hop) {
     under = hop;
     passedNs = System.nanoTime();
+    endless();
     caller.pass(hop);
   }
 

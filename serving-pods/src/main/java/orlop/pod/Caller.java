@@ -10,6 +10,12 @@ interface Caller {
   void pass(Hop hop);
 
   /**
+   * Leaves the call, a stream of inferences, to this pod's own server, which sees to its messages
+   * one by one.
+   */
+  void passToOwn(Named named);
+
+  /**
    * The request message, decompressed and to be released, once all of it is there. Before that it
    * is null, and {@link Call#whole} is called when it is not any more.
    */
@@ -40,7 +46,7 @@ interface Caller {
   record Hop(Outlet.Target target, Named named, long loadAfterMs, int[] idPath) {
     private static final int[] NOWHERE = {};
 
-    /** To another pod, which gets the messages as they are. */
+    /** To where messages go as they are: another pod, or this pod's own server. */
     static Hop toPod(Outlet.Target target, Named named, long loadAfterMs) {
       return new Hop(target, named, loadAfterMs, NOWHERE);
     }

@@ -37,6 +37,7 @@ final class Dispatcher implements AutoCloseable {
   final PodTls.@Nullable Mesh tls;
 
   final Handshakes handshakes;
+  final SharedMemory sharedMemory = new SharedMemory();
   final ThreadPoolExecutor compute;
   final ScheduledThreadPoolExecutor timer;
 
@@ -178,5 +179,6 @@ final class Dispatcher implements AutoCloseable {
     compute.shutdownNow();
     timer.shutdownNow();
     handshakes.close();
+    sharedMemory.close();
   }
 }

@@ -6,6 +6,7 @@ import com.google.protobuf.UnsafeByteOperations;
 import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import io.grpc.Status;
+import io.grpc.StatusException;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
 import java.io.IOException;
@@ -13,6 +14,7 @@ import java.lang.System.Logger.Level;
 import java.util.concurrent.RejectedExecutionException;
 import org.jspecify.annotations.Nullable;
 import orlop.runtime.InferenceException;
+import orlop.runtime.LoadedModel;
 
 /**
  * One inference in this process, from encoded request to encoded answer, on a compute thread.
@@ -121,21 +123,24 @@ record Inference(
     if (sampled) {
       pod.payloads.request(id, to, ByteBufUtil.getBytes(message), call.headers);
     }
-    long runNs = System.nanoTime();
-    try {
-      ModelInferResponse response = slot.held().loaded().infer(request, call.cancellation);
+    LoadedModel model = slot.held().loaded();
+    try (Extended extended = extended(request)) {
+      long runNs = System.nanoTime();
+      ModelInferResponse response =
+          extended == null
+              ? model.infer(request, call.cancellation)
+              : extended.run(model, call.cancellation);
       long ranNs = System.nanoTime();
-      ModelInferResponse named =
-          response.getModelName().equals(to.asked())
-              ? response
-              : response.toBuilder().setModelName(to.asked()).build();
-      ByteBuf answer = Answers.framed(named);
+      if (extended != null) {
+        response = extended.answer(response, BatchAxis.of(model.metadata()));
+      }
+      ByteBuf answer = Answers.framed(V2Answer.of(response, request, to));
       long doneNs = System.nanoTime();
       pod.metrics.ran(to, call.op, Status.Code.OK, doneNs - runNs);
       stats()
           .executed(
               1,
-              BatchAxis.rows(slot.held().loaded().metadata(), request),
+              BatchAxis.rows(model.metadata(), request),
               runNs - beganNs,
               ranNs - runNs,
               doneNs - ranNs,
@@ -149,6 +154,8 @@ record Inference(
       call.ran(answer);
     } catch (InferenceException e) {
       failed(id, runNs, Statuses.of(e), e);
+    } catch (StatusException e) {
+      failed(id, runNs, e.getStatus(), e);
     } catch (RuntimeException e) {
       failed(
           id,
@@ -157,6 +164,15 @@ record Inference(
               "model '%s' failed in pod '%s': %s".formatted(to.model().id(), pod.config.id(), e)),
           e);
     }
+  }
+
+  /** Null for a plain request. */
+  private @Nullable Extended extended(ModelInferRequest request) throws StatusException {
+    Status refused = to.refuseVersion(request.getModelVersion());
+    if (refused != null) {
+      throw refused.asException();
+    }
+    return Extended.of(call.pod.sharedMemory, call.pod.config.id(), request);
   }
 
   /** The same bytes, not copied where they lie in one piece. */

@@ -156,9 +156,9 @@ final class Inlet extends Link {
     } else if (!trusted && forPods(headers)) {
       end(stream, Wire.only(NO_POD, false), !end);
     } else {
-      Passage passage = new Passage(pod, this, stream, headers, op(headers));
+      Passage passage = new Passage(pod, this, stream, headers, op(headers), own);
       stream.setProperty(key, passage);
-      passage.begin(end, own);
+      passage.begin(end);
     }
   }
 

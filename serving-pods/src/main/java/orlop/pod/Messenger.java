@@ -141,6 +141,11 @@ final class Messenger implements Caller, Leg.Sink {
   }
 
   @Override
+  public void passToOwn(Named named) {
+    throw new IllegalStateException(op + " is no stream");
+  }
+
+  @Override
   public ByteBuf message() {
     return Unpooled.wrappedBuffer(message);
   }

@@ -1,6 +1,7 @@
 package orlop.pod;
 
 import io.grpc.Metadata;
+import io.grpc.Status;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.util.AsciiString;
 import java.nio.charset.StandardCharsets;
@@ -18,6 +19,21 @@ import orlop.placement.Model;
  * @param alias the alias that the caller named, or empty
  */
 record Named(Model model, String alias) {
+  /**
+   * The version of every model. What lies under an id never changes, so there is just one; who
+   * wants another registers another model and moves an alias.
+   */
+  static final String VERSION = "1";
+
+  /** Why a version cannot be served; null when it can, which the empty one always can. */
+  @Nullable Status refuseVersion(String version) {
+    return version.isEmpty() || version.equals(VERSION)
+        ? null
+        : Status.NOT_FOUND.withDescription(
+            "model '%s' has no version '%s', it has version %s"
+                .formatted(asked(), version, VERSION));
+  }
+
   /** The name that answers carry: the one that the caller used. */
   String asked() {
     return alias.isEmpty() ? model.id() : alias;

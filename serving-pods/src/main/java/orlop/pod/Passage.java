@@ -24,6 +24,7 @@ final class Passage implements Caller, Leg.Sink {
   private final Link client;
   private final Http2Stream stream;
   private final Http2Headers headers;
+  private final Outlet.Target own;
   private final Request request;
   private final MessageMeter meter;
   private final @Nullable Call call;
@@ -43,9 +44,17 @@ final class Passage implements Caller, Leg.Sink {
 
   /**
    * @param op null for a call that needs no model
+   * @param own answers what needs no model
    */
-  Passage(Dispatcher pod, Link client, Http2Stream stream, Http2Headers headers, @Nullable Op op) {
+  Passage(
+      Dispatcher pod,
+      Link client,
+      Http2Stream stream,
+      Http2Headers headers,
+      @Nullable Op op,
+      Outlet.Target own) {
     this.pod = pod;
+    this.own = own;
     this.client = client;
     this.stream = stream;
     this.headers = headers;
@@ -79,8 +88,8 @@ final class Passage implements Caller, Leg.Sink {
     }
   }
 
-  /** The headers have come; {@code own} answers what needs no model. */
-  void begin(boolean end, Outlet.Target own) {
+  /** The headers have come. */
+  void begin(boolean end) {
     Call to = call;
     if (end) {
       request.end();
@@ -335,12 +344,19 @@ final class Passage implements Caller, Leg.Sink {
   // ---- for the call
 
   @Override
+  public void passToOwn(Named named) {
+    pass(Caller.Hop.toPod(own, named, -1));
+  }
+
+  @Override
   public void pass(Caller.Hop to) {
     hop = to;
     Call of = known();
     endRenames();
-    renames = Renames.of(pod, of.op, to, peeked ? peek : null, headers.get(Wire.ENCODING));
-    capture = to.target().pod() ? null : Capture.of(pod, of.op, to.named(), of.headers);
+    if (!to.target().pod() && !to.target().equals(own)) {
+      renames = Renames.of(pod, of.op, to, peeked ? peek : null, headers.get(Wire.ENCODING));
+      capture = Capture.of(pod, of.op, to.named(), of.headers);
+    }
     boolean end = request.ended();
     ByteBuf held = request.held();
     Leg on = client.loop.outlet(to.target()).begin(onward(known(), to), end && held == null, this);
@@ -352,7 +368,11 @@ final class Passage implements Caller, Leg.Sink {
 
   /** The headers as the next place is to see them. */
   private Http2Headers onward(Call of, Caller.Hop to) {
-    to.named().writeTo(headers);
+    boolean runtime = !to.target().pod() && !to.target().equals(own);
+    if (runtime || of.op != Op.STREAM || of.namedByHeaders()) {
+      // Else each message of the stream names its own model, and a header would overrule it.
+      to.named().writeTo(headers);
+    }
     if (to.target().pod()) {
       headers.set(Wire.FORWARDED_BY, pod.asciiId);
       HintBoard.promise(headers, to.loadAfterMs());

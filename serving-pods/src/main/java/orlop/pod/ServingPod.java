@@ -3,6 +3,7 @@ package orlop.pod;
 import inference.GRPCInferenceServiceGrpc;
 import io.grpc.BindableService;
 import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
 import io.grpc.Server;
 import io.grpc.ServerCall;
 import io.grpc.ServerCallExecutorSupplier;
@@ -68,6 +69,7 @@ public final class ServingPod implements AutoCloseable {
   private final String address;
   private final AtomicBoolean closed = new AtomicBoolean();
   private volatile boolean ready;
+  private volatile LogLevel logLevel = LogLevel.ofJdk();
 
   /**
    * Starts a pod and lets it join the mesh, after a {@link Rehearsal} if the configuration wants
@@ -130,7 +132,7 @@ public final class ServingPod implements AutoCloseable {
             clock,
             tls.mesh(),
             this::anyLoop);
-    Front front = new Front(dispatcher, () -> notReady().isEmpty());
+    Front front = new Front(dispatcher, () -> notReady().isEmpty(), new CurrentLogLevel());
     Undo undo = new Undo();
     undo.add(dispatcher).add(waiting::shutdownNow);
     try {
@@ -168,8 +170,7 @@ public final class ServingPod implements AutoCloseable {
           () -> encrypted.expiresMs().getAsLong() / 1e3);
     }
     ready = true;
-    health.setStatus("", ServingStatus.SERVING);
-    health.setStatus(INFERENCE, ServingStatus.SERVING);
+    healthy(ServingStatus.SERVING);
     LOG.log(
         Level.INFO,
         "pod ''{0}'' serves at {1} (gRPC), REST {2}, probes {3}, metrics {4}, capacity {5} MiB",
@@ -198,9 +199,21 @@ public final class ServingPod implements AutoCloseable {
             .addService(front.service())
             .addService(new ControlService(dispatcher, this::drain))
             .addService(health.getHealthService())
-            .addService(ProtoReflectionServiceV1.newInstance());
+            .addService(ProtoReflectionServiceV1.newInstance())
+            .addService(alphaReflection());
     more.forEach(builder::addService);
     return builder.build().start();
+  }
+
+  /** Of the whole and of each service by its name. */
+  private void healthy(ServingStatus status) {
+    health.setStatus("", status);
+    services(own).forEach(service -> health.setStatus(service, status));
+  }
+
+  @SuppressWarnings("deprecation") // Tools of some years ago ask by the alpha service alone.
+  private static BindableService alphaReflection() {
+    return io.grpc.protobuf.services.ProtoReflectionService.newInstance();
   }
 
   private static Outlet.Target here(Server own) {
@@ -232,11 +245,13 @@ public final class ServingPod implements AutoCloseable {
     return router.anyLoop();
   }
 
-  /** Inference stays on the event loop, which it never holds; the rest may block. */
+  /** What never blocks stays on the event loop. */
   private final class ByService implements ServerCallExecutorSupplier {
     @Override
     public <Q, A> Executor getExecutor(ServerCall<Q, A> call, Metadata headers) {
-      return INFERENCE.equals(call.getMethodDescriptor().getServiceName())
+      MethodDescriptor<Q, A> method = call.getMethodDescriptor();
+      return INFERENCE.equals(method.getServiceName())
+              && Front.AT_ONCE.contains(method.getBareMethodName())
           ? Runnable::run
           : waiting;
     }
@@ -357,6 +372,26 @@ public final class ServingPod implements AutoCloseable {
     return host.loadedCount();
   }
 
+  /**
+   * Tells the pod how this process's log is set, for Triton's log settings. Until then they speak
+   * of the JDK's own logging.
+   */
+  public void logLevel(LogLevel level) {
+    logLevel = level;
+  }
+
+  private final class CurrentLogLevel implements LogLevel {
+    @Override
+    public Level get() {
+      return logLevel.get();
+    }
+
+    @Override
+    public void set(Level level) {
+      logLevel.set(level);
+    }
+  }
+
   ModelHost host() {
     return host;
   }
@@ -398,8 +433,7 @@ public final class ServingPod implements AutoCloseable {
    */
   public void drain() {
     ready = false;
-    health.setStatus("", ServingStatus.NOT_SERVING);
-    health.setStatus(INFERENCE, ServingStatus.NOT_SERVING);
+    healthy(ServingStatus.NOT_SERVING);
     host.drain();
   }
 

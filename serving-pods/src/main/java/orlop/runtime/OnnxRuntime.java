@@ -110,6 +110,10 @@ public final class OnnxRuntime implements ModelRuntime {
     }
   }
 
+  Engine engine() {
+    return engine;
+  }
+
   @Override
   public String name() {
     return onGpu ? "onnxruntime-gpu" : "onnxruntime";
