@@ -17,7 +17,11 @@ import picocli.CommandLine.Spec;
       "Measure what the mesh costs and gains.",
       "Each benchmark prints its table; with --json its last line is one JSON object."
     },
-    commandListHeading = "%nBenchmarks:%n")
+    commandListHeading = "%nBenchmarks:%n",
+    footer = {
+      "  jmh [PATTERN]  Microbenchmarks of splicing, routing, codec and pins (from a checkout;",
+      "                 further arguments are JMH's)."
+    })
 public final class BenchCommand implements Runnable {
   @Spec
   @SuppressWarnings("NullAway.Init") // set by picocli before anything is called
@@ -27,6 +31,7 @@ public final class BenchCommand implements Runnable {
   public static CommandLine commandLine() {
     return new CommandLine(new BenchCommand())
         .addSubcommand(new ChurnBench())
+        .addSubcommand(new DensityBench())
         .addSubcommand(new PlacementBench())
         .addSubcommand(new PlannerBench())
         .addSubcommand(new PolicyBench())

@@ -5,11 +5,9 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -43,7 +41,7 @@ public final class MeshView {
   private final Map<String, Model>[] models;
   private final Map<String, List<Copy>>[] copies;
   private final Map<String, List<Gone>>[] gone;
-  private final Map<String, Map<String, Copy>> copiesByPod;
+  private final Map<String, PodCopies> copiesByPod;
   private final Map<String, Alias> aliases;
   private final Map<String, Pod> pods;
   private final int modelCount;
@@ -55,7 +53,7 @@ public final class MeshView {
       Map<String, Model>[] models,
       Map<String, List<Copy>>[] copies,
       Map<String, List<Gone>>[] gone,
-      Map<String, Map<String, Copy>> copiesByPod,
+      Map<String, PodCopies> copiesByPod,
       Map<String, Alias> aliases,
       Map<String, Pod> pods,
       int modelCount,
@@ -166,12 +164,11 @@ public final class MeshView {
 
   /** The copies in a pod, in no order. */
   public Collection<Copy> copiesIn(String podId) {
-    return Collections.unmodifiableCollection(copiesByPod.getOrDefault(podId, Map.of()).values());
+    return copiesByPod.getOrDefault(podId, PodCopies.NONE).all();
   }
 
   public @Nullable Copy copy(String podId, String modelId) {
-    Map<String, Copy> inPod = copiesByPod.get(podId);
-    return inPod == null ? null : inPod.get(modelId);
+    return copiesByPod.getOrDefault(podId, PodCopies.NONE).of(modelId);
   }
 
   /** The model that a name stands for: an alias's active model, else the model of that id. */
@@ -192,7 +189,7 @@ public final class MeshView {
 
   /**
    * The view after the changes, in order. O(changes + shards they touch), and all pods, aliases or
-   * copies of a pod or a model when one of them changes.
+   * copies of a model when one of them changes.
    */
   public MeshView with(Iterable<Delta> changes, long newRevision) {
     return new Builder(this).apply(changes).build(newRevision);
@@ -212,8 +209,7 @@ public final class MeshView {
     private final boolean[] ownModels = new boolean[SHARDS];
     private final boolean[] ownCopies = new boolean[SHARDS];
     private final boolean[] ownGone = new boolean[SHARDS];
-    private Map<String, Map<String, Copy>> copiesByPod;
-    private final Set<String> ownPodIds = new HashSet<>();
+    private final Map<String, PodCopies.Draft> podCopies = new LinkedHashMap<>();
     private Map<String, Alias> aliases;
     private Map<String, Pod> pods;
     private int modelCount;
@@ -224,7 +220,6 @@ public final class MeshView {
       models = base.models;
       copies = base.copies;
       gone = base.gone;
-      copiesByPod = base.copiesByPod;
       aliases = base.aliases;
       pods = base.pods;
       modelCount = base.modelCount;
@@ -263,12 +258,28 @@ public final class MeshView {
           models,
           copies,
           gone,
-          copiesByPod,
+          copiesByPod(),
           aliases,
           pods,
           modelCount,
           base.rules,
           settings);
+    }
+
+    private Map<String, PodCopies> copiesByPod() {
+      if (podCopies.isEmpty()) {
+        return base.copiesByPod;
+      }
+      Map<String, PodCopies> next = new HashMap<>(base.copiesByPod);
+      podCopies.forEach(
+          (podId, draft) -> {
+            if (draft.isEmpty()) {
+              next.remove(podId);
+            } else {
+              next.put(podId, draft.done());
+            }
+          });
+      return next;
     }
 
     private void putCopy(Copy copy) {
@@ -277,21 +288,16 @@ public final class MeshView {
           new ArrayList<>(ownCopyShard(copy.modelId()).getOrDefault(copy.modelId(), List.of()));
       list.add(copy);
       ownCopyShard(copy.modelId()).put(copy.modelId(), List.copyOf(list));
-      ownPodCopies(copy.podId()).put(copy.modelId(), copy);
+      ownPodCopies(copy.podId()).put(copy);
     }
 
     private void removeCopy(String podId, String modelId) {
       dropCopy(podId, modelId);
-      Map<String, Copy> inPod = ownPodCopies(podId);
-      Copy left = inPod.remove(modelId);
+      Copy left = ownPodCopies(podId).remove(modelId);
       if (left != null
           && (left.isLoaded() || left.state() instanceof CopyState.Unloading)
           && pods.containsKey(podId)) {
         remember(modelId, new Gone(podId, left.sinceMs()));
-      }
-      if (inPod.isEmpty()) {
-        copiesByPod.remove(podId);
-        ownPodIds.remove(podId);
       }
     }
 
@@ -361,17 +367,9 @@ public final class MeshView {
       return gone[i];
     }
 
-    private Map<String, Copy> ownPodCopies(String podId) {
-      if (copiesByPod == base.copiesByPod) {
-        copiesByPod = new HashMap<>(base.copiesByPod);
-      }
-      Map<String, Copy> shared = copiesByPod.getOrDefault(podId, Map.of());
-      if (!ownPodIds.add(podId)) {
-        return shared;
-      }
-      Map<String, Copy> own = new LinkedHashMap<>(shared);
-      copiesByPod.put(podId, own);
-      return own;
+    private PodCopies.Draft ownPodCopies(String podId) {
+      return podCopies.computeIfAbsent(
+          podId, id -> new PodCopies.Draft(base.copiesByPod.getOrDefault(id, PodCopies.NONE)));
     }
 
     private Map<String, Alias> ownAliases() {

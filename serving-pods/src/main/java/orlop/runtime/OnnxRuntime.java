@@ -131,6 +131,11 @@ public final class OnnxRuntime implements ModelRuntime {
   }
 
   @Override
+  public long guessSizeBytes(long fileBytes) {
+    return OnnxFile.guessResidentBytes(fileBytes);
+  }
+
+  @Override
   public LoadedModel load(String modelId, String modelType, Path modelPath)
       throws ModelLoadException {
     if (!supports(modelType)) {
@@ -150,7 +155,14 @@ public final class OnnxRuntime implements ModelRuntime {
         file.fileBytes() + file.externalWeightBytes() < TINY_MODEL_BYTES
             ? OptLevel.BASIC_OPT
             : OptLevel.ALL_OPT;
-    OrtSession session = createSession(modelId, file, level);
+    OrtSession session;
+    if (file.residentBytes() < NativeHeap.MAPPED_BYTES) {
+      session = createSession(modelId, file, level);
+    } else {
+      try (NativeHeap.Loading _ = NativeHeap.loading()) {
+        session = createSession(modelId, file, level);
+      }
+    }
     try {
       return OnnxModel.of(modelId, file, session, engine);
     } catch (OrtException | ModelLoadException | RuntimeException e) {
