@@ -359,23 +359,21 @@ final class Call extends Deadlines.Entry {
       return;
     }
     try {
-      switch (op) {
-        case INFER -> needsMessage = true;
-        case METADATA -> {
-          needsMessage = message == null;
-          if (message != null) {
-            metadata(to, slot.held().loaded(), message);
-          }
+      if (op == Op.INFER) {
+        needsMessage = true;
+      } else if (op == Op.METADATA) {
+        needsMessage = message == null;
+        if (message != null) {
+          metadata(to, slot.held().loaded(), message);
         }
-        case STREAM -> {
-          endless();
-          caller.passToOwn(to);
-        }
-        case OTHER ->
-            fail(
-                Status.UNIMPLEMENTED.withDescription(
-                    "model '%s' runs in pod '%s' itself, which does not serve this method"
-                        .formatted(to.asked(), pod.config.id())));
+      } else if (op == Op.STREAM) {
+        endless();
+        caller.passToOwn(to);
+      } else {
+        fail(
+            Status.UNIMPLEMENTED.withDescription(
+                "model '%s' runs in pod '%s' itself, which does not serve this method"
+                    .formatted(to.asked(), pod.config.id())));
       }
     } finally {
       slot.unpin();

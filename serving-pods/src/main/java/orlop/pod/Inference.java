@@ -124,8 +124,8 @@ record Inference(
       pod.payloads.request(id, to, ByteBufUtil.getBytes(message), call.headers);
     }
     LoadedModel model = slot.held().loaded();
+    long runNs = System.nanoTime();
     try (Extended extended = extended(request)) {
-      long runNs = System.nanoTime();
       ModelInferResponse response =
           extended == null
               ? model.infer(request, call.cancellation)

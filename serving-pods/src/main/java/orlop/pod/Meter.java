@@ -10,7 +10,6 @@ import org.jspecify.annotations.Nullable;
  * code. Lock-free.
  */
 final class Meter {
-  private static final Op[] OPS = Op.values();
   private static final Status.Code[] CODES = Status.Code.values();
 
   /** What is told apart by method and code. */
@@ -48,7 +47,7 @@ final class Meter {
   long usesSeen;
 
   private final AtomicReferenceArray<@Nullable Distribution> cells =
-      new AtomicReferenceArray<>(Figure.values().length * OPS.length * CODES.length);
+      new AtomicReferenceArray<>(Figure.values().length * Op.KINDS.size() * CODES.length);
 
   Meter(String modelId, String alias) {
     this.modelId = modelId;
@@ -60,7 +59,7 @@ final class Meter {
   }
 
   private Distribution cell(Figure figure, Op op, Status.Code code) {
-    int at = (figure.ordinal() * OPS.length + op.ordinal()) * CODES.length + code.ordinal();
+    int at = (figure.ordinal() * Op.KINDS.size() + op.kind) * CODES.length + code.ordinal();
     Distribution known = cells.get(at);
     if (known == null) {
       Distribution made = new Distribution(figure.scale);
@@ -71,9 +70,9 @@ final class Meter {
   }
 
   void each(Figure figure, Sink sink) {
-    for (Op op : OPS) {
+    for (Op op : Op.KINDS) {
       for (Status.Code code : CODES) {
-        int at = (figure.ordinal() * OPS.length + op.ordinal()) * CODES.length + code.ordinal();
+        int at = (figure.ordinal() * Op.KINDS.size() + op.kind) * CODES.length + code.ordinal();
         Distribution values = cells.get(at);
         if (values != null) {
           sink.take(op, code, values);

@@ -2,6 +2,7 @@ package orlop.pod;
 
 import inference.GRPCInferenceServiceGrpc;
 import io.netty.util.AsciiString;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -11,14 +12,20 @@ import org.jspecify.annotations.Nullable;
 final class Op {
   private static final int[] NOWHERE = {};
 
-  static final Op INFER = v2("ModelInfer", true, NamePeek.FIRST);
-  static final Op METADATA = v2("ModelMetadata", true, NamePeek.FIRST);
-  static final Op STREAM = v2("ModelStreamInfer", false, new int[] {2, 1});
+  static final Op INFER = v2(0, "ModelInfer", true, NamePeek.FIRST);
+  static final Op METADATA = v2(1, "ModelMetadata", true, NamePeek.FIRST);
+  static final Op STREAM = v2(2, "ModelStreamInfer", false, new int[] {2, 1});
 
   private static final Op[] V2 = {INFER, METADATA, STREAM};
 
-  /** As metrics and logs name it. */
+  /** What metrics tell apart, at the place of {@link #kind}: the last stands for all others. */
+  static final List<Op> KINDS = List.of(INFER, METADATA, STREAM, other("", null));
+
+  /** As logs name it. */
   final String label;
+
+  /** The place of its like in {@link #KINDS}. */
+  final int kind;
 
   /** Full name, such as {@code package.Service/Method}. */
   final String method;
@@ -41,6 +48,7 @@ final class Op {
   final boolean namesModel;
 
   private Op(
+      int kind,
       String label,
       String method,
       boolean unary,
@@ -48,6 +56,7 @@ final class Op {
       int[] namePath,
       int[] answerPath,
       boolean namesModel) {
+    this.kind = kind;
     this.label = label;
     this.method = method;
     this.path = AsciiString.cached("/" + method);
@@ -58,9 +67,9 @@ final class Op {
     this.namesModel = namesModel;
   }
 
-  private static Op v2(String name, boolean unary, int[] answerPath) {
+  private static Op v2(int kind, String name, boolean unary, int[] answerPath) {
     String method = GRPCInferenceServiceGrpc.SERVICE_NAME + "/" + name;
-    return new Op(method, method, unary, unary, NamePeek.FIRST, answerPath, false);
+    return new Op(kind, method, method, unary, unary, NamePeek.FIRST, answerPath, false);
   }
 
   /** The V2 method of that path; null when it is none of those that need a model. */
@@ -76,6 +85,7 @@ final class Op {
   /** A method that only the model's own runtime knows. */
   static Op other(String method, Dataplane.@Nullable Rpc rpc) {
     return new Op(
+        3,
         rpc == null ? "other" : method,
         method,
         false,

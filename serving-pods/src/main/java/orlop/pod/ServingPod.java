@@ -208,7 +208,8 @@ public final class ServingPod implements AutoCloseable {
   /** Of the whole and of each service by its name. */
   private void healthy(ServingStatus status) {
     health.setStatus("", status);
-    services(own).forEach(service -> health.setStatus(service, status));
+    own.getServices()
+        .forEach(service -> health.setStatus(service.getServiceDescriptor().getName(), status));
   }
 
   @SuppressWarnings("deprecation") // Tools of some years ago ask by the alpha service alone.

@@ -181,10 +181,12 @@ final class StreamRouter implements AutoCloseable {
                 new ChannelInitializer<>() {
                   @Override
                   protected void initChannel(Channel channel) {
-                    if (pod.tls != null && outlet.target().pod()) {
+                    if (pod.tls != null
+                        && outlet.target().pod()
+                        && address instanceof InetSocketAddress to) {
                       channel
                           .pipeline()
-                          .addLast(pod.handshakes.connect(pod.tls.pods(), channel, address));
+                          .addLast(pod.handshakes.connect(pod.tls.pods(), channel, to));
                     }
                     channel.pipeline().addLast(outlet.connection(loop, pod.handshakes));
                   }
