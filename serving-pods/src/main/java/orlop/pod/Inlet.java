@@ -99,9 +99,10 @@ final class Inlet extends Link {
       this.loop = loop;
       this.own = own;
       this.ownNames = ownNames;
-      connection(Link.connection(true));
       initialSettings(Link.settings(pod.config.maxHeaderBytes()));
       decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
+      Http2ConnectionEncoder encoder = Link.encoder(true);
+      codec(Link.decoder(encoder, pod.config.maxHeaderBytes(), true), encoder);
     }
 
     @Override
