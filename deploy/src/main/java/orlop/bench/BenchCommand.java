@@ -17,7 +17,11 @@ import picocli.CommandLine.Spec;
       "Measure what the mesh costs and gains.",
       "Each benchmark prints its table; with --json its last line is one JSON object."
     },
-    commandListHeading = "%nBenchmarks:%n")
+    commandListHeading = "%nBenchmarks:%n",
+    footer = {
+      "  jmh [PATTERN]  Microbenchmarks of splicing, routing, codec and pins (from a checkout;",
+      "                 further arguments are JMH's)."
+    })
 public final class BenchCommand implements Runnable {
   @Spec
   @SuppressWarnings("NullAway.Init") // set by picocli before anything is called
@@ -28,6 +32,7 @@ public final class BenchCommand implements Runnable {
     return new CommandLine(new BenchCommand())
         .addSubcommand(new BatchBench())
         .addSubcommand(new ChurnBench())
+        .addSubcommand(new DensityBench())
         .addSubcommand(new PlacementBench())
         .addSubcommand(new PlannerBench())
         .addSubcommand(new PolicyBench())
@@ -35,7 +40,8 @@ public final class BenchCommand implements Runnable {
         .addSubcommand(new RegisterBench())
         .addSubcommand(new RegistryBench())
         .addSubcommand(new RouteBench())
-        .addSubcommand(new ServeBench());
+        .addSubcommand(new ServeBench())
+        .addSubcommand(new WarmupBench());
   }
 
   /** Called alone it teaches. */

@@ -110,6 +110,17 @@ final class BenchProcess implements AutoCloseable {
     return process.waitFor(timeoutMs, TimeUnit.MILLISECONDS);
   }
 
+  /** Resident size, in bytes, as Linux counts it. */
+  long rssBytes() throws IOException {
+    Path status = Path.of("/proc", Long.toString(process.pid()), "status");
+    for (String line : Files.readAllLines(status)) {
+      if (line.startsWith("VmRSS:")) {
+        return 1_024 * Long.parseLong(line.replaceAll("[^0-9]", ""));
+      }
+    }
+    throw new IOException(status + " has no VmRSS; expected a Linux machine");
+  }
+
   /** In the child: tells the parent that it is ready. */
   static void announce(String text) {
     System.out.println(MARK + text);

@@ -3,6 +3,7 @@ package orlop.deploy;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
+import orlop.placement.LabelRules;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
 import orlop.placement.Pod;
@@ -10,10 +11,17 @@ import orlop.registry.PodSession;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
 
-/** A registry in which new models get the labels of their type. Thread-safe. */
+/**
+ * A registry whose views carry the type constraints of this process, as they are now. Closing it
+ * closes the registry. Thread-safe.
+ */
 final class ConstrainedRegistry implements Registry {
   private final Registry registry;
   private final TypeConstraints constraints;
+  private volatile Ruled last = new Ruled(MeshView.empty(), LabelRules.NONE, MeshView.empty());
+
+  /** A view under rules: made once for each view of the registry, since it is read all the time. */
+  private record Ruled(MeshView plain, LabelRules rules, MeshView view) {}
 
   ConstrainedRegistry(Registry registry, TypeConstraints constraints) {
     this.registry = registry;
@@ -22,17 +30,27 @@ final class ConstrainedRegistry implements Registry {
 
   @Override
   public MeshView view() {
-    return registry.view();
+    return ruled(registry.view());
+  }
+
+  private MeshView ruled(MeshView plain) {
+    LabelRules rules = constraints.rules();
+    Ruled known = last;
+    if (known.plain != plain || known.rules != rules) {
+      known = new Ruled(plain, rules, plain.with(rules));
+      last = known;
+    }
+    return known.view;
   }
 
   @Override
   public Subscription listen(Consumer<MeshView> listener) {
-    return registry.listen(listener);
+    return registry.listen(view -> listener.accept(ruled(view)));
   }
 
   @Override
   public Model createModel(Model model) throws RegistryException {
-    return registry.createModel(constraints.apply(model));
+    return registry.createModel(model);
   }
 
   @Override

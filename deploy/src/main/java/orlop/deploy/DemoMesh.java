@@ -109,13 +109,15 @@ final class DemoMesh {
                 "pod.id=" + name,
                 "pod.capacity.ramBytes=" + capacityBytes,
                 "pod.handOverTimeoutMs=0",
+                // For a life of minutes without a hurried first caller.
+                "pod.warmUpMs=0",
                 "puller.cacheDirectory=" + dir.resolve(name + "-cache"),
                 "payload.source=/orlop/demo/" + name));
     PodProcess.Announcement announced;
     if (inOneProcess()) {
       announced = Roles.pod(own, registry, teardown);
     } else {
-      PodProcess process = teardown.add(name, PodProcess.start(dir, name, own));
+      PodProcess process = teardown.add(name, PodProcess.start(dir, name, own, PodProcess.BRIEF));
       processes.put(name, process);
       announced = process.announced();
     }

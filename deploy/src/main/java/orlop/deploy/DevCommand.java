@@ -12,6 +12,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import orlop.controller.Controller;
 import orlop.placement.Model;
 import orlop.puller.ModelLocation;
 import orlop.puller.ModelPuller;
@@ -97,9 +98,10 @@ final class DevCommand implements Callable<Integer> {
       Settings settings = settings(teardown, out);
       Map<String, String> found = find(settings);
       Registry registry = teardown.add("registry", Roles.registry(settings));
-      Roles.controller(settings, registry, teardown);
+      Controller controller = Roles.controller(settings, registry, teardown);
       for (int i = 0; i < pods; i++) {
-        PodProcess.Announcement pod = Roles.pod(podSettings(settings, i), registry, teardown);
+        PodProcess.Announcement pod =
+            Roles.pod(podSettings(settings, i), registry, teardown, controller::leading);
         out.println("%-8s gRPC %s  REST http://%s".formatted(pod.id(), pod.grpc(), pod.rest()));
       }
       if (kafka != null) {

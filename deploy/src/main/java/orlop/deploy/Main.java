@@ -4,7 +4,10 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Properties;
+import java.util.function.Supplier;
 import orlop.bench.BenchCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -19,9 +22,9 @@ import picocli.CommandLine.Spec;
  * The root of the command line.
  *
  * <p>A command is a class that implements {@code Callable<Integer>}, carries {@code @Command} and
- * stands in {@link #commandLine}'s list. What it returns is the exit status. To fail it throws
- * {@link CommandException}; any other exception is a bug or a foreign error and is shown the same
- * way: one line, and the stack trace only with {@code --verbose}.
+ * stands in {@link #COMMANDS}. What it returns is the exit status. To fail it throws {@link
+ * CommandException}; any other exception is a bug or a foreign error and is shown the same way: one
+ * line, and the stack trace only with {@code --verbose}.
  *
  * <p>Exit status: 0 done, 1 failed, 2 called wrongly. On Ctrl-C the Java machine runs the shutdown
  * hooks, see {@link Teardown}.
@@ -62,29 +65,52 @@ final class Main implements Runnable {
     spec.commandLine().usage(spec.commandLine().getOut());
   }
 
+  /** Name to command, in the order of the help. */
+  private static final Map<String, Supplier<Object>> COMMANDS = commands();
+
+  private static Map<String, Supplier<Object>> commands() {
+    Map<String, Supplier<Object>> commands = new LinkedHashMap<>();
+    commands.put("demo", DemoCommand::new);
+    commands.put("dev", DevCommand::new);
+    commands.put("register", ClientCommands.Register::new);
+    commands.put("unregister", ClientCommands.Unregister::new);
+    commands.put("alias", ClientCommands.AliasCommand::new);
+    commands.put("status", ClientCommands.StatusCommand::new);
+    commands.put("infer", ClientCommands.Infer::new);
+    commands.put("pod", RoleCommands.PodCommand::new);
+    commands.put("controller", RoleCommands.ControllerCommand::new);
+    commands.put("bridge", RoleCommands.BridgeCommand::new);
+    commands.put("drift", RoleCommands.DriftCommand::new);
+    commands.put("import", ImportCommand::new);
+    commands.put("sim", SimCommand::new);
+    commands.put("bench", BenchCommand::commandLine);
+    commands.put("test", TestCommand::new);
+    commands.put("warm", WarmCommand::new);
+    return commands;
+  }
+
   /**
    * The command line with all commands; a fresh one for each call, as picocli's keep parse state.
    */
   static CommandLine commandLine() {
-    var line =
-        new CommandLine(new Main())
-            .addSubcommand(new DemoCommand())
-            .addSubcommand(new DevCommand())
-            .addSubcommand(new ClientCommands.Register())
-            .addSubcommand(new ClientCommands.Unregister())
-            .addSubcommand(new ClientCommands.AliasCommand())
-            .addSubcommand(new ClientCommands.StatusCommand())
-            .addSubcommand(new ClientCommands.Infer())
-            .addSubcommand(new RoleCommands.PodCommand())
-            .addSubcommand(new RoleCommands.ControllerCommand())
-            .addSubcommand(new RoleCommands.BridgeCommand())
-            .addSubcommand(new RoleCommands.DriftCommand())
-            .addSubcommand(new ImportCommand())
-            .addSubcommand(new SimCommand())
-            .addSubcommand(BenchCommand.commandLine())
-            .addSubcommand(new TestCommand())
-            .addSubcommand(new CompletionCommand())
-            .addSubcommand(new CommandLine.HelpCommand());
+    var line = new CommandLine(new Main());
+    COMMANDS.forEach((name, command) -> line.addSubcommand(name, command.get()));
+    line.addSubcommand(new CompletionCommand()).addSubcommand(new CommandLine.HelpCommand());
+    return answering(line);
+  }
+
+  /**
+   * A command line that understands these words: when they begin with a command's name, with that
+   * command alone, since reading the descriptions of all takes a third of a second.
+   */
+  static CommandLine commandLineFor(String... args) {
+    Supplier<Object> only = args.length == 0 ? null : COMMANDS.get(args[0]);
+    return only == null
+        ? commandLine()
+        : answering(new CommandLine(new Main()).addSubcommand(args[0], only.get()));
+  }
+
+  private static CommandLine answering(CommandLine line) {
     line.setParameterExceptionHandler(Main::refuse);
     line.setExecutionExceptionHandler(
         (error, command, parsed) -> {
@@ -122,7 +148,7 @@ final class Main implements Runnable {
 
   public static void main(String[] args) {
     Logging.start(Arrays.asList(args).contains("--verbose") || Arrays.asList(args).contains("-v"));
-    System.exit(commandLine().execute(args));
+    System.exit(commandLineFor(args).execute(args));
   }
 
   /** The version that Maven wrote into {@code version.properties}. */

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -27,7 +28,16 @@ final class ModelMeshEnvironment {
   /** Keeps our keys apart from those of a ModelMesh that uses the same etcd. */
   private static final String OUR_SEGMENT = "orlop";
 
+  private static final String DATAPLANE_FORM =
+      "expected for example {\"rpcConfigs\": {\"pkg.Service/Method\": {\"idExtractionPath\": [1]}},"
+          + " \"allowOtherRpcs\": true}";
+
   private static final int MAX_SHOWN = 60;
+  private static final String DEFAULT_PRESTOP_PORT = "8090";
+
+  /** How many models have labels of their own where all were asked for. */
+  private static final int MODELS_WITH_LABELS = 500;
+
   private static final long DEFAULT_BUFFER_BYTES = 128L << 20;
   private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
   private static final ObjectMapper MAPPER = new ObjectMapper();
@@ -67,11 +77,14 @@ final class ModelMeshEnvironment {
       }
     }
     registry();
+    identity();
     metrics();
+    info();
     address();
     capacity();
     json("MM_TYPE_CONSTRAINTS", "registration.typeConstraints");
     json("MM_AUTO_REGISTER_MODELS", "registration.models");
+    dataplane();
     ModelMeshVariables.unknown(environment)
         .forEach(
             (name, nearest) ->
@@ -102,12 +115,6 @@ final class ModelMeshEnvironment {
       case Use.Nothing(String why, List<String> harmless) -> {
         if (!harmless.contains(value)) {
           warnings.add("%s=%s changes nothing here: %s".formatted(name, brief(value), why));
-        }
-      }
-      case Use.Refused(String why, String remedy, List<String> harmless) -> {
-        if (!harmless.contains(value)) {
-          // Without the value, which may be a passphrase.
-          throw new CommandException(name + " " + why, remedy);
         }
       }
       case Use.Combined c -> {}
@@ -217,6 +224,49 @@ final class ModelMeshEnvironment {
 
   // ---- the rest that takes more than one step ----
 
+  private void identity() {
+    String location = environment.get("MM_LOCATION");
+    if (location != null && environment.get("MM_ZONE") == null) {
+      // Without zones, copies of a model go to different nodes.
+      set("MM_LOCATION", "pod.zone", location);
+    }
+    String pod = environment.get("WKUBE_POD_NAME");
+    if (pod != null) {
+      // A container may start again in the same pod, and is another one for the mesh then.
+      set("WKUBE_POD_NAME", "pod.id", Roles.uniqueName(pod));
+    }
+    String preStop = environment.getOrDefault("MM_PRESTOP_WAIT_PORT", DEFAULT_PRESTOP_PORT);
+    set(
+        "MM_PRESTOP_WAIT_PORT",
+        "pod.preStopPort",
+        JSON.numberNode(port("port=" + preStop, "MM_PRESTOP_WAIT_PORT", preStop)));
+  }
+
+  /** {@code name:label=VARIABLE;label=text}: a value that names a variable stands for its value. */
+  private void info() {
+    String text = environment.get("MM_INFO_METRICS");
+    if (text == null) {
+      return;
+    }
+    ObjectNode labels = JSON.objectNode();
+    for (String part : text.substring(text.indexOf(':') + 1).split(";", -1)) {
+      int eq = part.indexOf('=');
+      if (eq <= 0) {
+        throw new CommandException(
+            "MM_INFO_METRICS is '" + text + "'", "expected name:label=VARIABLE;label=VARIABLE");
+      }
+      String value = part.substring(eq + 1).strip();
+      labels.put(part.substring(0, eq).strip(), environment.getOrDefault(value, value));
+    }
+    String name =
+        labels.path("metric_name").asText(text.substring(0, Math.max(0, text.indexOf(':'))));
+    labels.remove("metric_name");
+    if (!name.isBlank()) {
+      set("MM_INFO_METRICS", "pod.metrics.infoName", name.strip());
+    }
+    set("MM_INFO_METRICS", "pod.metrics.info", labels);
+  }
+
   private void metrics() {
     String metrics = environment.get("MM_METRICS");
     if (metrics == null) {
@@ -230,29 +280,47 @@ final class ModelMeshEnvironment {
       return;
     }
     String options = metrics.contains(":") ? metrics.substring(metrics.indexOf(':') + 1) : "";
-    List<String> without = new ArrayList<>();
+    // As in ModelMesh, unless it says otherwise.
+    set("MM_METRICS", "pod.metrics.https", JSON.booleanNode(true));
     for (String option : options.split(";", -1)) {
-      if (option.startsWith("port=")) {
-        set("MM_METRICS", "pod.metricsPort", JSON.numberNode(port(option, metrics)));
-      } else if (!option.isEmpty()
-          && !option.equals("scheme=http")
-          && !option.startsWith("fq_names")) {
-        without.add(option);
+      String value = option.substring(option.indexOf('=') + 1);
+      switch (option.split("=", 2)[0]) {
+        case "port" ->
+            set(
+                "MM_METRICS",
+                "pod.metricsPort",
+                JSON.numberNode(port(option, "MM_METRICS", metrics)));
+        case "scheme" -> scheme(value, metrics);
+        case "per_model_metrics" ->
+            set(
+                "MM_METRICS",
+                "pod.metrics.perModel",
+                JSON.numberNode(Boolean.parseBoolean(value) ? MODELS_WITH_LABELS : 0));
+        case "fq_names" ->
+            set(
+                "MM_METRICS",
+                "pod.metrics.fullMethodNames",
+                JSON.booleanNode(Boolean.parseBoolean(value)));
+        case "" -> {}
+        default -> warnings.add("MM_METRICS: %s changes nothing here".formatted(option));
       }
-    }
-    if (!without.isEmpty()) {
-      warnings.add(
-          "MM_METRICS: %s changes nothing here: plain HTTP, no labels per model"
-              .formatted(String.join(";", without)));
     }
   }
 
-  private static int port(String option, String all) {
+  private void scheme(String value, String metrics) {
+    if (!List.of("http", "https").contains(value)) {
+      throw new CommandException(
+          "MM_METRICS is '" + metrics + "'", "expected scheme=http or https");
+    }
+    set("MM_METRICS", "pod.metrics.https", JSON.booleanNode(value.equals("https")));
+  }
+
+  private static int port(String option, String name, String all) {
     try {
-      return Integer.parseInt(option.substring("port=".length()));
+      return Integer.parseInt(option.substring("port=".length()).strip());
     } catch (NumberFormatException e) {
       throw new CommandException(
-          "MM_METRICS is '" + all + "': " + option + " is no port", "for example port=2112", e);
+          name + " is '" + all + "': " + option + " is no port", "for example port=2112", e);
     }
   }
 
@@ -288,6 +356,37 @@ final class ModelMeshEnvironment {
       throw new CommandException(
           name + " is '" + value + "'", "expected a whole number of bytes", e);
     }
+  }
+
+  /** ModelMesh's JSON: {@code rpcConfigs} and {@code allowOtherRpcs}, which it takes for false. */
+  private void dataplane() {
+    String path = environment.get("MM_DATAPLANE_CONFIG_PATH");
+    String name = path == null ? "MM_DATAPLANE_CONFIG" : "MM_DATAPLANE_CONFIG_PATH";
+    String text = environment.get("MM_DATAPLANE_CONFIG");
+    JsonNode config;
+    try {
+      String json = path == null ? text : Files.readString(Path.of(path));
+      if (json == null || json.isBlank()) {
+        return;
+      }
+      config = MAPPER.readTree(json);
+    } catch (IOException e) {
+      throw new CommandException(
+          name + " cannot be read: " + ErrorLine.flat(e.getMessage()), DATAPLANE_FORM, e);
+    }
+    List<String> strange = new ArrayList<>();
+    config.fieldNames().forEachRemaining(strange::add);
+    strange.removeAll(List.of("rpcConfigs", "allowOtherRpcs"));
+    if (!config.isObject() || !strange.isEmpty()) {
+      throw new CommandException(name + " holds the unknown " + strange, DATAPLANE_FORM);
+    }
+    if (config.has("rpcConfigs")) {
+      set(name, "pod.dataplane.rpcs", config.path("rpcConfigs"));
+    }
+    set(
+        name,
+        "pod.dataplane.allowOtherRpcs",
+        JSON.booleanNode(config.path("allowOtherRpcs").asBoolean(false)));
   }
 
   private void json(String name, String key) {

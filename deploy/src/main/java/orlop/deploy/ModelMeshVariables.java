@@ -1,9 +1,12 @@
 package orlop.deploy;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -35,9 +38,6 @@ final class ModelMeshVariables {
 
     /** Set to anything but these harmless values, it is worth one warning. */
     record Nothing(String why, List<String> harmless) implements Use {}
-
-    /** Promises what this version cannot keep, so nothing starts. */
-    record Refused(String why, String remedy, List<String> harmless) implements Use {}
   }
 
   /** Every known variable. */
@@ -54,10 +54,12 @@ final class ModelMeshVariables {
               whole(1),
               "TAS_GRPC_MAX_MSG_SIZE",
               "TAS_SVC_GRPC_MAX_MSG_SIZE"),
-          nothing("MM_SVC_GRPC_MAX_HEADERS_SIZE", "headers are bounded at 8 KiB"),
-          nothing("MM_SVC_GRPC_MAX_CONNECTION_AGE_SECS", "connections are not recycled by age"),
-          nothing(
-              "MM_SVC_GRPC_MAX_CONNECTION_AGE_GRACE_SECS", "connections are not recycled by age"),
+          sets("MM_SVC_GRPC_MAX_HEADERS_SIZE", "pod.maxHeaderBytes", whole(1)),
+          sets("MM_SVC_GRPC_MAX_CONNECTION_AGE_SECS", "pod.maxConnectionAgeMs", seconds(1)),
+          sets(
+              "MM_SVC_GRPC_MAX_CONNECTION_AGE_GRACE_SECS",
+              "pod.maxConnectionAgeGraceMs",
+              seconds(0)),
           sets("INTERNAL_GRPC_PORT", "sidecar.address", ModelMeshVariables::loopback),
           sets("INTERNAL_GRPC_SOCKET_PATH", "sidecar.address", ModelMeshVariables::socket),
           sets(
@@ -68,31 +70,32 @@ final class ModelMeshVariables {
               "INTERNAL_SERVING_GRPC_SOCKET_PATH",
               "sidecar.inferenceAddress",
               ModelMeshVariables::socket),
-          nothing("MM_LOCATION", "the node's name decides nothing; set MM_ZONE to spread copies"),
+          of("MM_LOCATION", new Use.Combined("pod.zone")),
           sets("MM_ZONE", "pod.zone", ModelMeshVariables::text),
           sets("MM_LABELS", "pod.labels", ModelMeshVariables::commas),
           of("WKUBE_POD_IPADDR", new Use.Combined("pod.advertisedAddress")),
-          nothing("WKUBE_POD_NAME", "the host's name and a random tail name the pod"),
+          of("WKUBE_POD_NAME", new Use.Combined("pod.id")),
           sets("MM_SCALEUP_RPM_THRESHOLD", "planner.callsPerCopyPerMinute", whole(1)),
           sets("MM_MAX_INFLIGHT_PER_MODEL_COPY", "sidecar.maxInFlightPerCopy", whole(1)),
           nothing("MM_CONC_SCALEUP_BANDWIDTH_PCT", "there is no latency mode"),
           sets("MM_LOAD_FAILURE_EXPIRY_TIME_MS", "pod.loadFailureExpiryMs", whole(1)),
-          of("MM_METRICS", new Use.Combined("pod.metricsPort")),
-          nothing("MM_INFO_METRICS", "add such labels when scraping"),
-          nothing("MM_LOG_EACH_INVOKE", "MM_PAYLOAD_PROCESSORS=logger:// logs each", "false"),
-          nothing("MM_LOG_REQUEST_HEADERS", "pod.payloadHeaders goes with logged payloads"),
-          nothing("MM_SEND_DEST_ID", "forwarded calls carry no pod id", "false"),
-          nothing("MM_MULTI_PARALLELISM", "there are no multi-model calls", "4"),
-          nothing("BOOTSTRAP_CLEARANCE_PERIOD_MS", "a pod is ready when it has joined", "0"),
-          nothing("MM_FAILFAST_UPGRADE_ENABLED", "a pod is ready when it has joined", "false"),
+          of("MM_METRICS", new Use.Combined("pod.metricsPort, pod.metrics")),
+          of("MM_INFO_METRICS", new Use.Combined("pod.metrics.info, infoName")),
+          sets("MM_LOG_EACH_INVOKE", "pod.logCalls", ModelMeshVariables::flag),
+          sets("MM_LOG_REQUEST_HEADERS", "pod.logHeaders", ModelMeshVariables::names),
+          nothing(
+              "MM_SEND_DEST_ID", "a forwarded call reaches the pod that it was sent to", "false"),
+          sets("MM_MULTI_PARALLELISM", "pod.multiModelParallelism", whole(1)),
+          sets("BOOTSTRAP_CLEARANCE_PERIOD_MS", "pod.bootstrapMs", whole(0)),
+          sets("MM_FAILFAST_UPGRADE_ENABLED", "pod.failFast", ModelMeshVariables::flag),
           sets("MM_DEFAULT_VMODEL_OWNER", "controller.defaultAliasOwner", ModelMeshVariables::text),
           of("MM_TYPE_CONSTRAINTS", new Use.Combined("registration.typeConstraints")),
           sets(
               "MM_TYPE_CONSTRAINTS_PATH",
               "registration.typeConstraintsFile",
               ModelMeshVariables::text),
-          nothing("MM_DATAPLANE_CONFIG", "only inference.GRPCInferenceService is served"),
-          nothing("MM_DATAPLANE_CONFIG_PATH", "only inference.GRPCInferenceService is served"),
+          of("MM_DATAPLANE_CONFIG", new Use.Combined("pod.dataplane")),
+          of("MM_DATAPLANE_CONFIG_PATH", new Use.Combined("pod.dataplane")),
           of("MM_AUTO_REGISTER_MODELS", new Use.Combined("registration.models")),
           sets("MM_AUTO_REGISTER_MODELS_PATH", "registration.modelsFile", ModelMeshVariables::text),
           sets("MM_PAYLOAD_PROCESSORS", "processors.uris", ModelMeshVariables::spaces),
@@ -101,17 +104,28 @@ final class ModelMeshVariables {
               "MM_PAYLOAD_PROCESSORS_CAPACITY",
               "the queue is bounded by bytes, see processors.queueBytes",
               "64"),
-          tls("MM_TLS_KEY_CERT_PATH", "MM_SVC_GRPC_KEY_CERT_PATH", "TAS_SVC_GRPC_KEY_CERT_PATH"),
-          tls(
+          sets(
+              "MM_TLS_KEY_CERT_PATH",
+              "tls.certificate",
+              ModelMeshVariables::text,
+              "MM_SVC_GRPC_KEY_CERT_PATH",
+              "TAS_SVC_GRPC_KEY_CERT_PATH"),
+          sets(
               "MM_TLS_PRIVATE_KEY_PATH",
+              "tls.privateKey",
+              ModelMeshVariables::text,
               "MM_SVC_GRPC_PRIVATE_KEY_PATH",
               "TAS_SVC_GRPC_PRIVATE_KEY_PATH"),
-          tls("MM_TLS_PRIVATE_KEY_PASSPHRASE", "MM_SVC_GRPC_PRIVATE_KEY_PASSPHRASE"),
-          of("MM_TLS_CLIENT_AUTH", refusedTls("NONE")),
-          tls("MM_TLS_TRUST_CERT_PATH"),
-          tls("MM_INTERNAL_TRUST_CERTS"),
+          sets(
+              "MM_TLS_PRIVATE_KEY_PASSPHRASE",
+              "tls.passphrase",
+              ModelMeshVariables::text,
+              "MM_SVC_GRPC_PRIVATE_KEY_PASSPHRASE"),
+          sets("MM_TLS_CLIENT_AUTH", "tls.clientAuth", ModelMeshVariables::text),
+          sets("MM_TLS_TRUST_CERT_PATH", "tls.clientTrust", ModelMeshVariables::text),
+          sets("MM_INTERNAL_TRUST_CERTS", "tls.podTrust", ModelMeshVariables::text),
           sets("MM_PROBE_PORT", "pod.probePort", whole(1)),
-          nothing("MM_PRESTOP_WAIT_PORT", "no other container waits for the pod's drain", "8090"),
+          of("MM_PRESTOP_WAIT_PORT", new Use.Combined("pod.preStopPort")),
           sets("SHUTDOWN_TIMEOUT_MS", "pod.drainTimeoutMs", whole(0)),
           launcher("HEAP_SIZE_MB", "-Xmx, MiB"),
           launcher("MAX_DIRECT_BUFS_MB", "-XX:MaxDirectMemorySize, MiB"),
@@ -149,17 +163,6 @@ final class ModelMeshVariables {
     return of(name, new Use.Launcher(what));
   }
 
-  private static Variable tls(String name, String... aliases) {
-    return of(name, refusedTls(), aliases);
-  }
-
-  private static Use.Refused refusedTls(String... harmless) {
-    return new Use.Refused(
-        "asks for TLS, which this version does not serve",
-        "unset it and end TLS in front of the pod, or wait for a version that does",
-        List.of(harmless));
-  }
-
   private static JsonNode text(String value) {
     return JSON.textNode(value);
   }
@@ -173,6 +176,35 @@ final class ModelMeshVariables {
       throw new IllegalArgumentException("expected the absolute path of a unix socket");
     }
     return JSON.textNode("unix:" + path.strip());
+  }
+
+  private static JsonNode flag(String value) {
+    return switch (value.strip().toLowerCase(Locale.ROOT)) {
+      case "true" -> JSON.booleanNode(true);
+      case "false" -> JSON.booleanNode(false);
+      default -> throw new IllegalArgumentException("expected true or false");
+    };
+  }
+
+  /** The names of a JSON object, or names with commas between them. */
+  private static JsonNode names(String value) {
+    if (!value.strip().startsWith("{")) {
+      return commas(value.toLowerCase(Locale.ROOT));
+    }
+    try {
+      var array = JSON.arrayNode();
+      new ObjectMapper()
+          .readTree(value)
+          .fieldNames()
+          .forEachRemaining(name -> array.add(name.toLowerCase(Locale.ROOT)));
+      return array;
+    } catch (JsonProcessingException e) {
+      throw new IllegalArgumentException("expected a JSON object of header names", e);
+    }
+  }
+
+  private static Function<String, JsonNode> seconds(long least) {
+    return value -> JSON.numberNode(Math.multiplyExact(1_000L, whole(least).apply(value).asLong()));
   }
 
   private static JsonNode commas(String value) {

@@ -21,6 +21,17 @@ import java.util.stream.Stream;
  * process however that ends: it reads its standard input and stops when nobody holds the other end.
  */
 final class PodProcess implements AutoCloseable {
+  /** For a life of minutes: the optimising compiler would take half of a small machine. */
+  static final List<String> BRIEF = List.of("-XX:TieredStopAtLevel=1", "-Xmx256m");
+
+  /** What the launcher gives, too. */
+  private static final List<String> FLAGS =
+      List.of(
+          "--enable-native-access=ALL-UNNAMED",
+          "--sun-misc-unsafe-memory-access=allow",
+          "-XX:+UseSerialGC",
+          "-XX:+ExitOnOutOfMemoryError");
+
   private static final int START_TIMEOUT_S = 60;
   private static final int STOP_TIMEOUT_S = 15;
 
@@ -57,27 +68,19 @@ final class PodProcess implements AutoCloseable {
    * Returns when the pod is ready.
    *
    * @param dir for its configuration and its log, {@code <name>.yaml} and {@code <name>.log}
+   * @param options of its Java machine
    * @throws IOException with the last line of its log when it does not become ready
    */
-  static PodProcess start(Path dir, String name, Settings settings) throws IOException {
+  static PodProcess start(Path dir, String name, Settings settings, List<String> options)
+      throws IOException {
     Path config = Files.writeString(dir.resolve(name + ".yaml"), settings.yaml());
     Path log = dir.resolve(name + ".log");
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(FLAGS);
+    command.addAll(options);
     command.addAll(
-        List.of(
-            "--enable-native-access=ALL-UNNAMED",
-            "--sun-misc-unsafe-memory-access=allow",
-            "-XX:+UseSerialGC",
-            "-XX:+ExitOnOutOfMemoryError",
-            // For a life of minutes: the optimising compiler would take half of a small machine.
-            "-XX:TieredStopAtLevel=1",
-            "-Xmx256m",
-            Main.class.getName(),
-            "pod",
-            "--config",
-            config.toString(),
-            "--announce"));
+        List.of(Main.class.getName(), "pod", "--config", config.toString(), "--announce"));
     ProcessBuilder builder =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.appendTo(log.toFile()));
     // Not on the command line, where it would hide everything else from a person who looks.
@@ -152,8 +155,13 @@ final class PodProcess implements AutoCloseable {
   /** Asks it to stop, and kills it when it does not within {@value #STOP_TIMEOUT_S} s. */
   @Override
   public void close() {
+    stop(STOP_TIMEOUT_S);
+  }
+
+  /** Asks it to stop, and kills it when it does not within the time. */
+  void stop(int timeoutS) {
     process.destroy();
-    if (!await(STOP_TIMEOUT_S)) {
+    if (!await(timeoutS)) {
       kill();
     }
   }

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
@@ -72,13 +73,15 @@ final class RoleCommands {
     @Option(
         names = "--announce",
         description =
-            "Print one line of JSON with the addresses when ready, and stop when standard input ends.")
+            "Print one line of JSON with the addresses when ready, and stop when standard input"
+                + " ends.")
     boolean announce;
 
     @Option(
         names = "--modelmesh-env",
         description = {
-          "Read ModelMesh's environment variables (docs/migrate-from-modelmesh.md) under --config and --set,",
+          "Read ModelMesh's environment variables (docs/migrate-from-modelmesh.md) under --config"
+              + " and --set,",
           "and take part in planning, as each pod of ModelMesh does."
         })
     boolean modelMeshEnv;
@@ -98,10 +101,9 @@ final class RoleCommands {
     void start(Settings settings, Teardown teardown, PrintWriter out)
         throws IOException, RegistryException {
       Registry registry = teardown.add("registry", Roles.registry(settings));
-      if (modelMeshEnv) {
-        Roles.controller(settings, registry, teardown);
-      }
-      PodProcess.Announcement pod = Roles.pod(settings, registry, teardown);
+      BooleanSupplier leads =
+          modelMeshEnv ? Roles.controller(settings, registry, teardown)::leading : () -> false;
+      PodProcess.Announcement pod = Roles.pod(settings, registry, teardown, leads);
       if (announce) {
         out.println(pod.json());
         endWithStandardInput();

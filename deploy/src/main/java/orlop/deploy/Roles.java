@@ -1,5 +1,6 @@
 package orlop.deploy;
 
+import io.netty.handler.ssl.SslContext;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
@@ -9,13 +10,17 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.ServiceLoader;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.BooleanSupplier;
+import javax.net.ssl.SSLContext;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AdminClientConfig;
 import org.apache.kafka.common.KafkaException;
+import org.jspecify.annotations.Nullable;
 import orlop.bridge.BridgeConfig;
 import orlop.bridge.BridgeServer;
 import orlop.bridge.StreamConfig;
@@ -35,6 +40,7 @@ import orlop.placement.Planner;
 import orlop.placement.Router;
 import orlop.pod.ModelStore;
 import orlop.pod.PodConfig;
+import orlop.pod.PodTls;
 import orlop.pod.ServingPod;
 import orlop.puller.ModelPuller;
 import orlop.puller.PullerConfig;
@@ -77,14 +83,26 @@ final class Roles {
     };
   }
 
-  /** A pod with the management interface beside its V2 service. */
+  /** A pod in a mesh that another process leads. */
   static PodProcess.Announcement pod(Settings given, Registry plain, Teardown teardown)
+      throws IOException, RegistryException {
+    return pod(given, plain, teardown, () -> false);
+  }
+
+  /**
+   * A pod with the management interface beside its V2 service.
+   *
+   * @param leads whether this process leads the mesh
+   */
+  static PodProcess.Announcement pod(
+      Settings given, Registry plain, Teardown teardown, BooleanSupplier leads)
       throws IOException, RegistryException {
     Settings settings = filledIn(given);
     List<StaticModels.StaticModel> models =
         StaticModels.read(
             settings.text("registration.models"), settings.text("registration.modelsFile"));
-    Registry registry = constrained(settings, plain);
+    Registry registry = constrained(settings, plain, teardown);
+    Certificates certificates = certificates(settings, teardown);
     PullerConfig pulls = puller(settings);
     ModelPuller puller = teardown.add("puller", new ModelPuller(pulls));
     List<ModelRuntime> runtimes = new ArrayList<>();
@@ -92,6 +110,8 @@ final class Roles {
     runtimes.add(
         teardown.add("runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class))));
     runtimes.add(new TreeRuntime());
+    // Those of optional modules, such as TorchScript's.
+    ServiceLoader.load(ModelRuntime.class).forEach(runtimes::add);
     PayloadLog payloads = teardown.add("payloads", payloads(settings));
     ManagementService management =
         teardown.add(
@@ -100,12 +120,19 @@ final class Roles {
                 settings.section("controller", ControllerConfig.class),
                 registry,
                 new Router(new Placer()),
-                System::currentTimeMillis));
+                System::currentTimeMillis,
+                toPods(certificates)));
     ServingPod pod;
     try {
       pod =
           ServingPod.start(
-              config, registry, ModelStore.of(puller), runtimes, payloads, List.of(management));
+              config,
+              registry,
+              ModelStore.of(puller),
+              runtimes,
+              payloads,
+              List.of(management),
+              tls(config, certificates));
     } catch (IOException e) {
       throw new CommandException(
           String.valueOf(e.getMessage()),
@@ -114,10 +141,14 @@ final class Roles {
     }
     teardown.add(config.id(), pod, config.handOverTimeoutMs() + config.drainTimeoutMs());
     watchStorages(settings, pulls, puller, pod, teardown);
+    pod.showMesh(leads);
+    MeshSettings ofMesh = new MeshSettings(pod, config.logCalls());
+    teardown.add("mesh settings", registry.listen(ofMesh::look));
     String host = config.host().equals("0.0.0.0") ? "127.0.0.1" : config.host();
     if (!models.isEmpty()) {
       int timeoutSeconds = (int) Math.clamp(config.loadTimeoutMs() / 1_000, 60, 3_600);
-      try (MeshClient self = new MeshClient(host + ":" + pod.grpcPort(), timeoutSeconds)) {
+      try (MeshClient self =
+          new MeshClient(host + ":" + pod.grpcPort(), timeoutSeconds, toPods(certificates), "")) {
         StaticModels.register(models, self);
       }
     }
@@ -134,7 +165,7 @@ final class Roles {
       return config;
     }
     SidecarRuntime runtime;
-    try {
+    try (StartProbe probe = new StartProbe(config.host(), config.probePort())) {
       runtime = teardown.add("sidecar", SidecarRuntime.connect(sidecar));
     } catch (IllegalStateException e) {
       throw new CommandException(
@@ -184,16 +215,38 @@ final class Roles {
             }));
   }
 
-  private static Registry constrained(Settings settings, Registry registry) {
+  private static @Nullable Certificates certificates(Settings settings, Teardown teardown) {
+    Certificates certificates = Certificates.open(settings.section("tls", TlsConfig.class));
+    return certificates == null ? null : teardown.add("certificates", certificates);
+  }
+
+  /** How pods and controllers call pods; null: in the clear. */
+  private static @Nullable SslContext toPods(@Nullable Certificates certificates) {
+    return certificates != null && certificates.config().serves() ? certificates.pods() : null;
+  }
+
+  private static PodTls tls(PodConfig config, @Nullable Certificates certificates) {
+    boolean own = certificates != null && certificates.config().serves();
+    SSLContext metrics =
+        !config.metrics().https()
+            ? null
+            : own ? certificates.pages() : SelfSigned.context(config.id());
+    return new PodTls(own ? certificates.mesh() : null, metrics);
+  }
+
+  private static Registry constrained(Settings settings, Registry registry, Teardown teardown) {
     TypeConstraints constraints =
         TypeConstraints.of(
             settings.text("registration.typeConstraints"),
             settings.text("registration.typeConstraintsFile"));
-    return constraints == null ? registry : new ConstrainedRegistry(registry, constraints);
+    return constraints == null
+        ? registry
+        : new ConstrainedRegistry(registry, teardown.add("type constraints", constraints));
   }
 
-  static Controller controller(Settings given, Registry registry, Teardown teardown) {
+  static Controller controller(Settings given, Registry plain, Teardown teardown) {
     Settings settings = filledIn(given);
+    Registry registry = constrained(settings, plain, teardown);
     try {
       return teardown.add(
           "controller",
@@ -201,7 +254,8 @@ final class Roles {
               settings.section("controller", ControllerConfig.class),
               registry,
               new Planner(settings.section("planner", Planner.Config.class), new Placer()),
-              System::currentTimeMillis));
+              System::currentTimeMillis,
+              toPods(certificates(settings, teardown))));
     } catch (IOException e) {
       throw new CommandException(
           String.valueOf(e.getMessage()),
@@ -222,7 +276,7 @@ final class Roles {
     BridgeConfig config = settings.section("bridge", BridgeConfig.class);
     requireAnswer(config);
     orlop.bridge.MeshClient mesh =
-        teardown.add("mesh client", orlop.bridge.MeshClient.connect(config.meshAddresses()));
+        teardown.add("mesh client", client(config, certificates(settings, teardown)));
     List<BridgeServer> servers = new ArrayList<>();
     for (StreamConfig stream : streams) {
       servers.add(
@@ -232,6 +286,19 @@ final class Roles {
               config.drainTimeoutMs() + KAFKA_CLOSE_MS));
     }
     return servers;
+  }
+
+  /** Names are checked unless the bridge goes as one of the mesh, by a pod's certificate alone. */
+  private static orlop.bridge.MeshClient client(
+      BridgeConfig config, @Nullable Certificates certificates) {
+    if (certificates == null) {
+      return orlop.bridge.MeshClient.connect(config.meshAddresses());
+    }
+    SslContext fromOutside = certificates.client();
+    return orlop.bridge.MeshClient.connect(
+        config.meshAddresses(),
+        fromOutside == null ? certificates.pods() : fromOutside,
+        certificates.config().serverName());
   }
 
   static DriftServer drift(Settings given, Teardown teardown) {
@@ -332,14 +399,16 @@ final class Roles {
 
   /** Host and a random tail: a pod that starts again is another pod. */
   private static String uniqueName() {
+    try {
+      return uniqueName(InetAddress.getLocalHost().getHostName());
+    } catch (UnknownHostException e) {
+      return uniqueName("pod");
+    }
+  }
+
+  static String uniqueName(String place) {
     byte[] tail = new byte[4];
     ThreadLocalRandom.current().nextBytes(tail);
-    String host;
-    try {
-      host = InetAddress.getLocalHost().getHostName();
-    } catch (UnknownHostException e) {
-      host = "pod";
-    }
-    return host + "-" + HexFormat.of().formatHex(tail);
+    return place + "-" + HexFormat.of().formatHex(tail);
   }
 }

@@ -36,7 +36,9 @@ import org.jspecify.annotations.Nullable;
  */
 final class Settings {
   /** Maps whose keys are the user's own. */
-  private static final Set<String> FREE = Set.of("puller.storages", "bridge.kafkaProperties");
+  private static final Set<String> FREE =
+      Set.of(
+          "puller.storages", "bridge.kafkaProperties", "pod.dataplane.rpcs", "pod.metrics.info");
 
   /** A free map whose keys have dots of their own. */
   private static final String DOTTED = "bridge.kafkaProperties.";

@@ -7,35 +7,35 @@ import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.FileTime;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
-import orlop.placement.Model;
+import orlop.placement.LabelRules;
+import orlop.placement.LabelRules.Labels;
 
 /**
  * Which labels a pod must or should carry for a model of some type: {@code {"type": {"required":
  * [..], "preferred": [..]}, "_default": {..}}}, ModelMesh's own format.
  *
- * <p>A file is read again when it has changed; one that cannot be read then is worth one warning
- * and what stood before stays. Thread-safe.
+ * <p>A file is watched until this is closed; one that cannot be read after a change is worth one
+ * warning and what stood before stays. Thread-safe.
  */
-final class TypeConstraints {
+final class TypeConstraints implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(TypeConstraints.class.getName());
   private static final String OTHERS = "_default";
+  private static final String EXPECTED =
+      "expected {\"type\": {\"required\": [\"label\"], \"preferred\": []}}";
+  private static final long LOOK_MS = 1_000;
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
-  private record Labels(Set<String> required, Set<String> preferred) {}
+  private volatile LabelRules rules;
+  private @Nullable WatchedFiles watched;
 
-  private final @Nullable Path file;
-  private Map<String, Labels> byType;
-  private @Nullable FileTime changed;
-
-  private TypeConstraints(@Nullable Path file, Map<String, Labels> byType) {
-    this.file = file;
-    this.byType = byType;
+  private TypeConstraints(LabelRules rules) {
+    this.rules = rules;
   }
 
   /**
@@ -44,78 +44,60 @@ final class TypeConstraints {
    * @return null when both are empty
    */
   static @Nullable TypeConstraints of(String text, String file) {
-    if (!file.isEmpty()) {
-      TypeConstraints constraints = new TypeConstraints(Path.of(file), Map.of());
-      try {
-        constraints.changed = Files.getLastModifiedTime(Path.of(file));
-        constraints.byType = parse(Files.readString(Path.of(file)));
-      } catch (IOException | IllegalArgumentException e) {
-        throw new CommandException(
-            "type constraints file " + file + ": " + ErrorLine.flat(e.getMessage()),
-            "expected {\"type\": {\"required\": [\"label\"], \"preferred\": []}}",
-            e);
-      }
-      return constraints;
+    return of(text, file, LOOK_MS);
+  }
+
+  /**
+   * @param lookMs how often the file is looked at
+   */
+  static @Nullable TypeConstraints of(String text, String file, long lookMs) {
+    if (file.isEmpty()) {
+      return text.isEmpty() ? null : new TypeConstraints(parse("type constraints", text));
     }
-    if (text.isEmpty()) {
-      return null;
-    }
+    Path path = Path.of(file);
+    TypeConstraints constraints = new TypeConstraints(read(path));
+    constraints.watched =
+        new WatchedFiles(List.of(path), lookMs, () -> constraints.readAgain(path));
+    return constraints;
+  }
+
+  private static LabelRules read(Path file) {
+    String from = "type constraints file " + file;
     try {
-      return new TypeConstraints(null, parse(text));
+      return parse(from, Files.readString(file));
+    } catch (IOException e) {
+      throw new CommandException(from + ": " + ErrorLine.flat(e.toString()), EXPECTED, e);
+    }
+  }
+
+  private void readAgain(Path file) {
+    try {
+      rules = read(file);
+      LOG.log(Level.INFO, "type constraints read again from {0}", file);
+    } catch (CommandException e) {
+      LOG.log(Level.WARNING, "{0}; what it said before stays", e.getMessage());
+    }
+  }
+
+  LabelRules rules() {
+    return rules;
+  }
+
+  @Override
+  public void close() {
+    if (watched != null) {
+      watched.close();
+    }
+  }
+
+  private static LabelRules parse(String from, String text) {
+    try {
+      Map<String, Labels> all = new HashMap<>(parse(text));
+      Labels others = all.remove(OTHERS);
+      return new LabelRules(all, others);
     } catch (IllegalArgumentException e) {
-      throw new CommandException(
-          "type constraints: " + ErrorLine.flat(e.getMessage()),
-          "expected {\"type\": {\"required\": [\"label\"], \"preferred\": []}}",
-          e);
+      throw new CommandException(from + ": " + ErrorLine.flat(e.getMessage()), EXPECTED, e);
     }
-  }
-
-  /** The model with the labels of its type added. */
-  Model apply(Model model) {
-    Map<String, Labels> now = current();
-    Labels labels = now.getOrDefault(model.type(), now.get(OTHERS));
-    if (labels == null) {
-      return model;
-    }
-    return new Model(
-        model.id(),
-        model.type(),
-        model.path(),
-        model.key(),
-        model.sizeHintBytes(),
-        model.minCopies(),
-        model.maxCopies(),
-        union(model.requiredLabels(), labels.required),
-        union(model.preferredLabels(), labels.preferred),
-        model.registeredMs());
-  }
-
-  private static Set<String> union(Set<String> a, Set<String> b) {
-    Set<String> all = new HashSet<>(a);
-    all.addAll(b);
-    return all;
-  }
-
-  private synchronized Map<String, Labels> current() {
-    Path path = file;
-    if (path == null) {
-      return byType;
-    }
-    try {
-      FileTime time = Files.getLastModifiedTime(path);
-      if (!time.equals(changed)) {
-        changed = time;
-        byType = parse(Files.readString(path));
-        LOG.log(Level.INFO, "type constraints read again from {0}", path);
-      }
-    } catch (IOException | IllegalArgumentException e) {
-      LOG.log(
-          Level.WARNING,
-          "type constraints file {0} cannot be read, what it said before stays: {1}",
-          path,
-          ErrorLine.flat(e.getMessage()));
-    }
-    return byType;
   }
 
   private static Map<String, Labels> parse(String text) {

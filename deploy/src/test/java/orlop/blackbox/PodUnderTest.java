@@ -17,6 +17,8 @@ import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -28,6 +30,9 @@ import mmesh.RegisterModelRequest;
 
 /** One {@code deploy/bin/orlop-pod}, which nothing but its environment configures. */
 final class PodUnderTest implements AutoCloseable {
+  /** Stands in an environment for {@code --set}, where ModelMesh has no variable. */
+  static final String SET = "--set";
+
   private static final int MAX_MESSAGE_BYTES = 64 << 20;
 
   private final Process process;
@@ -57,6 +62,13 @@ final class PodUnderTest implements AutoCloseable {
             .directory(dir.toFile())
             .redirectErrorStream(true)
             .redirectOutput(log.toFile());
+    List<String> command = new ArrayList<>(builder.command());
+    Map<String, String> variables = new HashMap<>(environment);
+    String set = variables.remove(SET);
+    if (set != null) {
+      command.addAll(List.of(SET, set));
+    }
+    builder.command(command);
     builder
         .environment()
         .keySet()
@@ -65,7 +77,7 @@ final class PodUnderTest implements AutoCloseable {
     builder.environment().put("ORLOP_CACHE", "");
     builder.environment().put("ORLOP_JAVA_OPTS", "-XX:TieredStopAtLevel=1 -Xmx256m");
     builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
-    builder.environment().putAll(environment);
+    builder.environment().putAll(variables);
     process = builder.start();
     channel =
         NettyChannelBuilder.forAddress("127.0.0.1", grpcPort)
@@ -102,10 +114,15 @@ final class PodUnderTest implements AutoCloseable {
 
   /** Whether its readiness probe says so. */
   boolean ready() {
+    return probe("/ready") == 200;
+  }
+
+  /** The status that a probe gets; 0 when nobody listens. */
+  int probe(String path) {
     try {
-      return get(probePort, "/ready").statusCode() == 200;
+      return get(probePort, path).statusCode();
     } catch (IOException e) {
-      return false;
+      return 0;
     }
   }
 
@@ -207,6 +224,13 @@ final class PodUnderTest implements AutoCloseable {
             return false;
           }
         });
+  }
+
+  /** Waits until this pod knows that the model is registered. */
+  void awaitKnown(String id) {
+    Stage.await(
+        "model '" + id + "' to be known",
+        () -> status(id).getStatus() != ModelStatusInfo.ModelStatus.NOT_FOUND);
   }
 
   static ModelInferRequest request(String model) {

@@ -57,7 +57,9 @@ final class RuntimeManagement extends ModelRuntimeGrpc.ModelRuntimeImplBase {
         status.putMethodInfos(parts[0], info.build());
       }
     }
-    // Who says READY holds nothing of an earlier life.
+    // Who says READY holds nothing of what it was told before.
+    program.models.clear();
+    program.tell("status");
     answer.onNext(status.build());
     answer.onCompleted();
   }

@@ -86,6 +86,7 @@ final class RuntimeProgram {
         builder
             .executor(Executors.newVirtualThreadPerTaskExecutor())
             .maxInboundMessageSize(MAX_MESSAGE_BYTES)
+            .maxInboundMetadataSize(1 << 16)
             .intercept(new Headers())
             .addService(new RuntimeManagement(this))
             .addService(new Inference())

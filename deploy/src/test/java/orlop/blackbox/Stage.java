@@ -60,7 +60,7 @@ final class Stage implements AutoCloseable {
     environment.put("MM_SERVICE_NAME", service);
     environment.put("MM_SVC_GRPC_PORT", String.valueOf(freePort()));
     environment.put("MM_PROBE_PORT", String.valueOf(freePort()));
-    environment.put("MM_METRICS", "prometheus:port=" + freePort());
+    environment.put("MM_METRICS", "prometheus:port=" + freePort() + ";scheme=http");
     environment.put("SHUTDOWN_TIMEOUT_MS", "2000");
     return environment;
   }

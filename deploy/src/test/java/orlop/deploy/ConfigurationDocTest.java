@@ -75,6 +75,7 @@ class ConfigurationDocTest {
     Map<String, Class<?>> records = new LinkedHashMap<>();
     records.put("registry", RegistryConfig.class);
     records.put("pod", PodConfig.class);
+    records.put("tls", TlsConfig.class);
     records.put("runtime", RuntimeConfig.class);
     records.put("sidecar", SidecarConfig.class);
     records.put("puller", PullerConfig.class);

@@ -354,6 +354,63 @@ class LauncherTest {
     assertTrue(Files.exists(dir.resolve("apt.calls")));
   }
 
+  /** The directory of the build that a run of the scripted JDK was given. */
+  private Path build() throws IOException {
+    return Path.of(Files.readString(root.resolve(".orlop/app")).strip());
+  }
+
+  @Test
+  void startsFromWhatATrialRunOfThisBuildLeftAndFromNoOther() throws Exception {
+    assertFalse(run(launcher("status")).out().contains("AOTCache"));
+    Files.writeString(build().resolve("pod.aot"), "learned");
+    var warm = run(launcher("status"));
+    assertTrue(warm.out().contains("-XX:AOTCache=" + build().resolve("pod.aot")), warm.out());
+    assertTrue(warm.out().strip().endsWith("orlop.deploy.Main status"), warm.out());
+    var cold = launcher("status");
+    cold.environment().put("ORLOP_NO_WARM", "1");
+    assertFalse(run(cold).out().contains("AOTCache"));
+    Files.setLastModifiedTime(root.resolve("pom.xml"), FileTime.from(Instant.now().plusSeconds(5)));
+    assertFalse(run(launcher("status")).out().contains("AOTCache"), "that is of the last build");
+  }
+
+  @Test
+  void warmMakesATrialRunOnceForEachBuild() throws Exception {
+    var first = run(launcher("warm"));
+    assertTrue(first.out().strip().endsWith("Main warm --into " + build()), first.out());
+    Files.writeString(build().resolve("pod.aot"), "learned");
+    var second = run(launcher("warm"));
+    assertEquals(0, second.status(), second.err());
+    assertEquals("", second.out());
+    assertTrue(second.err().contains("is warm"), second.err());
+  }
+
+  @Test
+  void aPodLetsItsBuildLearnInTheBackgroundOnce() throws Exception {
+    script(bin.resolve("sleep"), "exit 0\n");
+    run(launcher("status"));
+    assertFalse(Files.exists(build().resolve("warm.log")), "status is no pod");
+    for (int i = 0; i < 2; i++) {
+      assertTrue(run(launcher("pod")).out().strip().endsWith("Main pod"));
+    }
+    Path log = build().resolve("warm.log");
+    long deadlineNs = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+    while (!Files.exists(log) || !Files.readString(log).contains("Main warm --into")) {
+      assertTrue(System.nanoTime() < deadlineNs, "no trial run in " + log);
+      Thread.onSpinWait();
+    }
+    assertEquals(1, Files.readString(log).lines().count(), Files.readString(log));
+  }
+
+  @Test
+  void aBuildThatIsTakenAsItIsIsNotMadeAgain() throws Exception {
+    run(launcher("status"));
+    Files.setLastModifiedTime(root.resolve("pom.xml"), FileTime.from(Instant.now().plusSeconds(5)));
+    var as = launcher("status");
+    as.environment().put("ORLOP_BUILT", "1");
+    assertEquals(0, run(as).status());
+    assertEquals(1, mavenCalls().size());
+  }
+
   /** A PATH with the tools that the launcher uses, but neither java nor mvn nor apt-get. */
   private String toolsWithoutJava() throws IOException {
     Path tools = Files.createDirectories(dir.resolve("tools"));

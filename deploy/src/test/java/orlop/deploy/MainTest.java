@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.junit.jupiter.api.Test;
 import picocli.CommandLine.Command;
@@ -38,6 +40,22 @@ class MainTest {
           "start it or give --etcd",
           new IOException("refused"));
     }
+  }
+
+  @Test
+  void aCommandAskedForByNameIsTheSameAloneAndAmongAll() {
+    var all = Main.commandLine().getSubcommands();
+    all.forEach((name, command) -> assertEquals(name, command.getCommandName()));
+    for (String name : new String[] {"pod", "bench", "status", "warm"}) {
+      var alone = Main.commandLineFor(name, "--help").getSubcommands();
+      assertEquals(Set.of(name), alone.keySet());
+      assertEquals(
+          Objects.requireNonNull(all.get(name)).getUsageMessage(),
+          Objects.requireNonNull(alone.get(name)).getUsageMessage());
+    }
+    assertEquals(all.keySet(), Main.commandLineFor("stauts").getSubcommands().keySet());
+    assertEquals(all.keySet(), Main.commandLineFor("completion").getSubcommands().keySet());
+    assertEquals(all.keySet(), Main.commandLineFor().getSubcommands().keySet());
   }
 
   @Test

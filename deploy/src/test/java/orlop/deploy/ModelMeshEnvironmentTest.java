@@ -3,24 +3,29 @@ package orlop.deploy;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.FileTime;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import orlop.deploy.ModelMeshVariables.Use;
 import orlop.payload.ProcessorsConfig;
 import orlop.placement.Model;
+import orlop.pod.MetricsConfig;
 import orlop.pod.PodConfig;
+import orlop.registry.LocalRegistry;
 import orlop.registry.RegistryConfig;
 
 /** ModelMesh's variables, one by one and with a file and {@code --set} over them. */
@@ -90,6 +95,58 @@ final class ModelMeshEnvironmentTest {
   }
 
   @Test
+  void operationsHaveTheirVariables() {
+    Settings settings =
+        read(
+                "MM_TLS_KEY_CERT_PATH", "/c",
+                "TAS_SVC_GRPC_PRIVATE_KEY_PATH", "/k",
+                "MM_TLS_CLIENT_AUTH", "REQUIRE",
+                "MM_TLS_TRUST_CERT_PATH", "/t",
+                "MM_INTERNAL_TRUST_CERTS", "/i",
+                "MM_METRICS", "prometheus:port=1;scheme=https;fq_names=true;per_model_metrics=true",
+                "MM_INFO_METRICS", "about:team=TEAM;stage=test",
+                "TEAM", "fraud",
+                "MM_LOG_EACH_INVOKE", "true",
+                "MM_LOG_REQUEST_HEADERS", "{\"X-Trace\":\"trace\"}",
+                "BOOTSTRAP_CLEARANCE_PERIOD_MS", "1000",
+                "MM_FAILFAST_UPGRADE_ENABLED", "false",
+                "MM_SVC_GRPC_MAX_CONNECTION_AGE_SECS", "60",
+                "MM_SVC_GRPC_MAX_CONNECTION_AGE_GRACE_SECS", "5",
+                "MM_SVC_GRPC_MAX_HEADERS_SIZE", "16384",
+                "MM_PRESTOP_WAIT_PORT", "8091",
+                "WKUBE_POD_NAME", "mm-abc",
+                "MM_LOCATION", "node-7")
+            .settings();
+    TlsConfig tls = settings.section("tls", TlsConfig.class);
+    assertEquals(
+        new TlsConfig("/c", "/k", "", TlsConfig.ClientAuth.REQUIRE, "/t", "/i", "", "", 5_000),
+        tls);
+    PodConfig pod = Roles.filledIn(settings).section("pod", PodConfig.class);
+    assertEquals(
+        new MetricsConfig(true, 500, true, "about", Map.of("team", "fraud", "stage", "test")),
+        pod.metrics());
+    assertTrue(pod.logCalls());
+    assertEquals(Set.of("x-trace"), pod.logHeaders());
+    assertEquals(1_000, pod.bootstrapMs());
+    assertFalse(pod.failFast());
+    assertEquals(60_000, pod.maxConnectionAgeMs());
+    assertEquals(5_000, pod.maxConnectionAgeGraceMs());
+    assertEquals(16_384, pod.maxHeaderBytes());
+    assertEquals(8_091, pod.preStopPort());
+    assertTrue(pod.id().matches("mm-abc-[0-9a-f]{8}"), pod.id());
+    assertEquals("node-7", pod.zone());
+    // What ModelMesh does without them.
+    PodConfig plain = Roles.filledIn(read().settings()).section("pod", PodConfig.class);
+    assertEquals(8_090, plain.preStopPort());
+    assertFalse(plain.metrics().https());
+    assertTrue(
+        read("MM_METRICS", "prometheus:port=1")
+            .settings()
+            .text("pod.metrics.https")
+            .equals("true"));
+  }
+
+  @Test
   void theFileWinsOverTheEnvironmentAndSetOverBoth() throws Exception {
     Path file = dir.resolve("orlop.yaml");
     Files.writeString(file, "pod:\n  grpcPort: 2\n  probePort: 3\n");
@@ -106,10 +163,10 @@ final class ModelMeshEnvironmentTest {
   @Test
   void whatMeansNothingHereIsOneLineEach() {
     List<String> warnings =
-        read("MM_LOCATION", "n", "KV_READ_ONLY", "false", "MM_PROBE_PROT", "1", "OTHER", "1")
+        read("MM_CONC_SCALEUP_BANDWIDTH_PCT", "80", "KV_READ_ONLY", "false", "MM_PROBE_PROT", "1")
             .warnings();
     assertEquals(2, warnings.size(), warnings.toString());
-    assertTrue(warnings.get(0).startsWith("MM_LOCATION=n changes nothing here"));
+    assertTrue(warnings.get(0).startsWith("MM_CONC_SCALEUP_BANDWIDTH_PCT=80 changes nothing here"));
     assertTrue(
         warnings.get(1).contains("MM_PROBE_PROT") && warnings.get(1).contains("MM_PROBE_PORT"));
   }
@@ -128,12 +185,38 @@ final class ModelMeshEnvironmentTest {
   }
 
   @Test
-  void zooKeeperAndTlsAreRefusedWithARemedy() {
+  void whatCannotBeHadIsRefusedWithARemedyAndSecretsAreNotShown() {
     assertTrue(refusal("KV_STORE", "zookeeper:zk:2181").contains("ZooKeeper is not supported"));
     assertTrue(refusal("KV_STORE", "etcd:https://e:2379").contains("TLS to etcd"));
-    assertTrue(refusal("MM_TLS_KEY_CERT_PATH", "/c").contains("asks for TLS"));
-    String passphrase = refusal("MM_TLS_PRIVATE_KEY_PASSPHRASE", "hush");
-    assertFalse(passphrase.contains("hush"), passphrase);
+    String unread =
+        String.valueOf(
+            assertThrows(
+                    CommandException.class,
+                    () ->
+                        Certificates.open(
+                            read(
+                                    "MM_TLS_KEY_CERT_PATH", "/c",
+                                    "MM_TLS_PRIVATE_KEY_PATH", "/k",
+                                    "MM_TLS_PRIVATE_KEY_PASSPHRASE", "hush")
+                                .settings()
+                                .section("tls", TlsConfig.class)))
+                .getMessage());
+    assertTrue(unread.contains("tls.certificate file /c does not exist"), unread);
+    assertFalse(unread.contains("hush"), unread);
+    String half =
+        String.valueOf(
+            assertThrows(
+                    CommandException.class,
+                    () ->
+                        read("MM_TLS_KEY_CERT_PATH", "/c", "MM_TLS_PRIVATE_KEY_PASSPHRASE", "hush")
+                            .settings()
+                            .section("tls", TlsConfig.class))
+                .getMessage());
+    assertTrue(half.startsWith("MM_TLS_KEY_CERT_PATH: key 'tls.certificate'"), half);
+    assertFalse(half.contains("hush"), half);
+    assertTrue(refusal("MM_METRICS", "prometheus:scheme=ftp").contains("http or https"));
+    assertTrue(refusal("MM_LOG_EACH_INVOKE", "maybe").contains("expected true or false"));
+    assertTrue(refusal("MM_INFO_METRICS", "name:label").contains("label=VARIABLE"));
     assertTrue(refusal("KV_STORE", "etcd:{").contains("not valid JSON"));
   }
 
@@ -160,24 +243,39 @@ final class ModelMeshEnvironmentTest {
   }
 
   @Test
-  void aChangedConstraintsFileHoldsForTheNextModel() throws Exception {
+  void aChangedConstraintsFileHoldsForAllModels() throws Exception {
     Path file = dir.resolve("constraints.json");
     Files.writeString(
         file, "{\"onnx\":{\"required\":[\"a\"]},\"_default\":{\"preferred\":[\"p\"]}}");
-    TypeConstraints constraints = TypeConstraints.of("", file.toString());
-    assertNotNull(constraints);
-    assertEquals(Set.of("a"), constraints.apply(model("onnx")).requiredLabels());
-    assertEquals(Set.of("p"), constraints.apply(model("x")).preferredLabels());
-    Files.writeString(file, "{\"onnx\":{\"required\":[\"b\"]}}");
-    Files.setLastModifiedTime(file, FileTime.fromMillis(1));
-    assertEquals(Set.of("b"), constraints.apply(model("onnx")).requiredLabels());
-    Files.writeString(file, "broken");
-    Files.setLastModifiedTime(file, FileTime.fromMillis(2));
-    assertEquals(Set.of("b"), constraints.apply(model("onnx")).requiredLabels());
-    assertThrows(CommandException.class, () -> TypeConstraints.of("", file.toString()));
+    try (LocalRegistry plain = new LocalRegistry();
+        TypeConstraints constraints = TypeConstraints.of("", file.toString(), 20)) {
+      assertNotNull(constraints);
+      try (ConstrainedRegistry registry = new ConstrainedRegistry(plain, constraints)) {
+        Model onnx = registry.createModel(Model.of("m", "onnx", "p", "", 1));
+        assertEquals(Set.of("a"), registry.view().required(onnx));
+        assertEquals(Set.of("p"), registry.view().preferred(Model.of("n", "x", "p", "", 1)));
+        assertSame(registry.view(), registry.view());
+        Files.writeString(file, "{\"onnx\":{\"required\":[\"b\"]}}");
+        await(() -> registry.view().required(onnx).equals(Set.of("b")));
+        // What cannot be read changes nothing; what can, does again.
+        Files.writeString(file, "broken");
+        assertThrows(CommandException.class, () -> TypeConstraints.of("", file.toString()));
+        Files.writeString(file, "{\"onnx\":{\"required\":[\"c\"]}}");
+        await(
+            () -> {
+              Set<String> now = registry.view().required(onnx);
+              assertTrue(now.equals(Set.of("b")) || now.equals(Set.of("c")), now.toString());
+              return now.equals(Set.of("c"));
+            });
+      }
+    }
   }
 
-  private static Model model(String type) {
-    return Model.of("m", type, "p", "", 1);
+  private static void await(BooleanSupplier condition) {
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
+    while (!condition.getAsBoolean()) {
+      assertTrue(System.nanoTime() < deadline, "waited 20 s in vain");
+      LockSupport.parkNanos(2_000_000);
+    }
   }
 }

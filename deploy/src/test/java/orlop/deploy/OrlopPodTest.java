@@ -9,6 +9,7 @@ import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -52,7 +53,7 @@ final class OrlopPodTest {
                   "MM_PROBE_PORT",
                   String.valueOf(freePort()),
                   "MM_METRICS",
-                  "prometheus:port=" + freePort(),
+                  "prometheus:port=" + freePort() + ";scheme=http",
                   "MM_AUTO_REGISTER_MODELS",
                   "[{\"modelId\":\"static\",\"modelInfo\":{\"type\":\"onnx\",\"path\":\"p\"},"
                       + "\"vModelId\":\"alias\"}]",
@@ -95,22 +96,51 @@ final class OrlopPodTest {
     }
   }
 
-  private Process start(Map<String, String> environment) throws IOException {
+  @Test
+  void endsWithOneLineWhenTheRuntimeBesideItIsNotThere() throws Exception {
+    try (EtcdProcess etcd = EtcdProcess.start(dir.resolve("etcd"))) {
+      int nobody = freePort();
+      Process pod =
+          start(
+              Map.of(
+                  "KV_STORE",
+                  "etcd:" + etcd.endpoint(),
+                  "INTERNAL_GRPC_PORT",
+                  String.valueOf(nobody)),
+              "--set",
+              "sidecar.readyTimeoutMs=500");
+      try {
+        assertTrue(pod.waitFor(READY_SECONDS, TimeUnit.SECONDS), "still runs without a runtime");
+        assertEquals(1, pod.exitValue());
+        String err = Files.readString(dir.resolve("err"));
+        assertTrue(
+            err.contains(
+                "error: the runtime at 127.0.0.1:" + nobody + " was not ready within 500 ms"),
+            err);
+      } finally {
+        pod.destroyForcibly();
+      }
+    }
+  }
+
+  private Process start(Map<String, String> environment, String... more) throws IOException {
     Path script = Path.of("bin", "orlop-pod").toAbsolutePath();
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                script.toString(),
+                "--set",
+                "pod.restPort=0",
+                "--set",
+                "puller.cacheDirectory=" + dir.resolve("cache")));
+    command.addAll(List.of(more));
     ProcessBuilder builder =
-        new ProcessBuilder(
-                List.of(
-                    script.toString(),
-                    "--set",
-                    "pod.restPort=0",
-                    "--set",
-                    "puller.cacheDirectory=" + dir.resolve("cache")))
+        new ProcessBuilder(command)
             .directory(dir.toFile())
             .redirectOutput(dir.resolve("out").toFile())
             .redirectError(dir.resolve("err").toFile());
     builder.environment().keySet().removeIf(name -> name.startsWith("MM_"));
     builder.environment().put("ORLOP_CLASSPATH", System.getProperty("java.class.path"));
-    builder.environment().put("ORLOP_CACHE", "");
     builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
     builder.environment().putAll(environment);
     return builder.start();

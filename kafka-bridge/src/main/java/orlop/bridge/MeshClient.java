@@ -10,6 +10,7 @@ import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
+import io.netty.handler.ssl.SslContext;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -52,16 +53,30 @@ public final class MeshClient implements AutoCloseable {
    * @param addresses pods as {@code host:port}, at least one
    */
   public static MeshClient connect(List<String> addresses) {
+    return connect(addresses, null, "");
+  }
+
+  /**
+   * As the other.
+   *
+   * @param tls null: in the clear
+   * @param serverName that the pods' certificates must have; empty: the one that is called
+   */
+  public static MeshClient connect(
+      List<String> addresses, @Nullable SslContext tls, String serverName) {
     if (addresses.isEmpty()) {
       throw new IllegalArgumentException("meshAddresses is empty, expected at least one host:port");
     }
     List<Peer> peers = new ArrayList<>();
     for (String address : addresses) {
+      NettyChannelBuilder builder = NettyChannelBuilder.forTarget("dns:///" + address);
+      if (!serverName.isEmpty()) {
+        builder.overrideAuthority(serverName);
+      }
       peers.add(
           new Peer(
               address,
-              NettyChannelBuilder.forTarget("dns:///" + address)
-                  .usePlaintext()
+              (tls == null ? builder.usePlaintext() : builder.sslContext(tls))
                   .directExecutor()
                   .defaultLoadBalancingPolicy("round_robin")
                   .maxInboundMessageSize(MAX_MESSAGE_BYTES)

@@ -5,6 +5,15 @@ public final class Headers {
   /** Names the model of a call or of a record; wins over a name inside the message. */
   public static final String MODEL_ID = "mm-model-id";
 
+  /** What {@link #MODEL_ID} was called before ModelMesh. */
+  public static final String MODEL_ID_OLD = "tas-model-id";
+
+  /**
+   * On a call that names several models: {@code all}, the default, when one that fails makes the
+   * call fail, {@code any} when it is left out of the answer.
+   */
+  public static final String REQUIRED = "mm-required";
+
   /** Names the alias of a call or of a record; wins over a name inside the message. */
   public static final String VMODEL_ID = "mm-vmodel-id";
 

@@ -1,5 +1,6 @@
 package orlop.controller;
 
+import io.netty.handler.ssl.SslContext;
 import java.io.IOException;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.LongSupplier;
@@ -29,13 +30,28 @@ public final class Controller implements AutoCloseable {
   public static Controller start(
       ControllerConfig config, Registry registry, Planner planner, LongSupplier clockMs)
       throws IOException {
+    return start(config, registry, planner, clockMs, null);
+  }
+
+  /**
+   * As the other.
+   *
+   * @param tls what pods are called with; null: in the clear
+   */
+  public static Controller start(
+      ControllerConfig config,
+      Registry registry,
+      Planner planner,
+      LongSupplier clockMs,
+      @Nullable SslContext tls)
+      throws IOException {
     AtomicReference<@Nullable PlanningLoop> planning = new AtomicReference<>();
     // The port first: what cannot show itself does not begin to campaign.
     ControllerMetrics metrics =
         config.metricsPort() == 0
             ? null
             : ControllerMetrics.open(config.metricsPort(), planning::get);
-    PodCalls pods = new PodCalls(config);
+    PodCalls pods = new PodCalls(config, tls);
     PlanningLoop loop = new PlanningLoop(config, registry, planner, pods, clockMs);
     planning.set(loop);
     return new Controller(pods, loop, metrics);

@@ -10,6 +10,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
+import orlop.placement.MeshTotals;
 import orlop.placement.PodsWanted;
 
 /**
@@ -48,7 +49,25 @@ final class ControllerMetrics implements AutoCloseable {
   static String text(@Nullable PlanningLoop loop) {
     boolean leads = loop != null && loop.leading();
     PodsWanted wanted = loop == null ? null : loop.podsWanted();
-    return text(leads, wanted);
+    return text(leads, wanted) + (loop == null || !leads ? "" : text(MeshTotals.of(loop.view())));
+  }
+
+  private static String text(MeshTotals all) {
+    StringBuilder text = new StringBuilder();
+    gauge(text, "modelmesh_models_managed_total", "Models registered", all.managed());
+    gauge(text, "modelmesh_models_loaded_total", "Models loaded in some pod", all.loaded());
+    gauge(
+        text,
+        "modelmesh_models_with_failure_total",
+        "Models whose last load failed in some pod",
+        all.failing());
+    return text.toString();
+  }
+
+  private static void gauge(StringBuilder text, String name, String help, long value) {
+    text.append("# HELP ").append(name).append(' ').append(help).append('\n');
+    text.append("# TYPE ").append(name).append(" gauge\n");
+    text.append(name).append(' ').append(value).append('\n');
   }
 
   /** Prometheus text format 0.0.4. */

@@ -3,6 +3,7 @@ package orlop.controller;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.StreamObserver;
+import io.netty.handler.ssl.SslContext;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.function.LongSupplier;
@@ -33,9 +34,9 @@ import orlop.registry.RegistryException;
 /**
  * The management interface {@code mmesh.ModelMesh}; any pod serves it, over the same registry.
  *
- * <p>Every call runs on a virtual thread of its own, so it may wait for the store or for a load. A
- * store that does not answer is {@code UNAVAILABLE}; a change is visible in this pod's own view
- * before the call that made it returns.
+ * <p>Calls block their thread while they wait for the store or for a load, so the server must run
+ * them on virtual threads. A store that does not answer is {@code UNAVAILABLE}; a change is visible
+ * in this pod's own view before the call that made it returns.
  */
 public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
     implements AutoCloseable {
@@ -66,9 +67,23 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
    */
   public ManagementService(
       ControllerConfig config, Registry registry, Router router, LongSupplier clockMs) {
+    this(config, registry, router, clockMs, null);
+  }
+
+  /**
+   * As the other.
+   *
+   * @param tls what pods are called with; null: in the clear
+   */
+  public ManagementService(
+      ControllerConfig config,
+      Registry registry,
+      Router router,
+      LongSupplier clockMs,
+      @Nullable SslContext tls) {
     this.registry = registry;
     this.aliases = new Aliases(registry);
-    this.pods = new PodCalls(config);
+    this.pods = new PodCalls(config, tls);
     this.loads = new Loads(registry, router, pods);
     this.defaultOwner = config.defaultAliasOwner();
     this.clockMs = clockMs;
@@ -389,27 +404,22 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
   }
 
   private static <T> void answer(StreamObserver<T> response, Work<T> work) {
-    Thread.ofVirtual()
-        .name("orlop-management")
-        .start(
-            () -> {
-              try {
-                T result = work.run();
-                response.onNext(result);
-                response.onCompleted();
-              } catch (StatusRuntimeException e) {
-                response.onError(e);
-              } catch (RegistryException e) {
-                response.onError(
-                    Status.UNAVAILABLE.withDescription(e.getMessage()).asRuntimeException());
-              } catch (RuntimeException e) {
-                response.onError(
-                    Status.INTERNAL
-                        .withDescription(e.toString())
-                        .withCause(e)
-                        .asRuntimeException());
-              }
-            });
+    T result;
+    try {
+      result = work.run();
+    } catch (StatusRuntimeException e) {
+      response.onError(e);
+      return;
+    } catch (RegistryException e) {
+      response.onError(Status.UNAVAILABLE.withDescription(e.getMessage()).asRuntimeException());
+      return;
+    } catch (RuntimeException e) {
+      response.onError(
+          Status.INTERNAL.withDescription(e.toString()).withCause(e).asRuntimeException());
+      return;
+    }
+    response.onNext(result);
+    response.onCompleted();
   }
 
   int connections() {

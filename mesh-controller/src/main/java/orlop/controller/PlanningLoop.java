@@ -78,6 +78,10 @@ final class PlanningLoop implements AutoCloseable {
     return leading;
   }
 
+  MeshView view() {
+    return registry.view();
+  }
+
   /** What the last plan said; null while another leads. */
   @Nullable PodsWanted podsWanted() {
     return leading ? podsWanted : null;

@@ -2,11 +2,13 @@ package orlop.controller;
 
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
+import io.netty.handler.ssl.SslContext;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import orlop.api.LoadRequest;
 import orlop.api.PodControlGrpc;
 import orlop.api.UnloadRequest;
@@ -20,9 +22,14 @@ import orlop.placement.Pod;
 final class PodCalls implements AutoCloseable {
   private final Map<String, ManagedChannel> channels = new ConcurrentHashMap<>();
   private final ControllerConfig config;
+  private final @Nullable SslContext tls;
 
-  PodCalls(ControllerConfig config) {
+  /**
+   * @param tls null: in the clear
+   */
+  PodCalls(ControllerConfig config, @Nullable SslContext tls) {
     this.config = config;
+    this.tls = tls;
   }
 
   /** Makes the pod load the model; with {@code wait}, returns when the load has ended. */
@@ -48,7 +55,11 @@ final class PodCalls implements AutoCloseable {
 
   ManagedChannel channel(Pod pod) {
     return channels.computeIfAbsent(
-        pod.address(), address -> NettyChannelBuilder.forTarget(address).usePlaintext().build());
+        pod.address(),
+        address -> {
+          NettyChannelBuilder builder = NettyChannelBuilder.forTarget(address);
+          return (tls == null ? builder.usePlaintext() : builder.sslContext(tls)).build();
+        });
   }
 
   /** Closes the channels to addresses that no pod of the view has. */

@@ -84,7 +84,7 @@ final class PlanningLoopTest {
   @Test
   void hearsDemandFromEveryPod() throws Exception {
     try (FakePod pod = new FakePod("pod-1", registry);
-        PodCalls calls = new PodCalls(ControllerConfig.defaults("x"));
+        PodCalls calls = new PodCalls(ControllerConfig.defaults("x"), null);
         Demands demands = new Demands(calls, 100, 0, System::currentTimeMillis)) {
       demands.follow(registry.view());
       Await.until("the stream is open", pod::watched);
@@ -99,7 +99,7 @@ final class PlanningLoopTest {
   @Test
   void demandDecaysIsSteadyOnlyWhileCalledEveryMinuteAndIsForgotten() {
     long[] nowMs = {1_000_000};
-    try (PodCalls calls = new PodCalls(ControllerConfig.defaults("x"));
+    try (PodCalls calls = new PodCalls(ControllerConfig.defaults("x"), null);
         Demands demands = new Demands(calls, 100, 0, () -> nowMs[0])) {
       demands.add(report("m", 60));
       for (int i = 0; i < 5; i++) {

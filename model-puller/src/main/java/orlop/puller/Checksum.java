@@ -71,8 +71,8 @@ record Checksum(Algorithm algorithm, byte[] expected) {
   }
 
   private static void read(Path file, Consumer consumer) throws IOException {
-    ByteBuffer buffer = ByteBuffer.allocate(256 << 10);
     try (FileChannel channel = FileChannel.open(file)) {
+      ByteBuffer buffer = ByteBuffer.allocate((int) Math.clamp(channel.size(), 1, 256 << 10));
       while (channel.read(buffer) >= 0) {
         consumer.take(buffer.flip());
         buffer.clear();

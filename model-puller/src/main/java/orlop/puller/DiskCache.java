@@ -42,6 +42,7 @@ final class DiskCache implements AutoCloseable {
   private final Map<String, Entry> entries = new HashMap<>();
   private final Map<String, Entry> newestOfSource = new HashMap<>();
   private long usedBytes;
+  private long pinnedBytes;
   private long reservedBytes;
   private long uses;
   private long purged;
@@ -54,6 +55,7 @@ final class DiskCache implements AutoCloseable {
     private final long bytes;
     private final Set<String> sources = new LinkedHashSet<>();
     private int pins;
+    private boolean gone;
     private long lastUse;
 
     private Entry(Manifest manifest, Path directory) {
@@ -77,7 +79,7 @@ final class DiskCache implements AutoCloseable {
     public void take() {
       lock.lock();
       try {
-        pins++;
+        pin();
       } finally {
         lock.unlock();
       }
@@ -88,9 +90,16 @@ final class DiskCache implements AutoCloseable {
       lock.lock();
       try {
         pins--;
+        pinnedBytes -= pins == 0 && !gone ? bytes : 0;
       } finally {
         lock.unlock();
       }
+    }
+
+    /** The caller holds the lock. */
+    private void pin() {
+      pinnedBytes += pins == 0 && !gone ? bytes : 0;
+      pins++;
     }
 
     private boolean replaced() {
@@ -176,7 +185,7 @@ final class DiskCache implements AutoCloseable {
       if (entry == null) {
         return null;
       }
-      entry.pins++;
+      entry.pin();
     } finally {
       lock.unlock();
     }
@@ -192,7 +201,7 @@ final class DiskCache implements AutoCloseable {
       if (entry == null) {
         return null;
       }
-      entry.pins++;
+      entry.pin();
     } finally {
       lock.unlock();
     }
@@ -288,7 +297,7 @@ final class DiskCache implements AutoCloseable {
         reservedBytes -= bytes;
         settled = true;
         add(entry, manifest.source());
-        entry.pins = 1;
+        entry.pin();
       } finally {
         lock.unlock();
       }
@@ -327,7 +336,7 @@ final class DiskCache implements AutoCloseable {
     Path directory;
     lock.lock();
     try {
-      long pinned = pinnedBytes();
+      long pinned = pinnedBytes;
       if (bytes > capacityBytes - pinned - reservedBytes) {
         throw place.failure(
             Kind.NO_SPACE,
@@ -391,21 +400,13 @@ final class DiskCache implements AutoCloseable {
   Usage usage() {
     lock.lock();
     try {
-      return new Usage(usedBytes, pinnedBytes(), entries.size(), purged);
+      return new Usage(usedBytes, pinnedBytes, entries.size(), purged);
     } finally {
       lock.unlock();
     }
   }
 
   // From here to discard: the caller holds the lock.
-
-  private long pinnedBytes() {
-    long bytes = 0;
-    for (Entry entry : entries.values()) {
-      bytes += entry.pins > 0 ? entry.bytes : 0;
-    }
-    return bytes;
-  }
 
   private void add(Entry entry, String source) {
     entries.put(entry.manifest.digest(), entry);
@@ -446,6 +447,8 @@ final class DiskCache implements AutoCloseable {
       newestOfSource.remove(source, entry);
     }
     usedBytes -= entry.bytes;
+    pinnedBytes -= entry.pins > 0 ? entry.bytes : 0;
+    entry.gone = true;
     purged++;
     Path target = trashDirectory.resolve(entry.manifest.digest() + "." + names++);
     try {

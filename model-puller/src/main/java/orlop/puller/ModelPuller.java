@@ -24,6 +24,7 @@ import orlop.puller.PullException.Kind;
  */
 public final class ModelPuller implements AutoCloseable {
   private static final int MAX_LISTED = 100_000;
+  private static final int MAX_SIZED = 10_000;
   private static final System.Logger LOG = System.getLogger(ModelPuller.class.getName());
 
   /** A store that did not answer is not asked again so soon where disk can serve instead. */
@@ -62,6 +63,9 @@ public final class ModelPuller implements AutoCloseable {
 
   /** When a location was last listed; at most {@link #MAX_LISTED}, older ones go first. */
   private final Map<String, Long> listedMs = new ConcurrentHashMap<>();
+
+  /** What a question for a size was told, for the pull that comes after it. */
+  private final Map<String, Listing> sized = new ConcurrentHashMap<>();
 
   /**
    * Takes the cache directory over.
@@ -117,8 +121,13 @@ public final class ModelPuller implements AutoCloseable {
           inPlace.increment();
           yield pulled;
         }
-        case Source.Remote remote ->
-            byLocation.join(remote.id(), config.timeoutMs(), remote.place(), () -> newest(remote));
+        case Source.Remote remote -> {
+          Pulled here = asListed(remote);
+          yield here != null
+              ? here
+              : byLocation.join(
+                  remote.id(), config.timeoutMs(), remote.place(), () -> newest(remote));
+        }
       };
     } catch (PullException e) {
       failures.increment();
@@ -129,18 +138,13 @@ public final class ModelPuller implements AutoCloseable {
   /** What the source has now, from disk or from the store; afresh while it changes meanwhile. */
   private Pulled newest(Source.Remote source) throws PullException, InterruptedException {
     for (int attempt = 1; ; attempt++) {
-      Pulled rest = whileAway(source);
-      if (rest != null) {
-        return rest;
-      }
-      Pulled known = whileListed(source);
+      Pulled known = asListed(source);
       if (known != null) {
         return known;
       }
       Listing listing;
       try {
-        int tries = cache.knows(source.id()) ? TRIES_WITH_DISK : config.attempts();
-        listing = backoff.retry(tries, source::list);
+        listing = listing(source);
       } catch (PullException e) {
         return lastKnown(source, e);
       }
@@ -164,6 +168,16 @@ public final class ModelPuller implements AutoCloseable {
     }
   }
 
+  /** Asks the store, unless it was asked for the size just now. */
+  private Listing listing(Source.Remote source) throws PullException, InterruptedException {
+    Listing known = sized.remove(source.id());
+    if (known != null && listedJustNow(source)) {
+      return known;
+    }
+    int tries = cache.knows(source.id()) ? TRIES_WITH_DISK : config.attempts();
+    return backoff.retry(tries, source::list);
+  }
+
   private Pulled lastKnown(Source.Remote source, PullException failure) throws PullException {
     if (failure.kind() != Kind.TRANSIENT) {
       throw failure;
@@ -178,6 +192,12 @@ public final class ModelPuller implements AutoCloseable {
           source.store() + " is away; serving what is on disk. " + failure.getMessage());
     }
     return stale(entry);
+  }
+
+  /** What is on disk and needs no question to the store, or null. */
+  private @Nullable Pulled asListed(Source.Remote source) {
+    Pulled rest = whileAway(source);
+    return rest != null ? rest : whileListed(source);
   }
 
   /** What is on disk of a store that was away a moment ago, or null where it is to be asked. */
@@ -277,7 +297,13 @@ public final class ModelPuller implements AutoCloseable {
       return known;
     }
     try {
-      return backoff.retry(known >= 0 ? TRIES_WITH_DISK : config.attempts(), source::list).bytes();
+      Listing listing =
+          backoff.retry(known >= 0 ? TRIES_WITH_DISK : config.attempts(), source::list);
+      if (source instanceof Source.Remote remote && known < 0 && sized.size() < MAX_SIZED) {
+        listed(remote);
+        sized.put(remote.id(), listing);
+      }
+      return listing.bytes();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw source.place().failure(Kind.TRANSIENT, "interrupted while listing", e);

@@ -133,7 +133,7 @@ public record CacheConfig(
     return new CacheConfig(
         capacity,
         unknownSize,
-        10_000,
+        100_000,
         4,
         1_000,
         1_000,

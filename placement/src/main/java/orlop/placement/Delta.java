@@ -18,4 +18,9 @@ public sealed interface Delta {
   record CopyPut(Copy copy) implements Delta {}
 
   record CopyRemoved(String podId, String modelId) implements Delta {}
+
+  /** What an operator set for the whole mesh. */
+  record SettingPut(String name, String value) implements Delta {}
+
+  record SettingRemoved(String name) implements Delta {}
 }

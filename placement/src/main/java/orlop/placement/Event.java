@@ -61,6 +61,9 @@ public sealed interface Event {
    */
   record Reconfigured() implements Event {}
 
+  /** The runtime no longer holds what it had loaded: the copy goes at once, whoever uses it. */
+  record Lost(String modelId) implements Event {}
+
   /** From now on nothing new is loaded. */
   record Draining() implements Event {}
 

@@ -5,7 +5,6 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -43,20 +42,24 @@ public final class MeshView {
   private final Map<String, Model>[] models;
   private final Map<String, List<Copy>>[] copies;
   private final Map<String, List<Gone>>[] gone;
-  private final Map<String, Map<String, Copy>> copiesByPod;
+  private final Map<String, PodCopies> copiesByPod;
   private final Map<String, Alias> aliases;
   private final Map<String, Pod> pods;
   private final int modelCount;
+  private final LabelRules rules;
+  private final Map<String, String> settings;
 
   private MeshView(
       long revision,
       Map<String, Model>[] models,
       Map<String, List<Copy>>[] copies,
       Map<String, List<Gone>>[] gone,
-      Map<String, Map<String, Copy>> copiesByPod,
+      Map<String, PodCopies> copiesByPod,
       Map<String, Alias> aliases,
       Map<String, Pod> pods,
-      int modelCount) {
+      int modelCount,
+      LabelRules rules,
+      Map<String, String> settings) {
     this.revision = revision;
     this.models = models;
     this.copies = copies;
@@ -65,6 +68,8 @@ public final class MeshView {
     this.aliases = aliases;
     this.pods = pods;
     this.modelCount = modelCount;
+    this.rules = rules;
+    this.settings = settings;
   }
 
   public static MeshView empty() {
@@ -79,7 +84,8 @@ public final class MeshView {
     Arrays.fill(copies, Map.of());
     Map<String, List<Gone>>[] gone = new Map[SHARDS];
     Arrays.fill(gone, Map.of());
-    return new MeshView(0, models, copies, gone, Map.of(), Map.of(), Map.of(), 0);
+    return new MeshView(
+        0, models, copies, gone, Map.of(), Map.of(), Map.of(), 0, LabelRules.NONE, Map.of());
   }
 
   public long revision() {
@@ -92,6 +98,27 @@ public final class MeshView {
 
   public @Nullable Model model(String id) {
     return models[shard(id)].get(id);
+  }
+
+  /** Labels that a pod must carry to load the model: its own, and those of its type. */
+  public Set<String> required(Model model) {
+    return rules.required(model);
+  }
+
+  /** Labels that a pod should carry to load the model. */
+  public Set<String> preferred(Model model) {
+    return rules.preferred(model);
+  }
+
+  /** The same view under other rules; shares everything else. */
+  public MeshView with(LabelRules other) {
+    return new MeshView(
+        revision, models, copies, gone, copiesByPod, aliases, pods, modelCount, other, settings);
+  }
+
+  /** What operators set for the whole mesh, by name; unmodifiable. */
+  public Map<String, String> settings() {
+    return Collections.unmodifiableMap(settings);
   }
 
   public @Nullable Alias alias(String name) {
@@ -138,12 +165,11 @@ public final class MeshView {
 
   /** The copies in a pod, in no order. */
   public Collection<Copy> copiesIn(String podId) {
-    return Collections.unmodifiableCollection(copiesByPod.getOrDefault(podId, Map.of()).values());
+    return copiesByPod.getOrDefault(podId, PodCopies.NONE).all();
   }
 
   public @Nullable Copy copy(String podId, String modelId) {
-    Map<String, Copy> inPod = copiesByPod.get(podId);
-    return inPod == null ? null : inPod.get(modelId);
+    return copiesByPod.getOrDefault(podId, PodCopies.NONE).of(modelId);
   }
 
   /** The model that a name stands for: an alias's active model, else the model of that id. */
@@ -164,7 +190,7 @@ public final class MeshView {
 
   /**
    * The view after the changes, in order. O(changes + shards they touch), and all pods, aliases or
-   * copies of a pod or a model when one of them changes.
+   * copies of a model when one of them changes.
    */
   public MeshView with(Iterable<Delta> changes, long newRevision) {
     return new Builder(this).apply(changes).build(newRevision);
@@ -184,21 +210,21 @@ public final class MeshView {
     private final boolean[] ownModels = new boolean[SHARDS];
     private final boolean[] ownCopies = new boolean[SHARDS];
     private final boolean[] ownGone = new boolean[SHARDS];
-    private Map<String, Map<String, Copy>> copiesByPod;
-    private final Set<String> ownPodIds = new HashSet<>();
+    private final Map<String, PodCopies.Draft> podCopies = new LinkedHashMap<>();
     private Map<String, Alias> aliases;
     private Map<String, Pod> pods;
     private int modelCount;
+    private Map<String, String> settings;
 
     Builder(MeshView base) {
       this.base = base;
       models = base.models;
       copies = base.copies;
       gone = base.gone;
-      copiesByPod = base.copiesByPod;
       aliases = base.aliases;
       pods = base.pods;
       modelCount = base.modelCount;
+      settings = base.settings;
     }
 
     Builder apply(Iterable<Delta> changes) {
@@ -220,13 +246,41 @@ public final class MeshView {
           case Delta.PodRemoved(String id) -> ownPods().remove(id);
           case Delta.CopyPut(Copy copy) -> putCopy(copy);
           case Delta.CopyRemoved(String podId, String modelId) -> removeCopy(podId, modelId);
+          case Delta.SettingPut(String name, String value) -> ownSettings().put(name, value);
+          case Delta.SettingRemoved(String name) -> ownSettings().remove(name);
         }
       }
       return this;
     }
 
     MeshView build(long revision) {
-      return new MeshView(revision, models, copies, gone, copiesByPod, aliases, pods, modelCount);
+      return new MeshView(
+          revision,
+          models,
+          copies,
+          gone,
+          copiesByPod(),
+          aliases,
+          pods,
+          modelCount,
+          base.rules,
+          settings);
+    }
+
+    private Map<String, PodCopies> copiesByPod() {
+      if (podCopies.isEmpty()) {
+        return base.copiesByPod;
+      }
+      Map<String, PodCopies> next = new HashMap<>(base.copiesByPod);
+      podCopies.forEach(
+          (podId, draft) -> {
+            if (draft.isEmpty()) {
+              next.remove(podId);
+            } else {
+              next.put(podId, draft.done());
+            }
+          });
+      return next;
     }
 
     private void putCopy(Copy copy) {
@@ -235,21 +289,16 @@ public final class MeshView {
           new ArrayList<>(ownCopyShard(copy.modelId()).getOrDefault(copy.modelId(), List.of()));
       list.add(copy);
       ownCopyShard(copy.modelId()).put(copy.modelId(), List.copyOf(list));
-      ownPodCopies(copy.podId()).put(copy.modelId(), copy);
+      ownPodCopies(copy.podId()).put(copy);
     }
 
     private void removeCopy(String podId, String modelId) {
       dropCopy(podId, modelId);
-      Map<String, Copy> inPod = ownPodCopies(podId);
-      Copy left = inPod.remove(modelId);
+      Copy left = ownPodCopies(podId).remove(modelId);
       if (left != null
           && (left.isLoaded() || left.state() instanceof CopyState.Unloading)
           && pods.containsKey(podId)) {
         remember(modelId, new Gone(podId, left.sinceMs()));
-      }
-      if (inPod.isEmpty()) {
-        copiesByPod.remove(podId);
-        ownPodIds.remove(podId);
       }
     }
 
@@ -319,17 +368,9 @@ public final class MeshView {
       return gone[i];
     }
 
-    private Map<String, Copy> ownPodCopies(String podId) {
-      if (copiesByPod == base.copiesByPod) {
-        copiesByPod = new HashMap<>(base.copiesByPod);
-      }
-      Map<String, Copy> shared = copiesByPod.getOrDefault(podId, Map.of());
-      if (!ownPodIds.add(podId)) {
-        return shared;
-      }
-      Map<String, Copy> own = new LinkedHashMap<>(shared);
-      copiesByPod.put(podId, own);
-      return own;
+    private PodCopies.Draft ownPodCopies(String podId) {
+      return podCopies.computeIfAbsent(
+          podId, id -> new PodCopies.Draft(base.copiesByPod.getOrDefault(id, PodCopies.NONE)));
     }
 
     private Map<String, Alias> ownAliases() {
@@ -337,6 +378,13 @@ public final class MeshView {
         aliases = new HashMap<>(base.aliases);
       }
       return aliases;
+    }
+
+    private Map<String, String> ownSettings() {
+      if (settings == base.settings) {
+        settings = new HashMap<>(base.settings);
+      }
+      return settings;
     }
 
     private Map<String, Pod> ownPods() {

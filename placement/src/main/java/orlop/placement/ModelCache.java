@@ -63,6 +63,7 @@ public final class ModelCache {
       case Event.Unwanted(String id) -> unwanted(entries.get(id));
       case Event.Forgotten(String id) -> forgotten(entries.get(id));
       case Event.Reconfigured() -> reconfigured();
+      case Event.Lost(String id) -> lost(entries.get(id));
       case Event.Draining() -> drain();
       case Event.Tick() -> tick();
     }
@@ -381,6 +382,12 @@ public final class ModelCache {
       step.changed(entry);
       failures.forget(entry);
       entries.remove(entry.modelId);
+    }
+  }
+
+  private void lost(@Nullable CacheEntry entry) {
+    if (entry != null && entry.phase == Phase.LOADED) {
+      residents.unload(entry);
     }
   }
 

@@ -165,7 +165,7 @@ public final class Placer {
     if (pod.draining() || attempt.hints().drains(pod, question.nowMs)) {
       return Obstacle.DRAINING;
     }
-    if (!pod.labels().containsAll(question.model.requiredLabels())) {
+    if (!pod.labels().containsAll(question.required)) {
       return Obstacle.LABELS;
     }
     if (!question.size.in(pod).fitsIn(pod.capacity())) {

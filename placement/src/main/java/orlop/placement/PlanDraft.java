@@ -245,7 +245,10 @@ final class PlanDraft {
     List<Pod> pods = new ArrayList<>();
     for (Copy copy : view.copies(model.id())) {
       Pod pod = view.pod(copy.podId());
-      if (copy.isLoaded() && pod != null && !pod.draining()) {
+      if (copy.isLoaded()
+          && pod != null
+          && !pod.draining()
+          && pod.labels().containsAll(view.required(model))) {
         pods.add(pod);
         perZone.merge(pod.zone(), 1, Integer::sum);
       }
@@ -257,6 +260,19 @@ final class PlanDraft {
       }
     }
     changes.add(new Change.UnloadCopy(model.id(), worst.id(), why));
+  }
+
+  /** Adds unloads of the copies in pods that may no longer load the model. */
+  void unloadMisplaced(Model model, String why) {
+    for (Copy copy : view.copies(model.id())) {
+      Pod pod = view.pod(copy.podId());
+      if (copy.isLoaded()
+          && pod != null
+          && !pod.draining()
+          && !pod.labels().containsAll(view.required(model))) {
+        changes.add(new Change.UnloadCopy(model.id(), pod.id(), why));
+      }
+    }
   }
 
   private static boolean missedLess(Model model, Pod pod, Pod than, Map<String, Integer> perZone) {

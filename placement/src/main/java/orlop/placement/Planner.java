@@ -2,6 +2,7 @@ package orlop.placement;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -92,11 +93,28 @@ public final class Planner {
       }
     }
 
+    /** What an operator set for the mesh goes before; what makes no sense there does not count. */
+    double callsPerCopyPerMinute(Map<String, String> settings) {
+      String set = settings.get(CALLS_PER_COPY);
+      try {
+        double calls = set == null ? 0 : Double.parseDouble(set);
+        return calls >= LEAST_CALLS_PER_COPY ? calls : callsPerCopyPerMinute;
+      } catch (NumberFormatException e) {
+        return callsPerCopyPerMinute;
+      }
+    }
+
     /** A second copy after 20 s of steady use, another for each 2000 calls per minute. */
     public static Config defaults() {
       return new Config(64, 20_000, 300_000, 1, 2_000, 600_000, 10, 100, 3_600_000, 0);
     }
   }
+
+  /** The setting of the mesh that stands for {@link Config#callsPerCopyPerMinute}. */
+  public static final String CALLS_PER_COPY = "scaleup_rpm_threshold";
+
+  /** The least that it may say. */
+  public static final int LEAST_CALLS_PER_COPY = 10;
 
   /** A lost model displaces what was unused for as long as it would have been called so often. */
   private static final int GAPS = 10;
@@ -138,6 +156,7 @@ public final class Planner {
       addCopies(draft, survey);
       prewarm(draft, survey);
     }
+    clear(draft, survey);
     trim(draft, survey);
     unloadIdle(draft, survey);
     return new Plan(draft.changes(), survey.podsWanted(), survey.recall());
@@ -252,6 +271,17 @@ public final class Planner {
       if (placed(draft.load(need.model(), PlanDraft.Room.FREE, why))) {
         survey.tried(need);
       }
+    }
+  }
+
+  /** Where the rules for labels changed, copies go that could not be loaded there any more. */
+  private void clear(PlanDraft draft, Survey survey) {
+    draft.nextGoal();
+    for (Need need : survey.misplaced) {
+      if (!draft.open()) {
+        return;
+      }
+      draft.unloadMisplaced(need.model(), "its pod lacks a label that it now requires");
     }
   }
 

@@ -3,6 +3,7 @@ package orlop.placement;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -24,6 +25,7 @@ final class Question {
   final MeshView view;
   final Model model;
   final ExpectedSize size;
+  final Set<String> required;
   final long nowMs;
 
   /** Whether a pod that failed to load it may not try again yet. */
@@ -32,6 +34,7 @@ final class Question {
   private final Map<String, Copy> copies;
   private final Map<String, Integer> zones;
   private final List<MeshView.Gone> gone;
+  private final Set<String> preferred;
   private @Nullable String newestVersion;
 
   Question(MeshView view, Model model, long nowMs) {
@@ -39,6 +42,8 @@ final class Question {
     this.model = model;
     this.nowMs = nowMs;
     this.size = ExpectedSize.of(view, model);
+    this.required = view.required(model);
+    this.preferred = view.preferred(model);
     this.gone = view.lastIn(model.id());
     List<Copy> all = view.copies(model.id());
     this.copies = all.isEmpty() ? Map.of() : HashMap.newHashMap(all.size());
@@ -70,11 +75,11 @@ final class Question {
   }
 
   int missingLabels(Pod pod) {
-    if (model.preferredLabels().isEmpty()) {
+    if (preferred.isEmpty()) {
       return 0;
     }
     int missing = 0;
-    for (String label : model.preferredLabels()) {
+    for (String label : preferred) {
       if (!pod.labels().contains(label)) {
         missing++;
       }

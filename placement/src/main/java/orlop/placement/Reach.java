@@ -29,10 +29,11 @@ final class Reach {
 
   /** Why no pod can load a further copy; null, which is no promise, when one might. */
   @Nullable String whyHopeless(Model model, CopyCount count) {
-    Carriers pods = carriers.computeIfAbsent(model.requiredLabels(), this::carriers);
+    Set<String> required = view.required(model);
+    Carriers pods = carriers.computeIfAbsent(required, this::carriers);
     if (count.live() >= pods.count) {
       return "%d pods carry the required labels %s, %d copies stand"
-          .formatted(pods.count, new TreeSet<>(model.requiredLabels()), count.live());
+          .formatted(pods.count, new TreeSet<>(required), count.live());
     }
     ExpectedSize size = ExpectedSize.of(view, model);
     if (size.plain().fitsIn(pods.plain) || size.accelerated().fitsIn(pods.accelerated)) {

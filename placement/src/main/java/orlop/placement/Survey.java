@@ -44,6 +44,9 @@ final class Survey {
 
   final List<Need> idle = new ArrayList<>();
 
+  /** Models with copies where they may no longer be, and with enough elsewhere. */
+  final List<Need> misplaced = new ArrayList<>();
+
   private final MeshView view;
   private final Demand demand;
   private final Recall recall;
@@ -51,6 +54,7 @@ final class Survey {
   private final Planner.Config config;
   private final long nowMs;
   private final int stays;
+  private final double callsPerCopy;
   private final boolean podsLost;
   private final PodNeed podNeed;
   private final Map<String, Past> pasts = new HashMap<>();
@@ -69,6 +73,7 @@ final class Survey {
     this.moves = moves;
     this.config = config;
     this.nowMs = nowMs;
+    this.callsPerCopy = config.callsPerCopyPerMinute(view.settings());
     this.podNeed = new PodNeed(view);
     this.podsLost = recall.podsLost(view);
     this.stays = (int) view.pods().stream().filter(pod -> !pod.draining()).count();
@@ -190,7 +195,7 @@ final class Survey {
   private Need need(Model model, Demand.@Nullable Use use, CopyCount count, Past past) {
     double calls = use == null ? 0 : use.callsPerMinute();
     long lastUsedMs = use == null ? 0 : use.lastUsedMs();
-    double perCopy = config.callsPerCopyPerMinute();
+    double perCopy = callsPerCopy;
     if (past.bears() > 0) {
       perCopy = Math.min(perCopy, past.bears());
     }
@@ -207,7 +212,7 @@ final class Survey {
     wanted = Math.max(model.floor(), Math.min(wanted, most));
     keep = Math.min(Math.max(wanted, keep), most);
     String why =
-        perCopy < config.callsPerCopyPerMinute()
+        perCopy < callsPerCopy
             ? String.format(
                 Locale.ROOT,
                 "%.1f calls per minute, which queued at %.1f per copy",
@@ -220,7 +225,10 @@ final class Survey {
   /** Puts the need where its goal finds it; returns what is to be remembered of the model. */
   private Past sortIn(Need need, Demand.@Nullable Use use, Past past) {
     CopyCount count = need.count();
-    boolean lost = past.lostMs() > 0 || count.leaving() > 0;
+    boolean lost = past.lostMs() > 0 || count.leaving() > 0 || count.misplaced() > 0;
+    if (count.misplaced() > 0 && (count.loaded() > 0 || !used(need, config.recentMs()))) {
+      misplaced.add(need);
+    }
     if (count.live() < need.model().floor()) {
       minimum.add(need);
     } else if (count.live() > 0) {

@@ -77,6 +77,7 @@ final class EtcdRecords {
       case Keyspace.Key.OfPod(String id) -> new Delta.PodRemoved(id);
       case Keyspace.Key.OfCopy(String podId, String modelId) ->
           new Delta.CopyRemoved(podId, modelId);
+      case Keyspace.Key.OfSetting(String name) -> new Delta.SettingRemoved(name);
       case Keyspace.Key.OfLeader() -> null;
     };
   }
@@ -88,6 +89,8 @@ final class EtcdRecords {
       case Keyspace.Key.OfPod(String id) -> new Delta.PodPut(values.pod(id, value));
       case Keyspace.Key.OfCopy(String podId, String modelId) ->
           new Delta.CopyPut(values.copy(podId, modelId, value));
+      case Keyspace.Key.OfSetting(String name) ->
+          new Delta.SettingPut(name, value.toStringUtf8().strip());
       case Keyspace.Key.OfLeader() -> null;
     };
   }
@@ -146,6 +149,8 @@ final class EtcdRecords {
               case Delta.PodPut(Pod p) -> new Delta.PodPut(same(p, old.pod(p.id())));
               case Delta.CopyPut(Copy c) ->
                   new Delta.CopyPut(same(c, old.copy(c.podId(), c.modelId())));
+              case Delta.SettingPut s -> s;
+              case Delta.SettingRemoved r -> r;
               case Delta.ModelRemoved r -> r;
               case Delta.AliasRemoved r -> r;
               case Delta.PodRemoved r -> r;

@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
  * root/mesh/pods/podId
  * root/mesh/copies/podId/modelId
  * root/mesh/leader
+ * root/mesh/config/name
  * </pre>
  *
  * <p>Ids may hold any character: {@code '/'}, {@code '%'} and control characters are written as
@@ -22,6 +23,7 @@ final class Keyspace {
   private static final String PODS = "pods/";
   private static final String COPIES = "copies/";
   private static final String LEADER = "leader";
+  private static final String SETTINGS = "config/";
 
   private final String prefix;
 
@@ -40,6 +42,8 @@ final class Keyspace {
     record OfCopy(String podId, String modelId) implements Key {}
 
     record OfLeader() implements Key {}
+
+    record OfSetting(String name) implements Key {}
   }
 
   /** What all keys of the mesh, and no others, begin with. */
@@ -67,6 +71,11 @@ final class Keyspace {
     return prefix + LEADER;
   }
 
+  /** Written by operators alone; its value is plain text. */
+  String setting(String name) {
+    return prefix + SETTINGS + escape(name);
+  }
+
   /** The inverse of the methods above; null for a key that is none of ours. */
   @Nullable Key parse(String key) {
     if (!key.startsWith(prefix)) {
@@ -87,6 +96,10 @@ final class Keyspace {
     if (key.startsWith(ALIASES, at)) {
       String name = unescape(key, at + ALIASES.length(), key.length());
       return name == null ? null : new Key.OfAlias(name);
+    }
+    if (key.startsWith(SETTINGS, at)) {
+      String name = unescape(key, at + SETTINGS.length(), key.length());
+      return name == null ? null : new Key.OfSetting(name);
     }
     return key.equals(leader()) ? new Key.OfLeader() : null;
   }

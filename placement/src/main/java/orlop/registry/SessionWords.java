@@ -28,6 +28,8 @@ final class SessionWords {
       case Delta.ModelRemoved removed -> throw new IllegalStateException(removed.toString());
       case Delta.AliasPut put -> throw new IllegalStateException(put.toString());
       case Delta.AliasRemoved removed -> throw new IllegalStateException(removed.toString());
+      case Delta.SettingPut put -> throw new IllegalStateException(put.toString());
+      case Delta.SettingRemoved removed -> throw new IllegalStateException(removed.toString());
     };
   }
 
@@ -51,6 +53,8 @@ final class SessionWords {
       case Delta.ModelRemoved removed -> true;
       case Delta.AliasPut put -> true;
       case Delta.AliasRemoved removed -> true;
+      case Delta.SettingPut put -> true;
+      case Delta.SettingRemoved removed -> true;
     };
   }
 }

@@ -25,10 +25,12 @@ class MeshViewTest {
       Map<String, Model> models,
       Map<String, Alias> aliases,
       Map<String, Pod> pods,
-      Map<String, Copy> copies) {
+      Map<String, Copy> copies,
+      Map<String, String> settings) {
 
     static Naive empty() {
-      return new Naive(new HashMap<>(), new HashMap<>(), new HashMap<>(), new HashMap<>());
+      return new Naive(
+          new HashMap<>(), new HashMap<>(), new HashMap<>(), new HashMap<>(), new HashMap<>());
     }
 
     Naive copy() {
@@ -36,7 +38,8 @@ class MeshViewTest {
           new HashMap<>(models),
           new HashMap<>(aliases),
           new HashMap<>(pods),
-          new HashMap<>(copies));
+          new HashMap<>(copies),
+          new HashMap<>(settings));
     }
 
     void apply(Delta delta) {
@@ -50,6 +53,8 @@ class MeshViewTest {
         case Delta.CopyPut(Copy copy) -> copies.put(copy.podId() + "/" + copy.modelId(), copy);
         case Delta.CopyRemoved(String podId, String modelId) ->
             copies.remove(podId + "/" + modelId);
+        case Delta.SettingPut(String name, String value) -> settings.put(name, value);
+        case Delta.SettingRemoved(String name) -> settings.remove(name);
       }
     }
   }
@@ -57,7 +62,7 @@ class MeshViewTest {
   private static Delta random(Random random) {
     String model = "m" + random.nextInt(NAMES);
     String pod = "p" + random.nextInt(NAMES / 3);
-    return switch (random.nextInt(10)) {
+    return switch (random.nextInt(12)) {
       case 0 -> new Delta.ModelPut(SmallMesh.model(model, random.nextInt(1000)));
       case 1 -> new Delta.ModelRemoved(model);
       case 2 ->
@@ -73,8 +78,30 @@ class MeshViewTest {
                   pod,
                   random.nextBoolean() ? SmallMesh.loaded() : SmallMesh.loading(),
                   random.nextInt()));
+      case 9 -> new Delta.SettingPut(pod, model);
+      case 10 -> new Delta.SettingRemoved(pod);
       default -> new Delta.CopyRemoved(pod, model);
     };
+  }
+
+  @Test
+  void rulesForATypeReachModelsThatAreThereAlready() {
+    Model plain = SmallMesh.model("a", 1);
+    MeshView before = MeshView.empty().with(List.of(new Delta.ModelPut(plain)), 1);
+    LabelRules rules =
+        new LabelRules(
+            Map.of(plain.type(), new LabelRules.Labels(Set.of("gpu"), Set.of("ssd"))),
+            new LabelRules.Labels(Set.of("other"), Set.of()));
+    MeshView after = before.with(rules);
+    assertEquals(Set.of(), before.required(plain));
+    assertEquals(Set.of("gpu"), after.required(plain));
+    assertEquals(Set.of("ssd"), after.preferred(plain));
+    Model own = new Model("b", plain.type(), "p", "", 0, 0, 0, Set.of("mine"), Set.of("ssd"), 1);
+    assertEquals(Set.of("gpu", "mine"), after.required(own));
+    assertEquals(Set.of("other"), after.required(Model.of("c", "t2", "p", "", 1)));
+    // What comes after is under the same rules.
+    MeshView next = after.with(List.of(new Delta.ModelPut(own)), 2);
+    assertEquals(Set.of("gpu", "mine"), next.required(own));
   }
 
   @ParameterizedTest
@@ -103,6 +130,7 @@ class MeshViewTest {
     view.eachModel(models::add);
     assertEquals(new HashSet<>(naive.models.values()), models);
     assertEquals(naive.models.size(), view.modelCount());
+    assertEquals(naive.settings, view.settings());
     assertEquals(new HashSet<>(naive.pods.values()), new HashSet<>(view.pods()));
     assertEquals(new HashSet<>(naive.aliases.values()), new HashSet<>(view.aliases()));
     for (int i = 0; i < NAMES; i++) {

@@ -158,6 +158,7 @@ class ModelCachePropertyTest {
       case 1 -> random.nextInt(4) == 0 ? new Event.Forgotten(id) : new Event.Tick();
       case 2 -> new Event.UnloadDone("nobody");
       case 3 -> random.nextInt(8) == 0 ? new Event.Reconfigured() : new Event.Tick();
+      case 4 -> random.nextInt(8) == 0 ? new Event.Lost(id) : new Event.Tick();
       default -> new Event.Tick();
     };
   }
@@ -228,6 +229,13 @@ class ModelCachePropertyTest {
       case Event.Unwanted(String id) -> doom(id);
       case Event.Forgotten(String id) -> doom(id);
       case Event.Reconfigured() -> {}
+      case Event.Lost(String id) -> {
+        Held model = held.get(id);
+        if (model != null) {
+          model.pinned = false;
+        }
+        doom(id);
+      }
       case Event.Draining() -> {}
       case Event.Tick() -> {}
     }

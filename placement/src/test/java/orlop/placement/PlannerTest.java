@@ -476,4 +476,48 @@ class PlannerTest {
     assertEquals(1, changes.size(), changes::toString);
     assertTrue(changes.getFirst().startsWith("unload many in "), changes::toString);
   }
+
+  private static LabelRules onlyWith(String label) {
+    return new LabelRules(Map.of("onnx", new LabelRules.Labels(Set.of(label), Set.of())), null);
+  }
+
+  private List<String> plan(MeshView view, Demand demand) {
+    return planner.plan(view, demand, NOW_MS).stream().map(PlannerTest::text).toList();
+  }
+
+  @Test
+  void copiesMoveToWhereNewRulesWantThem() {
+    SmallMesh mesh =
+        new SmallMesh()
+            .models(model("m", 100))
+            .pods(pod("a"), SmallMesh.labelled(pod("b"), "gpu"))
+            .copy("m", "a", loaded());
+    assertEquals(List.of(), plan(mesh.view(), once("m")));
+    // First the copy that may stay, then the other one goes.
+    MeshView ruled = mesh.view().with(onlyWith("gpu"));
+    assertEquals(List.of("load m in b"), plan(ruled, once("m")));
+    MeshView both = mesh.copy("m", "b", loaded()).view().with(onlyWith("gpu"));
+    assertEquals(List.of("unload m in a"), plan(both, once("m")));
+  }
+
+  @Test
+  void aCopyThatMayNotStayServesAsLongAsThereIsNoOtherPlace() {
+    SmallMesh mesh =
+        new SmallMesh().models(model("m", 100)).pods(pod("a")).copy("m", "a", loaded());
+    MeshView ruled = mesh.view().with(onlyWith("gpu"));
+    assertEquals(List.of(), plan(ruled, once("m")));
+    assertEquals(List.of("unload m in a"), plan(ruled, Demand.NONE));
+  }
+
+  @Test
+  void operatorsMaySetTheCallsThatACopyBears() {
+    SmallMesh mesh = mesh(model("m", 100)).copy("m", "a", loaded()).copy("m", "b", loaded());
+    assertEquals(List.of(), plan(mesh.view(), steady("m", 300)));
+    List<Delta> set = List.of(new Delta.SettingPut(Planner.CALLS_PER_COPY, "100"));
+    assertEquals(List.of("load m in c"), plan(mesh.view().with(set, 2), steady("m", 300)));
+    for (String nonsense : List.of("9", "many", "", "NaN")) {
+      List<Delta> no = List.of(new Delta.SettingPut(Planner.CALLS_PER_COPY, nonsense));
+      assertEquals(List.of(), plan(mesh.view().with(no, 2), steady("m", 300)), nonsense);
+    }
+  }
 }

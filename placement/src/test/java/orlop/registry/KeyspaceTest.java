@@ -22,6 +22,7 @@ class KeyspaceTest {
     assertEquals("orlop/m/pods/p-1", keys.pod("p-1"));
     assertEquals("orlop/m/copies/p-1/iris", keys.copy("p-1", "iris"));
     assertEquals("orlop/m/leader", keys.leader());
+    assertEquals("orlop/m/config/logger_level", keys.setting("logger_level"));
     assertEquals("orlop/m/copies/a%2Fb/c%25%2F日本", keys.copy("a/b", "c%/日本"));
   }
 
@@ -35,6 +36,7 @@ class KeyspaceTest {
       assertEquals(new Keyspace.Key.OfModel(id), parse(keys.model(id)));
       assertEquals(new Keyspace.Key.OfAlias(id), parse(keys.alias(id)));
       assertEquals(new Keyspace.Key.OfPod(id), parse(keys.pod(id)));
+      assertEquals(new Keyspace.Key.OfSetting(id), parse(keys.setting(id)));
       assertEquals(new Keyspace.Key.OfCopy(pod, id), parse(keys.copy(pod, id)));
       String older = ids.put(keys.model(id), id);
       assertTrue(older == null || older.equals(id), "two ids, one key: " + id + " " + older);

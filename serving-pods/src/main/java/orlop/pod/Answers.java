@@ -37,8 +37,13 @@ final class Answers {
 
   /** The same for a message that is encoded already, without a copy. */
   static ByteBuf framed(byte[] message) {
+    return framed(Unpooled.wrappedBuffer(message));
+  }
+
+  /** The same, taking the message over. */
+  static ByteBuf framed(ByteBuf message) {
     ByteBuf prefix = Unpooled.buffer(Wire.PREFIX_BYTES, Wire.PREFIX_BYTES);
-    prefix.writeByte(0).writeInt(message.length);
-    return Unpooled.wrappedBuffer(prefix, Unpooled.wrappedBuffer(message));
+    prefix.writeByte(0).writeInt(message.readableBytes());
+    return Unpooled.wrappedBuffer(prefix, message);
   }
 }

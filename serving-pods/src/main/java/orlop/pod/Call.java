@@ -1,16 +1,22 @@
 package orlop.pod;
 
+import com.google.protobuf.InvalidProtocolBufferException;
+import inference.ModelMetadataRequest;
+import inference.ModelMetadataResponse;
 import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
+import io.netty.buffer.ByteBufUtil;
 import java.lang.System.Logger.Level;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
 import orlop.placement.Action;
 import orlop.placement.Attempt;
+import orlop.placement.Copy;
 import orlop.placement.Event;
 import orlop.placement.Fault;
 import orlop.placement.MeshView;
@@ -19,6 +25,7 @@ import orlop.placement.Placer;
 import orlop.placement.Pod;
 import orlop.placement.Route;
 import orlop.runtime.Cancellation;
+import orlop.runtime.LoadedModel;
 import orlop.runtime.SidecarModel;
 
 /**
@@ -43,7 +50,14 @@ final class Call extends Deadlines.Entry {
    * A forwarded call makes one step only: serve, load, or refuse.
    */
   private static final System.Logger LOG = System.getLogger(Call.class.getName());
+
+  /** Of its own, so that it is seen where other news are not. */
+  private static final System.Logger CALLS = System.getLogger("orlop.calls");
+
   private static final int MAX_MISSED_PINS = 3;
+
+  /** Copies that may be too busy for a call before it is told so. */
+  private static final int MAX_BUSY_COPIES = 2;
 
   final Dispatcher pod;
   final Loop loop;
@@ -65,7 +79,13 @@ final class Call extends Deadlines.Entry {
   private boolean needsMessage;
   private int missedPins;
   private @Nullable Slot<Held> pinned;
+  private @Nullable Beside beside;
+  private int busyCopies;
   private long passedNs;
+
+  /** Of an answer made in this pod; negative while there is none. */
+  private int answerBytes = -1;
+
   private Caller.@Nullable Hop under;
 
   /** Also read by compute threads. */
@@ -159,7 +179,7 @@ final class Call extends Deadlines.Entry {
   void begin(String name) {
     nameInside = name;
     MeshView view = pod.registry.view();
-    Named known = asked.resolve(view, name);
+    Named known = asked.resolve(view, name, op.namesModel);
     if (known != null) {
       named = known;
       route(known);
@@ -203,6 +223,8 @@ final class Call extends Deadlines.Entry {
     switch (route) {
       case Route.Here() -> here(to, false);
       case Route.There(Pod target) -> thereOrHere(to, target, -1);
+      // What is busy somewhere is not missing.
+      case Route.Load _ when busyCopies > 0 && lastRefusal != null -> fail(lastRefusal);
       case Route.Load(Pod target) ->
           thereOrHere(to, target, pod.host.board().send(pod.router, view, model, target, attempt));
       case Route.Reject(Route.Cause cause, String detail) -> reject(to, cause, detail);
@@ -232,8 +254,10 @@ final class Call extends Deadlines.Entry {
     if (self || already) {
       here(to, false);
     } else {
-      pod.metrics.hopped();
-      pass(new Caller.Hop(new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
+      pod.metrics.hopped(to);
+      pass(
+          Caller.Hop.toPod(
+              new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
     }
   }
 
@@ -265,7 +289,7 @@ final class Call extends Deadlines.Entry {
     }
     if (!waited) {
       waited = true;
-      pod.metrics.missed();
+      pod.metrics.missed(to);
     }
     ModelHost.Waiter waiter =
         ModelHost.Waiter.until(() -> done, o -> onLoop(() -> loadEnded(to, o)));
@@ -279,6 +303,7 @@ final class Call extends Deadlines.Entry {
     if (done) {
       return;
     }
+    pod.metrics.waitedForLoad(System.nanoTime() - startNs);
     String id = to.model().id();
     Status why = Statuses.of(outcome, id, pod.config.id());
     if (why == null) {
@@ -291,7 +316,7 @@ final class Call extends Deadlines.Entry {
     }
   }
 
-  private void onLoop(Runnable step) {
+  void onLoop(Runnable step) {
     if (loop.executor.inEventLoop()) {
       step.run();
       return;
@@ -325,22 +350,25 @@ final class Call extends Deadlines.Entry {
         pod.resume.leave();
       }
       pinned = slot;
-      passedNs = System.nanoTime();
-      pass(new Caller.Hop(pod.runtime(remote.address()), to, -1));
+      beside().begin(to, slot, remote);
       return;
     }
-    ByteBuf message = op == Op.INFER ? caller.message() : null;
-    if (message != null) {
+    ByteBuf message = op == Op.INFER || op == Op.METADATA ? caller.message() : null;
+    if (message != null && op == Op.INFER) {
       compute(to, slot, message, resumed);
       return;
     }
     try {
-      if (op == Op.METADATA) {
-        answer(
-            Answers.framed(
-                slot.held().loaded().metadata().toBuilder().setName(to.asked()).build()));
-      } else if (op == Op.INFER) {
+      if (op == Op.INFER) {
         needsMessage = true;
+      } else if (op == Op.METADATA) {
+        needsMessage = message == null;
+        if (message != null) {
+          metadata(to, slot.held().loaded(), message);
+        }
+      } else if (op == Op.STREAM) {
+        endless();
+        caller.passToOwn(to);
       } else {
         fail(
             Status.UNIMPLEMENTED.withDescription(
@@ -352,6 +380,41 @@ final class Call extends Deadlines.Entry {
       if (resumed) {
         pod.resume.leave();
       }
+    }
+  }
+
+  private Beside beside() {
+    Beside known = beside;
+    if (known == null) {
+      known = new Beside(this);
+      beside = known;
+    }
+    return known;
+  }
+
+  /** The copy in this pod has as many calls as it may. */
+  void busyHere(String why) {
+    unpin();
+    pod.metrics.refused();
+    refused(Status.RESOURCE_EXHAUSTED.withDescription(why).withCause(Overload.MARK));
+  }
+
+  private void metadata(Named to, LoadedModel model, ByteBuf message) {
+    try {
+      ModelMetadataRequest request = ModelMetadataRequest.parseFrom(ByteBufUtil.getBytes(message));
+      Status refused = to.refuseVersion(request.getVersion());
+      if (refused != null) {
+        fail(refused);
+        return;
+      }
+      ModelMetadataResponse.Builder told = model.metadata().toBuilder().setName(to.asked());
+      answer(Answers.framed(told.clearVersions().addVersions(Named.VERSION).build()));
+    } catch (InvalidProtocolBufferException e) {
+      fail(
+          Status.INVALID_ARGUMENT.withDescription(
+              "the request is not a well-formed ModelMetadataRequest: " + e.getMessage()));
+    } finally {
+      message.release();
     }
   }
 
@@ -374,8 +437,17 @@ final class Call extends Deadlines.Entry {
 
   // ---- elsewhere
 
-  private void pass(Caller.Hop hop) {
+  /** A stream that has a place lives as long as its caller likes, who set no deadline. */
+  private void endless() {
+    if (!op.unary && headers.get(Wire.TIMEOUT) == null) {
+      loop.deadlines.remove(this);
+    }
+  }
+
+  void pass(Caller.Hop hop) {
     under = hop;
+    passedNs = System.nanoTime();
+    endless();
     caller.pass(hop);
   }
 
@@ -385,6 +457,24 @@ final class Call extends Deadlines.Entry {
     if (hop != null && !done) {
       next(hop.target().id(), status);
     }
+  }
+
+  /**
+   * The runtime beside this pod answers.
+   *
+   * @return whether the call goes on, or has ended; see {@link Beside#missing}
+   */
+  boolean missingBeside(Status status, BooleanSupplier again) {
+    Named to = named;
+    Slot<Held> slot = pinned;
+    return !done && to != null && slot != null && beside().missing(to, slot, status, again);
+  }
+
+  /** To be run in this pod once more. */
+  void comeBack(Named to) {
+    under = null;
+    unpin();
+    here(to, false);
   }
 
   /**
@@ -412,9 +502,11 @@ final class Call extends Deadlines.Entry {
     } else {
       LOG.log(Level.INFO, text);
       Status why = Status.UNAVAILABLE.withDescription(text);
+      Named to = named;
+      Slot<Held> slot = pinned;
       if (target.pod()) {
         next(target.id(), why);
-      } else {
+      } else if (to == null || slot == null || !beside().lost(to, slot)) {
         unpin();
         refused(why);
       }
@@ -445,8 +537,24 @@ final class Call extends Deadlines.Entry {
     tried = Set.copyOf(more);
     lastRefusal = why;
     under = null;
+    if (why.getCode() == Status.Code.RESOURCE_EXHAUSTED && isLoadedAt(podId, to)) {
+      busyCopies++;
+    }
+    if (busyCopies >= MAX_BUSY_COPIES) {
+      fail(why);
+      return;
+    }
     pod.metrics.retried();
     route(to);
+  }
+
+  private boolean isLoadedAt(String podId, Named to) {
+    for (Copy copy : pod.registry.view().copies(to.model().id())) {
+      if (copy.podId().equals(podId) && copy.isLoaded()) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // ---- the end
@@ -469,11 +577,12 @@ final class Call extends Deadlines.Entry {
     end(status, false, true);
   }
 
-  private void answer(ByteBuf framed) {
+  void answer(ByteBuf framed) {
     if (done) {
       framed.release();
       return;
     }
+    answerBytes = framed.readableBytes();
     end(Status.OK, false, false);
     caller.answered(framed);
   }
@@ -490,20 +599,54 @@ final class Call extends Deadlines.Entry {
     count(status);
     unpin();
     pod.leave();
-    pod.metrics.called(op.label, status.getCode(), System.nanoTime() - startNs);
+    if (forwarded) {
+      pod.metrics.calledThrough(named);
+    } else {
+      pod.metrics.called(
+          named,
+          op,
+          status.getCode(),
+          System.nanoTime() - startNs,
+          caller.requestBytes(),
+          answerBytes >= 0 ? answerBytes : caller.answerBytes());
+    }
+    if (pod.logsCalls) {
+      log(status);
+    }
     if (tell) {
       caller.failed(status, refused);
     }
   }
 
+  private void log(Status status) {
+    Named to = named;
+    Caller.Hop hop = under;
+    StringBuilder line = new StringBuilder(op.label);
+    line.append(" model=").append(to == null ? asked.name(nameInside) : to.model().id());
+    line.append(to == null || to.alias().isEmpty() ? "" : " vmodel=" + to.alias());
+    line.append(" code=").append(status.getCode());
+    line.append(" ms=").append((System.nanoTime() - startNs) / 10_000 / 100.0);
+    line.append(" at=").append(hop == null ? pod.config.id() : hop.target().id());
+    for (String name : pod.config.logHeaders()) {
+      String value = headers.get(name);
+      line.append(value == null ? "" : " " + name + "=" + value.replaceAll("\\p{Cntrl}", " "));
+    }
+    CALLS.log(Level.INFO, line.toString());
+  }
+
   /** A runtime beside the pod is seen from outside only: all of its time is the model's. */
   private void count(Status status) {
     Slot<Held> slot = pinned;
-    if (slot == null || op != Op.INFER) {
+    Named to = named;
+    if (slot == null || to == null) {
+      return;
+    }
+    long nowNs = System.nanoTime();
+    pod.metrics.ran(to, op, status.getCode(), nowNs - passedNs);
+    if (op != Op.INFER) {
       return;
     }
     ModelStats stats = slot.held().stats();
-    long nowNs = System.nanoTime();
     switch (status.getCode()) {
       case OK -> {
         stats.executed(1, 1, 0, nowNs - passedNs, 0, pod.clock.nowMs());
@@ -515,6 +658,9 @@ final class Call extends Deadlines.Entry {
   }
 
   private void unpin() {
+    if (beside != null) {
+      beside.leave();
+    }
     Slot<Held> slot = pinned;
     if (slot != null) {
       pinned = null;

@@ -10,10 +10,22 @@ interface Caller {
   void pass(Hop hop);
 
   /**
+   * Leaves the call, a stream of inferences, to this pod's own server, which sees to its messages
+   * one by one.
+   */
+  void passToOwn(Named named);
+
+  /**
    * The request message, decompressed and to be released, once all of it is there. Before that it
    * is null, and {@link Call#whole} is called when it is not any more.
    */
   @Nullable ByteBuf message();
+
+  /** Bytes of the request that have come so far. */
+  long requestBytes();
+
+  /** Bytes of an answer that was passed on. */
+  long answerBytes();
 
   /** The answer: a message behind its gRPC prefix, to be released. */
   void answered(ByteBuf framed);
@@ -29,6 +41,14 @@ interface Caller {
    * Where a call is sent on to, and as what.
    *
    * @param loadAfterMs wait before the load that is asked for there; negative when none is
+   * @param idPath where messages are to carry the model's id there; empty: nowhere
    */
-  record Hop(Outlet.Target target, Named named, long loadAfterMs) {}
+  record Hop(Outlet.Target target, Named named, long loadAfterMs, int[] idPath) {
+    private static final int[] NOWHERE = {};
+
+    /** To where messages go as they are: another pod, or this pod's own server. */
+    static Hop toPod(Outlet.Target target, Named named, long loadAfterMs) {
+      return new Hop(target, named, loadAfterMs, NOWHERE);
+    }
+  }
 }

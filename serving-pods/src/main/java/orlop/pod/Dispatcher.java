@@ -32,6 +32,12 @@ final class Dispatcher implements AutoCloseable {
   final PayloadTap payloads;
   final Metrics metrics;
   final EpochClock clock;
+
+  /** Null: in the clear. */
+  final PodTls.@Nullable Mesh tls;
+
+  final Handshakes handshakes;
+  final SharedMemory sharedMemory = new SharedMemory();
   final Compute compute;
   final ScheduledThreadPoolExecutor timer;
 
@@ -48,6 +54,9 @@ final class Dispatcher implements AutoCloseable {
    * Calls that one model may have running and waiting, so that a slow one leaves room for others.
    */
   final int mostForOneModel;
+
+  /** Whether each call is a line in the log; may be switched while the pod runs. */
+  volatile boolean logsCalls;
 
   private final Map<String, Outlet.Target> runtimes = new ConcurrentHashMap<>();
   private final Supplier<Loop> loops;
@@ -70,6 +79,7 @@ final class Dispatcher implements AutoCloseable {
       PayloadTap payloads,
       Metrics metrics,
       EpochClock clock,
+      PodTls.@Nullable Mesh tls,
       Supplier<Loop> loops) {
     this.config = config;
     this.registry = registry;
@@ -79,11 +89,14 @@ final class Dispatcher implements AutoCloseable {
     this.payloads = payloads;
     this.metrics = metrics;
     this.clock = clock;
+    this.tls = tls;
+    this.handshakes = new Handshakes(metrics);
     this.loops = loops;
     this.asciiId = AsciiString.cached(config.id());
     this.compute = new Compute(config.id(), config.computeThreads(), config.computeQueue());
     this.mostForOneModel =
         config.computeThreads() + Math.max(1, (int) (config.computeQueue() * 3L / 4));
+    this.logsCalls = config.logCalls();
     this.resume = new Resume(Math.max(1, config.computeQueue() / 2));
     this.timer =
         new ScheduledThreadPoolExecutor(
@@ -167,5 +180,7 @@ final class Dispatcher implements AutoCloseable {
   public void close() {
     compute.close();
     timer.shutdownNow();
+    handshakes.close();
+    sharedMemory.close();
   }
 }

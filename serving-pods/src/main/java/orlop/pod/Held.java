@@ -1,8 +1,10 @@
 package orlop.pod;
 
 import java.lang.System.Logger.Level;
+import org.jspecify.annotations.Nullable;
 import orlop.placement.Model;
 import orlop.runtime.LoadedModel;
+import orlop.runtime.SidecarModel;
 
 /**
  * What a slot holds: a model in memory and the files it came from.
@@ -10,6 +12,7 @@ import orlop.runtime.LoadedModel;
  * @param loadMs how long pull and load took
  * @param pullMs the part of it until the files were there
  * @param stats what the model did here, also before it was last loaded
+ * @param turns where its runtime limits how many calls it runs at a time; null where it does not
  * @param lane where its calls wait for a compute thread
  */
 record Held(
@@ -19,9 +22,27 @@ record Held(
     long loadMs,
     long pullMs,
     ModelStats stats,
+    @Nullable Turns turns,
     Lane lane)
     implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Held.class.getName());
+
+  Held(
+      Model model,
+      LoadedModel loaded,
+      ModelStore.Files files,
+      long loadMs,
+      long pullMs,
+      ModelStats stats,
+      Lane lane) {
+    this(model, loaded, files, loadMs, pullMs, stats, turns(loaded), lane);
+  }
+
+  private static @Nullable Turns turns(LoadedModel loaded) {
+    return loaded instanceof SidecarModel beside && beside.maxConcurrency() > 0
+        ? new Turns(beside.maxConcurrency(), beside.maxInFlight())
+        : null;
+  }
 
   /** Frees the memory, then lets the files go. */
   @Override

@@ -78,6 +78,14 @@ final class HostLoop implements Runnable {
   private final Set<String> askedToGo = new HashSet<>();
 
   private final Map<String, Slot<Held>> leaving = new HashMap<>();
+
+  /** Threads that load, to be called off when nobody can want the model any more. */
+  private final Map<String, Thread> loading = new HashMap<>();
+
+
+  /** Since when models stand in line to be loaded. */
+  private final Map<String, Long> queuedNs = new HashMap<>();
+
   private final Map<String, Memory> measured = new Sizes();
   private long lastTickNs;
   private long lastCheckNs;
@@ -161,6 +169,11 @@ final class HostLoop implements Runnable {
         }
       }
       case Message.Loaded(Held held) -> loaded(held);
+      case Message.Lost(String id, Slot<Held> slot) -> {
+        leaving.put(id, slot);
+        backlog.left(id, clock.nowMs());
+        step(new Event.Lost(id));
+      }
       case Message.Happened(Event event) -> step(event);
     }
   }
@@ -226,8 +239,10 @@ final class HostLoop implements Runnable {
   /** A store that cannot tell will fail the pull too, which is where the reason is published. */
   private void askSize(Model model) {
     long bytes = 0;
+    long startNs = System.nanoTime();
     try {
       bytes = loader.sizeBytes(model);
+      metrics.sized(System.nanoTime() - startNs);
     } catch (Loader.LoadException e) {
       LOG.log(Level.DEBUG, "size of model ''{0}'' is unknown: {1}", model.id(), e.getMessage());
     } catch (InterruptedException e) {
@@ -243,13 +258,22 @@ final class HostLoop implements Runnable {
     backlog.loaded(held);
     host.slots().put(id, new Slot<>(held));
     metrics.loaded(held.loadMs(), held.loaded().sizeBytes());
+    host.bootstrap().loadEnded(true, false);
     step(new Event.LoadDone(id, size, held.loadMs() * 1_000_000));
   }
 
   private void step(Event event) {
     switch (event) {
       case Event.Unwanted(String id) -> askedToGo.add(id);
-      case Event.Forgotten(String id) -> askedToGo.add(id);
+      case Event.Forgotten(String id) -> {
+        askedToGo.add(id);
+        Thread load = loading.get(id);
+        if (load != null) {
+          load.interrupt();
+        }
+      }
+      case Event.LoadDone(String id, Memory _, long _) -> loading.remove(id);
+      case Event.LoadFailed(String id, String _, Fault _) -> loading.remove(id);
       case Event.Wanted(String id, Memory size, long lastUsedNs, Event.Purpose purpose) ->
           askedToGo.remove(id);
       default -> {}
@@ -272,8 +296,10 @@ final class HostLoop implements Runnable {
     Model model = models.get(id);
     if (state instanceof CopyState.Loading && model != null) {
       backlog.queued(model, cache.size(id));
+      queuedNs.putIfAbsent(id, clock.nowNs());
     } else {
       backlog.ended(id);
+      queuedNs.remove(id);
     }
     tellOwn();
     if (state == null) {
@@ -297,25 +323,29 @@ final class HostLoop implements Runnable {
 
   private void load(String id) {
     Model model = models.get(id);
-    metrics.loadStarted();
-    Thread.startVirtualThread(
-        () -> {
-          try {
-            if (model == null) {
-              throw new IllegalStateException("model '" + id + "' is not known");
-            }
-            Held held = loader.load(model, host.statsOfNew(id));
-            if (!host.report(new Message.Loaded(held))) {
-              held.close();
-            }
-          } catch (Loader.LoadException e) {
-            failed(id, String.valueOf(e.getMessage()), e.fault());
-          } catch (InterruptedException e) {
-            failed(id, "interrupted", Fault.TRANSIENT);
-          } catch (RuntimeException e) {
-            failed(id, e.toString(), Fault.TRANSIENT);
-          }
-        });
+    Long sinceNs = queuedNs.remove(id);
+    metrics.loadStarted(sinceNs == null ? 0 : clock.nowNs() - sinceNs);
+    loading.put(
+        id,
+        Thread.startVirtualThread(
+            () -> {
+              try {
+                if (model == null) {
+                  throw new IllegalStateException("model '" + id + "' is not known");
+                }
+                Held held = loader.load(model, host.statsOfNew(id));
+                if (!host.report(new Message.Loaded(held))) {
+                  held.close();
+                }
+              } catch (Loader.LoadException e) {
+                host.bootstrap().loadEnded(false, e.ofRuntime());
+                failed(id, String.valueOf(e.getMessage()), e.fault());
+              } catch (InterruptedException e) {
+                failed(id, "interrupted", Fault.TRANSIENT);
+              } catch (RuntimeException e) {
+                failed(id, e.toString(), Fault.TRANSIENT);
+              }
+            }));
   }
 
   private void failed(String id, String reason, Fault fault) {
@@ -326,6 +356,7 @@ final class HostLoop implements Runnable {
 
   private void unload(String id) {
     Slot<Held> slot = host.slots().remove(id);
+    boolean first = slot != null;
     if (slot == null) {
       // A repeated try: it left the slots when it was first told to go.
       slot = leaving.get(id);
@@ -338,10 +369,10 @@ final class HostLoop implements Runnable {
     if (last != null) {
       last.shut();
     }
-    Thread.startVirtualThread(() -> host.report(new Message.Happened(unload(id, last))));
+    Thread.startVirtualThread(() -> host.report(new Message.Happened(unload(id, last, first))));
   }
 
-  private Event unload(String id, @Nullable Slot<Held> slot) {
+  private Event unload(String id, @Nullable Slot<Held> slot, boolean first) {
     long startNs = System.nanoTime();
     String reason;
     try {
@@ -359,7 +390,7 @@ final class HostLoop implements Runnable {
       reason = e.toString();
     }
     LOG.log(Level.WARNING, "model ''{0}'' is not unloaded: {1}", id, reason);
-    metrics.unloadFailed();
+    metrics.unloadFailed(first);
     return new Event.UnloadFailed(id, reason);
   }
 
@@ -380,7 +411,7 @@ final class HostLoop implements Runnable {
           }
         }
         case Message.Loaded(Held held) -> held.close();
-        case Message.Sized _, Message.Happened _ -> {}
+        case Message.Sized _, Message.Lost _, Message.Happened _ -> {}
       }
     }
     List.copyOf(waiters.keySet()).forEach(id -> answer(id, outcome));

@@ -6,6 +6,7 @@ import com.google.protobuf.UnsafeByteOperations;
 import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import io.grpc.Status;
+import io.grpc.StatusException;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
 import io.netty.buffer.PooledByteBufAllocator;
@@ -38,6 +39,8 @@ final class Inference implements EncodedCall {
   /** Larger messages are left to compute threads, since event loops should not copy them. */
   private static final int MOST_ON_LOOP_BYTES = 64 << 10;
 
+  private static final byte[] VERSION = Named.VERSION.getBytes(StandardCharsets.UTF_8);
+
   /** What became of several that were to run together. */
   enum Ran {
     /** All of them in one run, which can be measured. */
@@ -64,6 +67,7 @@ final class Inference implements EncodedCall {
   private String id = "";
   private boolean sampled;
   private long beganNs;
+  private long runNs;
 
   private Inference(Call call, Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
     this.call = call;
@@ -164,6 +168,11 @@ final class Inference implements EncodedCall {
   }
 
   @Override
+  public byte[] modelVersion() {
+    return VERSION;
+  }
+
+  @Override
   public ByteBuffer room(int bytes) {
     ByteBuf room = Answers.room(bytes);
     answer = room;
@@ -219,8 +228,8 @@ final class Inference implements EncodedCall {
             doneNs - runNs,
             0,
             first.call.pod.clock.nowMs());
-    first.call.pod.metrics.ran(doneNs - runNs);
     for (int i = 0; i < all.size(); i++) {
+      all.get(i).measured(doneNs - runNs);
       all.get(i).answered(doneNs);
       all.get(i).letGo();
     }
@@ -229,6 +238,7 @@ final class Inference implements EncodedCall {
   /** Whether it is to run; when not, it has ended. */
   private boolean begins() {
     beganNs = System.nanoTime();
+    call.pod.metrics.queued(beganNs - queuedNs);
     slot.waited(beganNs - queuedNs);
     leave();
     if (!isOver()) {
@@ -269,6 +279,8 @@ final class Inference implements EncodedCall {
       }
     } catch (InferenceException e) {
       failed(Statuses.of(e), e);
+    } catch (StatusException e) {
+      failed(e.getStatus(), e);
     } catch (RuntimeException | Error e) {
       // Whatever it is, the caller must hear of it and its place be free again.
       failed(
@@ -284,18 +296,18 @@ final class Inference implements EncodedCall {
   private void inferEncoded(Workspace workspace) throws InferenceException {
     EncodedModel model = (EncodedModel) loaded();
     EncodedRequest plain = request;
-    long runNs = System.nanoTime();
+    runNs = System.nanoTime();
     model.infer(List.of(this), workspace, cancellation());
     long doneNs = System.nanoTime();
     lane().ranAlone(doneNs - runNs);
-    call.pod.metrics.ran(doneNs - runNs);
+    measured(doneNs - runNs);
     int rows = plain == null ? 0 : plain.rows();
     stats()
         .executed(1, Math.max(1, rows), runNs - beganNs, doneNs - runNs, 0, call.pod.clock.nowMs());
     answered(doneNs);
   }
 
-  private void inferDecoded() throws InferenceException {
+  private void inferDecoded() throws InferenceException, StatusException {
     ModelInferRequest decoded;
     try {
       CodedInputStream in = bytes(message).newCodedInput();
@@ -309,26 +321,46 @@ final class Inference implements EncodedCall {
       return;
     }
     tap(decoded.getId());
-    long runNs = System.nanoTime();
-    ModelInferResponse response = loaded().infer(decoded, cancellation());
-    long ranNs = System.nanoTime();
-    ModelInferResponse named =
-        response.getModelName().equals(to.asked())
-            ? response
-            : response.toBuilder().setModelName(to.asked()).build();
-    answer = Answers.framed(named);
+    LoadedModel model = loaded();
+    runNs = System.nanoTime();
+    ModelInferResponse response;
+    long ranNs;
+    try (Extended extended = extended(decoded)) {
+      response =
+          extended == null
+              ? model.infer(decoded, cancellation())
+              : extended.run(model, cancellation());
+      ranNs = System.nanoTime();
+      if (extended != null) {
+        response = extended.answer(response, BatchAxis.of(model.metadata()));
+      }
+    }
+    answer = Answers.framed(V2Answer.of(response, decoded, to));
     long doneNs = System.nanoTime();
     lane().ranAlone(doneNs - runNs);
-    call.pod.metrics.ran(doneNs - runNs);
+    measured(doneNs - runNs);
     stats()
         .executed(
             1,
-            BatchAxis.rows(loaded().metadata(), decoded),
+            BatchAxis.rows(model.metadata(), decoded),
             runNs - beganNs,
             ranNs - runNs,
             doneNs - ranNs,
             call.pod.clock.nowMs());
     answered(doneNs);
+  }
+
+  private void measured(long ns) {
+    call.pod.metrics.ran(to, call.op, Status.Code.OK, ns);
+  }
+
+  /** Null for a plain request. */
+  private @Nullable Extended extended(ModelInferRequest decoded) throws StatusException {
+    Status refused = to.refuseVersion(decoded.getModelVersion());
+    if (refused != null) {
+      throw refused.asException();
+    }
+    return Extended.of(call.pod.sharedMemory, call.pod.config.id(), decoded);
   }
 
   private void answered(long doneNs) {
@@ -348,6 +380,9 @@ final class Inference implements EncodedCall {
 
   private void failed(Status status, Throwable cause) {
     dropAnswer();
+    if (runNs != 0) {
+      call.pod.metrics.ran(to, call.op, status.getCode(), System.nanoTime() - runNs);
+    }
     long tookNs = System.nanoTime() - call.startNs();
     if (status.getCode() == Status.Code.CANCELLED) {
       stats().cancelled(tookNs);

@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.http2.AbstractHttp2ConnectionHandlerBuilder;
@@ -11,14 +12,24 @@ import io.netty.handler.codec.http2.Http2Exception;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.handler.codec.http2.Http2Stream;
+import io.netty.handler.ssl.SslHandshakeCompletionEvent;
 import io.netty.util.AsciiString;
+import io.netty.util.concurrent.Future;
 import java.util.Set;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import mmesh.ModelRuntimeGrpc;
 import org.jspecify.annotations.Nullable;
+import orlop.api.PodControlGrpc;
 
 /** A client's connection: makes a {@link Passage} of each of its streams. */
 final class Inlet extends Link {
   private static final AsciiString POST = AsciiString.cached("POST");
+  private static final String CONTROL = "/" + PodControlGrpc.SERVICE_NAME + "/";
+  private static final Status NO_POD =
+      Status.PERMISSION_DENIED.withDescription(
+          "only pods and controllers of this mesh may call this, with a certificate that"
+              + " tls.podTrust vouches for");
   private static final long PING_AFTER_MS = 120_000;
   private static final long PONG_WITHIN_MS = 20_000;
   private static final long LEAST_PING_NS = TimeUnit.SECONDS.toNanos(5);
@@ -31,25 +42,41 @@ final class Inlet extends Link {
   private static final int MAX_RESETS = 20_000;
   private static final int RESETS_WINDOW_S = 30;
 
+  /*
+   * What a client may do to no purpose but to keep this side busy: settings, and frames that have
+   * their stream reset from here.
+   */
+  private static final int MAX_NUISANCES = 1_000;
+  private static final long NUISANCES_WINDOW_NS = TimeUnit.SECONDS.toNanos(RESETS_WINDOW_S);
+
   private final Dispatcher pod;
   private final Outlet.Target own;
-  private final Set<String> ownServices;
+  private final Set<String> ownNames;
+
+  /** Whether the other side may say what pods alone say: in the clear nobody checks. */
+  private boolean trusted;
+
+  private @Nullable Future<?> aging;
   private long lastPingNs;
+  private long nuisancesSinceNs;
+  private int nuisances;
   private int pingStrikes;
 
   private Inlet(
       Dispatcher pod,
       Loop loop,
       Outlet.Target own,
-      Set<String> ownServices,
+      Set<String> ownNames,
       Http2ConnectionDecoder decoder,
       Http2ConnectionEncoder encoder,
       Http2Settings settings) {
     super(loop, decoder, encoder, settings, PING_AFTER_MS, PONG_WITHIN_MS);
     this.pod = pod;
     this.own = own;
-    this.ownServices = ownServices;
+    this.ownNames = ownNames;
+    this.trusted = pod.tls == null;
     this.lastPingNs = System.nanoTime() - LEAST_PING_NS;
+    this.nuisancesSinceNs = lastPingNs;
     decoder.frameListener(new Requests());
     encoder
         .connection()
@@ -70,21 +97,22 @@ final class Inlet extends Link {
     private final Dispatcher pod;
     private final Loop loop;
     private final Outlet.Target own;
-    private final Set<String> ownServices;
+    private final Set<String> ownNames;
 
     /**
      * @param own answers what needs no model
-     * @param ownServices the gRPC services that it has
+     * @param ownNames the gRPC services that it has, and of those that it has only in part the
+     *     methods
      */
-    Builder(Dispatcher pod, Loop loop, Outlet.Target own, Set<String> ownServices) {
+    Builder(Dispatcher pod, Loop loop, Outlet.Target own, Set<String> ownNames) {
       this.pod = pod;
       this.loop = loop;
       this.own = own;
-      this.ownServices = ownServices;
-      initialSettings(Link.settings());
+      this.ownNames = ownNames;
+      initialSettings(Link.settings(pod.config.maxHeaderBytes()));
       decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
       Http2ConnectionEncoder encoder = Link.encoder(true);
-      codec(Link.decoder(encoder, true), encoder);
+      codec(Link.decoder(encoder, pod.config.maxHeaderBytes(), true), encoder);
     }
 
     @Override
@@ -95,26 +123,38 @@ final class Inlet extends Link {
     @Override
     protected Inlet build(
         Http2ConnectionDecoder decoder, Http2ConnectionEncoder encoder, Http2Settings settings) {
-      return new Inlet(pod, loop, own, ownServices, decoder, encoder, settings);
+      return new Inlet(pod, loop, own, ownNames, decoder, encoder, settings);
     }
   }
 
+  /**
+   * What the call is when it needs a model; null when the pod's own server answers it, if only by
+   * UNIMPLEMENTED. What manages a runtime is nobody's business out here.
+   */
   private @Nullable Op op(Http2Headers headers) {
     CharSequence path = headers.path();
     if (path == null) {
       return null;
     }
-    for (Op op : Op.values()) {
-      if (AsciiString.contentEquals(op.path, path)) {
-        return op;
-      }
-    }
-    if (!Named.Asked.in(RequestHeaders.of(headers)).byHeaders()) {
-      return null;
+    Dataplane dataplane = pod.config.dataplane();
+    Op v2 = Op.v2(path);
+    if (v2 != null) {
+      return dataplane.allows(v2.method) ? v2 : null;
     }
     String text = path.toString();
     int slash = text.indexOf('/', 1);
-    return slash > 0 && !ownServices.contains(text.substring(1, slash)) ? Op.OTHER : null;
+    if (slash <= 0) {
+      return null;
+    }
+    String service = text.substring(1, slash);
+    String method = text.substring(1);
+    boolean own = ownNames.contains(service) || ownNames.contains(method);
+    if (own || service.equals(ModelRuntimeGrpc.SERVICE_NAME) || !dataplane.allows(method)) {
+      return null;
+    }
+    Dataplane.Rpc rpc = dataplane.rpcs().get(method);
+    boolean named = rpc != null || Named.Asked.in(RequestHeaders.of(headers)).byHeaders();
+    return named ? Op.other(method, rpc) : null;
   }
 
   private void accept(Http2Stream stream, Http2Headers headers, boolean end) {
@@ -124,11 +164,57 @@ final class Inlet extends Link {
       end(stream, Wire.http(415), !end);
     } else if (headers.method() == null || !AsciiString.contentEquals(POST, headers.method())) {
       end(stream, Wire.http(405), !end);
+    } else if (!trusted && forPods(headers)) {
+      end(stream, Wire.only(NO_POD, false), !end);
     } else {
-      Passage passage = new Passage(pod, this, stream, headers, op(headers));
+      Passage passage = new Passage(pod, this, stream, headers, op(headers), own);
       stream.setProperty(key, passage);
-      passage.begin(end, own);
+      passage.begin(end);
     }
+  }
+
+  @Override
+  void begin() throws Http2Exception {
+    super.begin();
+    long mostMs = pod.config.maxConnectionAgeMs();
+    if (mostMs > 0) {
+      // Give or take a tenth, so that clients that came together do not come again together.
+      long tenth = mostMs / 10;
+      long ageMs = mostMs - tenth + ThreadLocalRandom.current().nextLong(2 * tenth + 1);
+      aging =
+          loop.executor.schedule(
+              () -> retireWithin(pod.config.maxConnectionAgeGraceMs()),
+              ageMs,
+              TimeUnit.MILLISECONDS);
+    }
+  }
+
+  @Override
+  public void channelInactive(ChannelHandlerContext ctx) throws Exception {
+    if (aging != null) {
+      aging.cancel(false);
+    }
+    super.channelInactive(ctx);
+  }
+
+  /** Whether the call is one that only the pods and controllers of the mesh make. */
+  private static boolean forPods(Http2Headers headers) {
+    CharSequence path = headers.path();
+    return headers.contains(Wire.FORWARDED_BY)
+        || path != null && AsciiString.of(path).startsWith(CONTROL);
+  }
+
+  @Override
+  public void userEventTriggered(ChannelHandlerContext ctx, Object event) throws Exception {
+    PodTls.Mesh tls = pod.tls;
+    if (tls != null && event instanceof SslHandshakeCompletionEvent ended) {
+      if (pod.handshakes.ended("grpc", ctx.channel(), ended, true).isEmpty()) {
+        trusted = Handshakes.shown(ctx.channel(), tls.isPod());
+      } else {
+        ctx.close();
+      }
+    }
+    super.userEventTriggered(ctx, event);
   }
 
   /**
@@ -162,6 +248,20 @@ final class Inlet extends Link {
       Http2Exception.StreamException error) {
     super.onStreamError(ctx, outbound, cause, error);
     touch();
+    if (!outbound) {
+      nuisance("too_many_stream_errors");
+    }
+  }
+
+  private void nuisance(String what) {
+    long now = System.nanoTime();
+    if (now - nuisancesSinceNs > NUISANCES_WINDOW_NS) {
+      nuisancesSinceNs = now;
+      nuisances = 0;
+    }
+    if (++nuisances > MAX_NUISANCES) {
+      expel(Http2Error.ENHANCE_YOUR_CALM, what);
+    }
   }
 
   private final class Requests extends Frames {
@@ -179,7 +279,13 @@ final class Inlet extends Link {
         passage.data(io.netty.buffer.Unpooled.EMPTY_BUFFER, 0, true);
       } else {
         reset(stream, Http2Error.PROTOCOL_ERROR);
+        nuisance("too_many_stream_errors");
       }
+    }
+
+    @Override
+    public void onSettingsRead(ChannelHandlerContext ctx, Http2Settings settings) {
+      nuisance("too_many_settings");
     }
 
     @Override

@@ -41,7 +41,6 @@ abstract class Link extends Http2ConnectionHandler {
    * those that do not; the pod's own count of bytes is.
    */
   private static final int CONNECTION_WINDOW_BYTES = 256 << 20;
-  static final int MAX_HEADER_LIST_BYTES = 8_192;
 
   final Loop loop;
   final Http2Connection.PropertyKey key;
@@ -85,10 +84,10 @@ abstract class Link extends Http2ConnectionHandler {
     this.pongWithinNs = TimeUnit.MILLISECONDS.toNanos(pongWithinMs);
   }
 
-  static Http2Settings settings() {
+  static Http2Settings settings(int maxHeaderBytes) {
     return new Http2Settings()
         .initialWindowSize(STREAM_WINDOW_BYTES)
-        .maxHeaderListSize(MAX_HEADER_LIST_BYTES);
+        .maxHeaderListSize(maxHeaderBytes);
   }
 
   /** Netty's codec, but for the writing of frames and what flow control holds back. */
@@ -102,12 +101,13 @@ abstract class Link extends Http2ConnectionHandler {
   /**
    * @param validate whether headers are looked at for what HTTP/2 does not allow
    */
-  static Http2ConnectionDecoder decoder(Http2ConnectionEncoder encoder, boolean validate) {
+  static Http2ConnectionDecoder decoder(
+      Http2ConnectionEncoder encoder, int maxHeaderBytes, boolean validate) {
     return new DefaultHttp2ConnectionDecoder(
         encoder.connection(),
         encoder,
         new DefaultHttp2FrameReader(
-            new DefaultHttp2HeadersDecoder(validate, MAX_HEADER_LIST_BYTES)),
+            new DefaultHttp2HeadersDecoder(validate, maxHeaderBytes)),
         Http2PromisedRequestVerifier.ALWAYS_VERIFY,
         true,
         true,

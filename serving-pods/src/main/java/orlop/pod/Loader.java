@@ -4,6 +4,9 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executor;
+import java.util.concurrent.SynchronousQueue;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Collectors;
@@ -19,6 +22,8 @@ import orlop.runtime.SidecarRuntime;
  * virtual threads.
  */
 final class Loader {
+  private static final int KEEP_THREADS_S = 10;
+
   /** Of a model whose runtime brings them itself. */
   private static final ModelStore.Files NO_FILES =
       new ModelStore.Files() {
@@ -35,6 +40,16 @@ final class Loader {
   private final List<ModelRuntime> runtimes;
 
   private final PodConfig config;
+
+  /** Kept for a while: a new thread costs more than a small model, and the C heap knows its own. */
+  private final Executor threads =
+      new ThreadPoolExecutor(
+          0,
+          Integer.MAX_VALUE,
+          KEEP_THREADS_S,
+          TimeUnit.SECONDS,
+          new SynchronousQueue<>(),
+          Thread.ofPlatform().daemon().factory());
 
   Loader(ModelStore store, List<ModelRuntime> runtimes, PodConfig config) {
     this.store = store;
@@ -54,6 +69,13 @@ final class Loader {
 
     Fault fault() {
       return fault;
+    }
+
+    /** Whether the runtime failed, and neither the model nor its store is to blame. */
+    boolean ofRuntime() {
+      return getCause() instanceof ModelLoadException refused
+          ? refused.reason() == ModelLoadException.Reason.INTERNAL
+          : getCause() instanceof ExecutionException;
     }
   }
 
@@ -103,17 +125,26 @@ final class Loader {
   }
 
   /**
-   * Loads on a platform thread of its own, since native work would hold the carrier of a virtual
-   * one; their number is bounded by whoever calls. One that takes too long is left to itself.
+   * Loads on a platform thread, since native work would hold the carrier of a virtual one; their
+   * number is bounded by whoever calls. One that takes too long is left to itself.
    */
   private LoadedModel load(ModelRuntime runtime, Model model, ModelStore.Files files, int warmUp)
       throws LoadException, InterruptedException {
     CompletableFuture<LoadedModel> result = new CompletableFuture<>();
-    Thread thread =
-        Thread.ofPlatform()
-            .daemon()
-            .name("orlop-load-" + model.id())
-            .start(() -> load(runtime, model, files, warmUp, result));
+    Runnable work = () -> load(runtime, model, files, warmUp, result);
+    String name = "orlop-load-" + model.id();
+    // One of its own where it may have to be interrupted.
+    Thread own =
+        runtime instanceof SidecarRuntime
+            ? Thread.ofPlatform().daemon().name(name).start(work)
+            : null;
+    if (own == null) {
+      threads.execute(
+          () -> {
+            Thread.currentThread().setName(name);
+            work.run();
+          });
+    }
     long timeoutMs = config.loadTimeoutMs();
     try {
       return result.get(timeoutMs, TimeUnit.MILLISECONDS);
@@ -125,10 +156,10 @@ final class Loader {
       }
       return result.join();
     } catch (InterruptedException e) {
-      if (runtime instanceof SidecarRuntime) {
+      if (own != null) {
         // It calls the load off and sees to it that nothing of the model stays.
-        thread.interrupt();
-        thread.join();
+        own.interrupt();
+        own.join();
       }
       if (!result.completeExceptionally(e) && !result.isCompletedExceptionally()) {
         result.join().close();

@@ -21,6 +21,7 @@ final class Loop {
 
   final EventLoop executor;
   final Deadlines deadlines;
+  final int maxHeaderBytes;
 
   private final Function<Outlet.Target, Outlet> opener;
   private final Map<String, Outlet> outlets = new HashMap<>();
@@ -37,8 +38,12 @@ final class Loop {
   /**
    * @param opener makes a connection, on this loop
    */
-  Loop(EventLoop executor, java.util.function.BiFunction<Loop, Outlet.Target, Outlet> opener) {
+  Loop(
+      EventLoop executor,
+      int maxHeaderBytes,
+      java.util.function.BiFunction<Loop, Outlet.Target, Outlet> opener) {
     this.executor = executor;
+    this.maxHeaderBytes = maxHeaderBytes;
     this.deadlines = new Deadlines(executor);
     this.opener = target -> opener.apply(this, target);
   }

@@ -9,6 +9,7 @@ import io.netty.handler.codec.http2.DefaultHttp2Headers;
 import io.netty.handler.codec.http2.Http2Error;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.util.AsciiString;
+import java.util.Base64;
 import java.util.concurrent.RejectedExecutionException;
 import org.jspecify.annotations.Nullable;
 
@@ -86,11 +87,14 @@ final class Messenger implements Caller, Leg.Sink {
     onward.set(Wire.CONTENT_TYPE, Wire.GRPC).set(TE, TRAILERS);
     onward.set(Wire.TIMEOUT, Wire.timeout(call.leftNs()));
     for (String name : headers.keys()) {
-      String value =
-          name.endsWith(Metadata.BINARY_HEADER_SUFFIX) ? null : headers.get(Named.ascii(name));
-      if (value != null) {
-        onward.set(AsciiString.of(name), AsciiString.of(value));
+      if (!name.endsWith(Metadata.BINARY_HEADER_SUFFIX)) {
+        onward.set(AsciiString.of(name), AsciiString.of(headers.get(Named.ascii(name))));
+        continue;
       }
+      byte[] value = headers.get(Metadata.Key.of(name, Metadata.BINARY_BYTE_MARSHALLER));
+      onward.set(
+          AsciiString.of(name),
+          AsciiString.of(Base64.getEncoder().withoutPadding().encodeToString(value)));
     }
     to.named().writeTo(onward);
     if (to.target().pod()) {
@@ -99,7 +103,46 @@ final class Messenger implements Caller, Leg.Sink {
     }
     Leg on = call.loop.outlet(to.target()).begin(onward, false, this);
     leg = on;
-    on.data(Answers.framed(message), true, null);
+    on.data(renamed(Answers.framed(message), to.named().model().id(), to.idPath()), true, null);
+  }
+
+  private void capture(Named named, ByteBuf answered, Status status) {
+    Capture log = Capture.of(pod, op, named, RequestHeaders.of(headers));
+    if (log != null) {
+      ByteBuf asked = Answers.framed(message);
+      log.request(asked);
+      log.response(answered);
+      log.ended(status);
+      asked.release();
+    }
+  }
+
+  /** Of a message that is all there: with that name in that place. */
+  private static ByteBuf renamed(ByteBuf framed, String name, int[] path) {
+    if (path.length == 0) {
+      return framed;
+    }
+    try {
+      ByteBuf renamed = new Rename(name, path, Integer.MAX_VALUE).next(framed);
+      return renamed == null ? framed : renamed;
+    } catch (Compression.Unreadable e) {
+      throw new IllegalStateException(e); // It is not compressed.
+    }
+  }
+
+  @Override
+  public long requestBytes() {
+    return message.length;
+  }
+
+  @Override
+  public long answerBytes() {
+    return answer == null ? 0 : answer.readableBytes();
+  }
+
+  @Override
+  public void passToOwn(Named named) {
+    throw new IllegalStateException(op + " is no stream");
   }
 
   @Override
@@ -179,6 +222,8 @@ final class Messenger implements Caller, Leg.Sink {
     }
     if (podId != null && Wire.refused(trailers)) {
       call.refusedThere(status);
+    } else if (podId == null && !status.isOk() && call.missingBeside(status, () -> true)) {
+      return;
     } else if (!status.isOk()) {
       call.fail(status);
     } else if (all == null
@@ -188,7 +233,13 @@ final class Messenger implements Caller, Leg.Sink {
       call.fail(Status.INTERNAL.withDescription("the answer is not one uncompressed message"));
     } else {
       call.answeredThere(status);
-      answered(all.retain());
+      Named named = there == null || podId != null ? null : there.named();
+      ByteBuf answer = all.retain();
+      if (named != null) {
+        capture(named, all, status);
+        answer = named.alias().isEmpty() ? answer : renamed(answer, named.asked(), op.answerPath);
+      }
+      answered(answer);
     }
   }
 

@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import java.lang.System.Logger.Level;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -21,6 +22,7 @@ import orlop.placement.Model;
 import orlop.placement.Usage;
 import orlop.registry.PodSession;
 import orlop.registry.Registry;
+import orlop.runtime.SidecarModel;
 
 /**
  * The models in this pod, as request threads see them: slots to pin, and a bounded queue of wishes
@@ -30,6 +32,7 @@ final class ModelHost implements AutoCloseable {
   /** For {@link #want}: the use is a call, made now. */
   static final long NOW = Long.MAX_VALUE;
 
+  private static final System.Logger LOG = System.getLogger(ModelHost.class.getName());
   private static final int QUEUE = 65_536;
 
   /** Models whose counts are kept; about 250 bytes each. */
@@ -70,6 +73,9 @@ final class ModelHost implements AutoCloseable {
 
     record Loaded(Held held) implements Message {}
 
+    /** Its runtime no longer holds it; it is out of the slots already. */
+    record Lost(String modelId, Slot<Held> slot) implements Message {}
+
     record Happened(Event event) implements Message {}
   }
 
@@ -93,6 +99,7 @@ final class ModelHost implements AutoCloseable {
 
   private final AtomicBoolean viewMoved = new AtomicBoolean();
   private final HintBoard board;
+  private final Bootstrap bootstrap;
   private volatile boolean stopped;
   private volatile boolean draining;
   private volatile long usedBytes;
@@ -116,6 +123,11 @@ final class ModelHost implements AutoCloseable {
     this.metrics = metrics;
     this.clock = clock;
     this.board = new HintBoard(config.id());
+    this.bootstrap = new Bootstrap(config, registry::view, System::nanoTime);
+  }
+
+  Bootstrap bootstrap() {
+    return bootstrap;
   }
 
   HintBoard board() {
@@ -183,6 +195,31 @@ final class ModelHost implements AutoCloseable {
     report(new Message.Happened(new Event.Reconfigured()));
   }
 
+  /**
+   * The model's runtime no longer holds it: from now on no call gets this copy, its memory is given
+   * back, and who asks for the model again has it loaded anew. Idempotent.
+   */
+  void lost(String modelId, Slot<Held> slot) {
+    if (!slots.remove(modelId, slot)) {
+      return;
+    }
+    slot.shut();
+    Message lost = new Message.Lost(modelId, slot);
+    if (!queue.offer(lost)) {
+      Thread.startVirtualThread(() -> report(lost));
+    }
+  }
+
+  /** The runtime beside this pod has lost all its models. */
+  void lostBeside() {
+    each(
+        (id, slot) -> {
+          if (slot.held().loaded() instanceof SidecarModel) {
+            lost(id, slot);
+          }
+        });
+  }
+
   /** Nothing new is loaded from now on; what is loaded goes on serving. Idempotent. */
   void drain() {
     if (!draining) {
@@ -222,6 +259,19 @@ final class ModelHost implements AutoCloseable {
     return usedBytes;
   }
 
+  /**
+   * When the model unused for longest was last used, milliseconds since the epoch; 0 without one.
+   * O(loaded models).
+   */
+  long oldestUseMs() {
+    long oldestNs = Long.MAX_VALUE;
+    for (Slot<Held> slot : slots.values()) {
+      long usedNs = slot.lastUsedNs();
+      oldestNs = usedNs > 0 ? Math.min(oldestNs, usedNs) : oldestNs;
+    }
+    return oldestNs == Long.MAX_VALUE ? 0 : oldestNs / 1_000_000;
+  }
+
   /** Calls kept until a load has ended, some of which may have given up; a moment old. */
   int waiting() {
     return waiting;
@@ -246,7 +296,7 @@ final class ModelHost implements AutoCloseable {
           slot.shut();
           long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
           if (slot.awaitEmpty(Math.max(0, leftMs))) {
-            slot.held().close();
+            close(id, slot.held());
           }
         }
       }
@@ -256,6 +306,14 @@ final class ModelHost implements AutoCloseable {
       if (subscription != null) {
         subscription.close();
       }
+    }
+  }
+
+  private static void close(String modelId, Held held) {
+    try {
+      held.close();
+    } catch (RuntimeException e) {
+      LOG.log(Level.WARNING, "model ''{0}'' is left to its runtime: {1}", modelId, e.getMessage());
     }
   }
 

@@ -7,12 +7,12 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 
 /**
- * Finds the model's name, field 1, in the first bytes of a gRPC message that is still arriving. The
- * tensors are neither decoded nor waited for: fields before the name are skipped by their lengths,
- * and the first name counts. Where the whole message is at hand the last one counts, as the
- * protobuf specification demands.
+ * Finds the model's name in the first bytes of a gRPC message that is still arriving: field 1, or
+ * where a path of field numbers leads. The tensors are neither decoded nor waited for: fields
+ * before the name are skipped by their lengths, and the first name counts. Where the whole message
+ * is at hand the last one counts, as the protobuf specification demands.
  *
- * <p>One per call; each byte is looked at once however small the pieces are. O(fields).
+ * <p>One per message; each byte is looked at once however small the pieces are. O(fields).
  */
 final class NamePeek {
   /** How far it got. */
@@ -25,8 +25,21 @@ final class NamePeek {
     MORE
   }
 
-  private static final int NAME_TAG = 1 << 3 | 2;
+  /** To field 1. */
+  static final int[] FIRST = {1};
+
   private static final int MAX_GROUP_DEPTH = 100;
+
+  private final int[] path;
+
+  /**
+   * Where the messages end that lead to the name and are open now, and where their lengths stand.
+   */
+  private final int[] ends;
+
+  private final int[] lengthsAt;
+  private final int[] namedIn;
+  private int level;
 
   /** Offset in the message of the first byte that belongs to no field read so far. */
   private int at;
@@ -37,6 +50,32 @@ final class NamePeek {
   private int to;
 
   private static final long CUT = -1;
+
+  NamePeek() {
+    this(FIRST);
+  }
+
+  /**
+   * @param path field numbers from the message down to the name, at least one
+   */
+  NamePeek(int[] path) {
+    this.path = path;
+    this.ends = new int[path.length - 1];
+    this.lengthsAt = new int[path.length - 1];
+    this.namedIn = new int[path.length - 1];
+  }
+
+  int[] path() {
+    return path;
+  }
+
+  /**
+   * Offset in the message of the length of the message that the name stands in, from the outermost;
+   * it grows and shrinks with the name.
+   */
+  int lengthAt(int depth) {
+    return namedIn[depth];
+  }
 
   String name() {
     return name;
@@ -64,21 +103,29 @@ final class NamePeek {
     int here = Math.min(length, message.readableBytes());
     boolean whole = here == length;
     while (at < here) {
+      leaveEnded();
+      int limit = level == 0 ? length : ends[level - 1];
       long tag = varint(message, start, at, here, whole);
       if (tag == CUT) {
         return Found.MORE;
       }
       int after = at + varintBytes(message, start + at);
-      if ((int) tag == NAME_TAG && depth == 0) {
+      if ((int) tag == (path[level] << 3 | 2) && depth == 0) {
         long size = varint(message, start, after, here, whole);
         if (size == CUT) {
           return Found.MORE;
         }
         int first = after + varintBytes(message, start + after);
-        if (size > length - first) {
-          throw malformed("a length of " + size, after, length);
+        if (size > limit - first) {
+          throw malformed("a length of " + size, after, limit);
         }
         int end = first + (int) size;
+        if (level < ends.length) {
+          lengthsAt[level] = after;
+          ends[level++] = end;
+          at = first;
+          continue;
+        }
         if (end > here) {
           return Found.MORE;
         }
@@ -86,16 +133,17 @@ final class NamePeek {
         from = at;
         to = end;
         at = end;
+        System.arraycopy(lengthsAt, 0, namedIn, 0, level);
         if (!whole) {
           return Found.NAME;
         }
       } else {
-        int next = skip(message, start, (int) tag, after, here, length, whole);
+        int next = skip(message, start, (int) tag, after, here, limit, whole);
         if (next < 0) {
           return Found.MORE;
         }
-        if (next > length) {
-          throw malformed("a field that is cut off", at, length);
+        if (next > limit) {
+          throw malformed("a field that is cut off", at, limit);
         }
         at = next;
       }
@@ -103,10 +151,20 @@ final class NamePeek {
     if (at < length) {
       return Found.MORE;
     }
+    leaveEnded();
     if (depth > 0) {
       throw malformed("a group that does not end", at, length);
     }
     return to > from ? Found.NAME : Found.NONE;
+  }
+
+  private void leaveEnded() throws InvalidProtocolBufferException {
+    while (level > 0 && at >= ends[level - 1]) {
+      if (depth > 0) {
+        throw malformed("a group that does not end", at, ends[level - 1]);
+      }
+      level--;
+    }
   }
 
   /** Offset after the field's value, or -1 when bytes are missing. */
@@ -175,7 +233,19 @@ final class NamePeek {
     throw malformed("a number of more than 10 bytes", offset, here);
   }
 
-  private static int varintBytes(ByteBuf message, int index) {
+  /** A number that is known to be whole. */
+  static int number(ByteBuf message, int index) {
+    int value = 0;
+    for (int i = 0; ; i++) {
+      byte b = message.getByte(index + i);
+      value |= (b & 0x7f) << 7 * i;
+      if (b >= 0) {
+        return value;
+      }
+    }
+  }
+
+  static int varintBytes(ByteBuf message, int index) {
     int i = index;
     while (message.getByte(i) < 0) {
       i++;

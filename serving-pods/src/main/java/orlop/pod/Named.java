@@ -1,6 +1,7 @@
 package orlop.pod;
 
 import io.grpc.Metadata;
+import io.grpc.Status;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.util.AsciiString;
 import java.nio.charset.StandardCharsets;
@@ -18,6 +19,21 @@ import orlop.placement.Model;
  * @param alias the alias that the caller named, or empty
  */
 record Named(Model model, String alias) {
+  /**
+   * The version of every model. What lies under an id never changes, so there is just one; who
+   * wants another registers another model and moves an alias.
+   */
+  static final String VERSION = "1";
+
+  /** Why a version cannot be served; null when it can, which the empty one always can. */
+  @Nullable Status refuseVersion(String version) {
+    return version.isEmpty() || version.equals(VERSION)
+        ? null
+        : Status.NOT_FOUND.withDescription(
+            "model '%s' has no version '%s', it has version %s"
+                .formatted(asked(), version, VERSION));
+  }
+
   /** The name that answers carry: the one that the caller used. */
   String asked() {
     return alias.isEmpty() ? model.id() : alias;
@@ -35,6 +51,9 @@ record Named(Model model, String alias) {
     static Asked in(RequestHeaders headers) {
       String id = read(headers, Wire.MODEL, Wire.MODEL_BIN);
       String alias = read(headers, Wire.ALIAS, Wire.ALIAS_BIN);
+      if (id == null && alias == null) {
+        id = headers.get(Wire.MODEL_OLD);
+      }
       return id == null && alias == null ? NOTHING : new Asked(id, alias);
     }
 
@@ -48,9 +67,15 @@ record Named(Model model, String alias) {
       return id != null ? id : alias != null ? alias : nameInside;
     }
 
-    /** Null when nothing of that name is registered. */
-    @Nullable Named resolve(MeshView view, String nameInside) {
-      Model exact = id == null ? null : view.model(id);
+    /**
+     * Null when nothing of that name is registered.
+     *
+     * @param insideIsId whether the name in the message is a model's id, even if an alias is called
+     *     so too
+     */
+    @Nullable Named resolve(MeshView view, String nameInside, boolean insideIsId) {
+      String exactly = id != null ? id : insideIsId && alias == null ? nameInside : null;
+      Model exact = exactly == null ? null : view.model(exactly);
       if (exact != null) {
         return new Named(exact, alias == null ? "" : alias);
       }

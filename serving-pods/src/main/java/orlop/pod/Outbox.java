@@ -90,8 +90,18 @@ final class Outbox extends DefaultHttp2FrameWriter {
     return was;
   }
 
+  /**
+   * As {@link #spill}, unless the channel could not send it anyway: what is written one by one to a
+   * peer that does not read goes on being gathered then.
+   */
+  void spillIfTaken(ChannelHandlerContext ctx) {
+    if (ctx.channel().isWritable()) {
+      spill(ctx);
+    }
+  }
+
   /** Hands what was gathered to the channel, which sends it with the next flush. */
-  void spill(ChannelHandlerContext ctx) {
+  private void spill(ChannelHandlerContext ctx) {
     ByteBuf full = gathered;
     if (full == null) {
       return;
@@ -254,17 +264,23 @@ final class Outbox extends DefaultHttp2FrameWriter {
 
   @Override
   public ChannelFuture writeSettingsAck(ChannelHandlerContext ctx, ChannelPromise promise) {
+    if (!gathers(0)) {
+      spill(ctx);
+      return super.writeSettingsAck(ctx, undone(ctx, promise));
+    }
     header(room(ctx, FRAME_HEADER_BYTES), 0, Http2FrameTypes.SETTINGS, Http2Flags.ACK, 0);
-    spill(ctx);
     return done(promise);
   }
 
   @Override
   public ChannelFuture writePing(
       ChannelHandlerContext ctx, boolean ack, long data, ChannelPromise promise) {
+    if (!gathers(0)) {
+      spill(ctx);
+      return super.writePing(ctx, ack, data, undone(ctx, promise));
+    }
     int flags = ack ? Http2Flags.ACK : 0;
     header(room(ctx, FRAME_HEADER_BYTES + 8), 8, Http2FrameTypes.PING, flags, 0).writeLong(data);
-    spill(ctx);
     return done(promise);
   }
 

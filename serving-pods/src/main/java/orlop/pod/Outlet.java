@@ -11,6 +11,7 @@ import io.netty.handler.codec.http2.Http2Exception;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.handler.codec.http2.Http2Stream;
+import io.netty.handler.ssl.SslHandshakeCompletionEvent;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -153,18 +154,20 @@ final class Outlet {
   }
 
   /** Makes the handler of the channel that is being connected. */
-  Link connection(Loop loop) {
-    return new Builder(loop).build();
+  Link connection(Loop loop, Handshakes handshakes) {
+    return new Builder(loop, handshakes).build();
   }
 
   private final class Builder extends AbstractHttp2ConnectionHandlerBuilder<Connection, Builder> {
     private final Loop loop;
+    private final Handshakes handshakes;
 
-    Builder(Loop loop) {
+    Builder(Loop loop, Handshakes handshakes) {
       this.loop = loop;
+      this.handshakes = handshakes;
       Http2ConnectionEncoder encoder = Link.encoder(false);
-      codec(Link.decoder(encoder, false), encoder);
-      initialSettings(Link.settings().pushEnabled(false));
+      codec(Link.decoder(encoder, loop.maxHeaderBytes, false), encoder);
+      initialSettings(Link.settings(loop.maxHeaderBytes).pushEnabled(false));
       decoupleCloseAndGoAway(false);
     }
 
@@ -176,7 +179,7 @@ final class Outlet {
     @Override
     protected Connection build(
         Http2ConnectionDecoder decoder, Http2ConnectionEncoder encoder, Http2Settings settings) {
-      Connection made = new Connection(loop, decoder, encoder, settings);
+      Connection made = new Connection(loop, handshakes, decoder, encoder, settings);
       connection = made;
       return made;
     }
@@ -184,10 +187,12 @@ final class Outlet {
 
   /** The HTTP/2 side of the outlet. */
   private final class Connection extends Link {
+    private final Handshakes handshakes;
     private long resetCode = -1;
 
     Connection(
         Loop loop,
+        Handshakes handshakes,
         Http2ConnectionDecoder decoder,
         Http2ConnectionEncoder encoder,
         Http2Settings settings) {
@@ -198,6 +203,7 @@ final class Outlet {
           settings,
           target.pod() ? PING_POD_AFTER_MS : PING_OTHER_AFTER_MS,
           PONG_WITHIN_MS);
+      this.handshakes = handshakes;
       decoder.frameListener(new Answers());
       encoder.connection().addListener(new Life());
     }
@@ -233,6 +239,18 @@ final class Outlet {
       state = State.CLOSED;
       super.channelInactive(ctx);
       failWaiting("the connection to " + target.address() + " was lost");
+    }
+
+    @Override
+    public void userEventTriggered(ChannelHandlerContext ctx, Object event) throws Exception {
+      if (event instanceof SslHandshakeCompletionEvent ended) {
+        String why = handshakes.ended("pod", ctx.channel(), ended, true);
+        if (!why.isEmpty()) {
+          failedToConnect(why);
+          ctx.close();
+        }
+      }
+      super.userEventTriggered(ctx, event);
     }
 
     @Override

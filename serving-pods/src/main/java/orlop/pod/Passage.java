@@ -24,24 +24,37 @@ final class Passage implements Caller, Leg.Sink {
   private final Link client;
   private final Http2Stream stream;
   private final Http2Headers headers;
+  private final Outlet.Target own;
   private final Request request;
   private final MessageMeter meter;
   private final @Nullable Call call;
+  private @Nullable Fan fan;
   private @Nullable NamePeek peek;
   private boolean peeked;
   private boolean named;
   private boolean wholeNeeded;
   private @Nullable Leg leg;
   private Caller.@Nullable Hop hop;
-  private @Nullable Rename rename;
+  private @Nullable Renames renames;
+  private @Nullable Capture capture;
   private boolean answering;
+  private long requestBytes;
+  private long answerBytes;
   private boolean over;
 
   /**
    * @param op null for a call that needs no model
+   * @param own answers what needs no model
    */
-  Passage(Dispatcher pod, Link client, Http2Stream stream, Http2Headers headers, @Nullable Op op) {
+  Passage(
+      Dispatcher pod,
+      Link client,
+      Http2Stream stream,
+      Http2Headers headers,
+      @Nullable Op op,
+      Outlet.Target own) {
     this.pod = pod;
+    this.own = own;
     this.client = client;
     this.stream = stream;
     this.headers = headers;
@@ -60,8 +73,23 @@ final class Passage implements Caller, Leg.Sink {
     call = new Call(pod, client.loop, op, RequestHeaders.of(headers), due, this);
   }
 
-  /** The headers have come; {@code own} answers what needs no model. */
-  void begin(boolean end, Outlet.Target own) {
+  /** Whether the call goes on; a call for several models waits for its whole message. */
+  private boolean fanned(Call to) {
+    if (!to.namedByHeaders()) {
+      return true;
+    }
+    try {
+      fan = Fan.of(to, headers);
+      named = fan != null;
+      return true;
+    } catch (IllegalArgumentException e) {
+      refuse(Status.INVALID_ARGUMENT.withDescription(e.getMessage()));
+      return false;
+    }
+  }
+
+  /** The headers have come. */
+  void begin(boolean end) {
     Call to = call;
     if (end) {
       request.end();
@@ -70,11 +98,13 @@ final class Passage implements Caller, Leg.Sink {
       leg = client.loop.outlet(own).begin(headers, end, this);
       return;
     }
-    if (!to.enter()) {
+    if (!to.enter() || !fanned(to)) {
       return;
     }
-    if (end && to.op.unary) {
+    if (end && (to.op.unary || !to.namedByHeaders())) {
       refuse(Status.INVALID_ARGUMENT.withDescription("the call carries no request message"));
+    } else if (fan != null) {
+      wholeNeeded = true;
     } else if (!to.op.unary && to.namedByHeaders()) {
       name(to, "");
     }
@@ -90,12 +120,13 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     Call to = call;
+    requestBytes += data.readableBytes();
     boolean small = meter.read(data);
     if (end) {
       request.end();
     }
     Leg on = leg;
-    if (to != null && to.op.unary && meter.messages() > 1) {
+    if (to != null && (to.op.unary || fan != null) && meter.messages() > 1) {
       client.credit(stream, bytes);
       refuse(
           Status.INVALID_ARGUMENT.withDescription(
@@ -111,9 +142,61 @@ final class Passage implements Caller, Leg.Sink {
       if (call != null && !answering) {
         request.remember(part);
       }
-      on.data(part, end, bytes == 0 ? null : () -> client.credit(stream, bytes));
+      send(on, part, end, bytes);
     } else {
       hold(data, bytes);
+    }
+  }
+
+  /**
+   * Sends a part on, which this takes over.
+   *
+   * @param credit bytes that the sender is to be credited
+   */
+  private void send(Leg on, ByteBuf part, boolean end, int credit) {
+    Capture log = capture;
+    if (log != null) {
+      log.request(part);
+    }
+    Renames by = renames;
+    ByteBuf named = part;
+    if (by != null) {
+      try {
+        named = by.request(part, end);
+      } catch (Compression.Unreadable e) {
+        client.credit(stream, credit);
+        refuse(e.status());
+        return;
+      }
+    }
+    if (named != null) {
+      on.data(named, end, credit == 0 ? null : () -> client.credit(stream, credit));
+      return;
+    }
+    // It is kept back however large it is, so its sender must be let go on.
+    client.credit(stream, credit);
+    if (pod.heldBytes() > pod.config.maxInFlightBytes()) {
+      tooMuchHeld(known());
+    }
+  }
+
+  private void tooMuchHeld(Call to) {
+    to.overloaded(
+        "calls in flight would hold %d bytes, maxInFlightBytes is %d"
+            .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+  }
+
+  /** What was done for the last place is not for the next. */
+  private void endRenames() {
+    Renames by = renames;
+    Capture log = capture;
+    renames = null;
+    capture = null;
+    if (by != null) {
+      by.close();
+    }
+    if (log != null) {
+      log.drop();
     }
   }
 
@@ -123,28 +206,36 @@ final class Passage implements Caller, Leg.Sink {
     if (to == null) {
       return;
     }
-    if (to.op.unary && request.ended() && !meter.complete()) {
+    if ((to.op.unary || fan != null) && request.ended() && !meter.complete()) {
       refuse(Status.INVALID_ARGUMENT.withDescription("the request message is cut off"));
       return;
     }
     if (!named) {
       tryName(to);
     } else if (request.ended() && wholeNeeded) {
-      to.whole();
+      whole(to);
     }
     if (over || leg != null) {
       return;
     }
     if (request.held() != null && !room) {
-      to.overloaded(
-          "calls in flight would hold %d bytes, maxInFlightBytes is %d"
-              .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+      tooMuchHeld(to);
       return;
     }
     if (wholeNeeded) {
       client.credit(stream, request.takeCredit());
     } else if (named) {
       request.settle();
+    }
+  }
+
+  private void whole(Call to) {
+    Fan several = fan;
+    ByteBuf message = several == null ? null : message();
+    if (several == null) {
+      to.whole();
+    } else if (message != null) {
+      several.begin(message);
     }
   }
 
@@ -157,6 +248,10 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     boolean byHeaders = to.namedByHeaders();
+    if (to.op.namePath.length == 0) {
+      name(to, "");
+      return;
+    }
     if (held.getByte(held.readerIndex()) != 0) {
       if (byHeaders) {
         name(to, "");
@@ -165,7 +260,7 @@ final class Passage implements Caller, Leg.Sink {
       }
       return;
     }
-    NamePeek looking = peek == null ? new NamePeek() : peek;
+    NamePeek looking = peek == null ? new NamePeek(to.op.namePath) : peek;
     peek = looking;
     try {
       int length = held.getInt(held.readerIndex() + 1);
@@ -196,7 +291,7 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     try {
-      NamePeek looking = new NamePeek();
+      NamePeek looking = new NamePeek(to.op.namePath);
       looking.look(message, message.readableBytes());
       name(to, looking.name());
     } catch (InvalidProtocolBufferException e) {
@@ -231,7 +326,7 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     over = true;
-    flushRename();
+    endRenames();
     request.close();
     Leg on = leg;
     if (on != null) {
@@ -241,29 +336,43 @@ final class Passage implements Caller, Leg.Sink {
     if (call != null) {
       call.cancel();
     }
+    if (fan != null) {
+      fan.cancel();
+    }
   }
 
   // ---- for the call
 
   @Override
+  public void passToOwn(Named named) {
+    pass(Caller.Hop.toPod(own, named, -1));
+  }
+
+  @Override
   public void pass(Caller.Hop to) {
     hop = to;
-    boolean unknownThere = !to.target().pod() && !to.named().alias().isEmpty();
-    rename = unknownThere && known().op.unary ? new Rename(to.named().asked()) : null;
+    Call of = known();
+    endRenames();
+    if (!to.target().pod() && !to.target().equals(own)) {
+      renames = Renames.of(pod, of.op, to, peeked ? peek : null, headers.get(Wire.ENCODING));
+      capture = Capture.of(pod, of.op, to.named(), of.headers);
+    }
     boolean end = request.ended();
     ByteBuf held = request.held();
     Leg on = client.loop.outlet(to.target()).begin(onward(known(), to), end && held == null, this);
     leg = on;
     if (held != null) {
-      ByteBuf part = to.target().pod() ? held : injected(held, to.named().model().id());
-      int credit = request.sent(part);
-      on.data(part, end, credit == 0 ? null : () -> client.credit(stream, credit));
+      send(on, held, end, request.sent(held));
     }
   }
 
   /** The headers as the next place is to see them. */
   private Http2Headers onward(Call of, Caller.Hop to) {
-    to.named().writeTo(headers);
+    boolean runtime = !to.target().pod() && !to.target().equals(own);
+    if (runtime || of.op != Op.STREAM || of.namedByHeaders()) {
+      // Else each message of the stream names its own model, and a header would overrule it.
+      to.named().writeTo(headers);
+    }
     if (to.target().pod()) {
       headers.set(Wire.FORWARDED_BY, pod.asciiId);
       HintBoard.promise(headers, to.loadAfterMs());
@@ -278,15 +387,6 @@ final class Passage implements Caller, Leg.Sink {
       }
     }
     return headers;
-  }
-
-  /** A runtime knows its models by their ids alone: puts the id where the name stands. */
-  private ByteBuf injected(ByteBuf held, String id) {
-    NamePeek found = peek;
-    if (!peeked || found == null || found.name().equals(id)) {
-      return held;
-    }
-    return Rename.renamed(held, found, id);
   }
 
   @Override
@@ -319,6 +419,16 @@ final class Passage implements Caller, Leg.Sink {
     }
   }
 
+  @Override
+  public long requestBytes() {
+    return requestBytes;
+  }
+
+  @Override
+  public long answerBytes() {
+    return answerBytes;
+  }
+
   private Call known() {
     Call of = call;
     if (of == null) {
@@ -342,6 +452,9 @@ final class Passage implements Caller, Leg.Sink {
 
   @Override
   public void failed(Status status, boolean refused) {
+    if (fan != null) {
+      fan.cancel();
+    }
     Leg on = leg;
     if (on != null) {
       leg = null;
@@ -359,7 +472,8 @@ final class Passage implements Caller, Leg.Sink {
   }
 
   private void close(Http2Headers last) {
-    flushRename();
+    flushRenames();
+    endRenames();
     over = true;
     if (call != null && call.tellsLoad(Wire.refused(last))) {
       pod.host.board().tell(last);
@@ -376,34 +490,36 @@ final class Passage implements Caller, Leg.Sink {
   public void headers(Http2Headers answer) {
     answering = true;
     request.forget();
+    if (capture != null) {
+      capture.answers(answer.get(Wire.ENCODING));
+    }
     client.headers(stream, answer, false);
   }
 
   @Override
   public void data(ByteBuf data, Link.Credit credit) {
-    Rename by = rename;
-    if (by == null) {
-      client.data(stream, data, false, credit);
-      return;
-    }
-    ByteBuf renamed = by.next(data, credit);
-    if (renamed != null) {
-      rename = null;
-      client.data(stream, renamed, false, by.credit());
+    answerBytes += data.readableBytes();
+    Renames by = renames;
+    ByteBuf named = by == null ? data : by.answer(data, credit);
+    if (named != null) {
+      answer(named, by == null ? credit : by.credits());
     }
   }
 
+  private void answer(ByteBuf part, Link.Credit credit) {
+    Capture log = capture;
+    if (log != null) {
+      log.response(part);
+    }
+    client.data(stream, part, false, credit);
+  }
+
   /** Passes on what waited for a name that did not come. */
-  private void flushRename() {
-    Rename by = rename;
-    ByteBuf rest = by == null ? null : by.rest();
-    rename = null;
+  private void flushRenames() {
+    Renames by = renames;
+    ByteBuf rest = by == null || over ? null : by.restOfAnswers();
     if (by != null && rest != null) {
-      if (over) {
-        rest.release();
-      } else {
-        client.data(stream, rest, false, by.credit());
-      }
+      answer(rest, by.credits());
     }
   }
 
@@ -433,6 +549,16 @@ final class Passage implements Caller, Leg.Sink {
       trailers.remove(Wire.REFUSED);
     }
     leg = null;
+    if (!answering
+        && podId == null
+        && !status.isOk()
+        && of.missingBeside(status, request::restore)) {
+      return;
+    }
+    flushRenames();
+    if (capture != null) {
+      capture.ended(status);
+    }
     of.answeredThere(status);
     close(trailers);
   }

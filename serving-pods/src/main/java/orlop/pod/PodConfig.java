@@ -16,6 +16,12 @@ import orlop.placement.Memory;
  * @param restPort V2 REST; default 8008
  * @param probePort {@code /ready} and {@code /live}; default 8089
  * @param metricsPort {@code /metrics}; default 2112
+ * @param metrics what they show, and how
+ * @param preStopPort a further port for {@code /prestop}, which the probe port has, too; default 0,
+ *     which opens none
+ * @param bootstrapMs how long after the start a pod stays not ready while another one drains, and
+ *     counts loads that fail, 0 to 3,600,000; default 180,000
+ * @param failFast whether a pod whose loads fail in that time stays not ready; default true
  * @param zone failure domain, may be empty
  * @param labels what models may require or prefer
  * @param capacity memory that models may occupy
@@ -48,11 +54,23 @@ import orlop.placement.Memory;
  * @param restReadTimeoutMs longest that a REST client may take to send the head of a request, and
  *     to begin with its body or with reading its answer, 100 to 3,600,000; default 30,000. A body
  *     or an answer on its way gets one second more for each 16 KiB that have passed.
+ * @param warmUpMs how long a pod may call samples of its runtimes before it joins the mesh, 0 (not
+ *     at all, the default here) to 60,000
+ * @param maxConnectionAgeMs after how long a client is asked to connect anew, give or take a tenth,
+ *     1,000 to 86,400,000; default 0, which lets connections live
+ * @param maxConnectionAgeGraceMs how long its calls may then take, 0 to 86,400,000; default 600,000
  * @param drainTimeoutMs how long {@link ServingPod#close} waits for calls in flight, 0 to
  *     3,600,000; default 30,000
  * @param handOverTimeoutMs how long {@link ServingPod#close} waits, before that, until the models
  *     that were used lately stand in other pods, 0 to 3,600,000; default 0, which waits for nothing
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
+ * @param dataplane which methods may be called for a model; default: every method
+ * @param multiModelParallelism how many of the models of one call that names several are asked at
+ *     the same time, 1 to 1,024; default 4
+ * @param maxHeaderBytes largest header list of a call or of an answer, counted as HTTP/2 does:
+ *     names, values and 32 for each, 1,024 to 1,048,576; default 8,192
+ * @param logCalls whether each call is a line in the log; default false
+ * @param logHeaders names of the request headers in that line, in lower case
  * @param version of the software, as it is told to clients and to other pods
  */
 public record PodConfig(
@@ -63,6 +81,10 @@ public record PodConfig(
     int restPort,
     int probePort,
     int metricsPort,
+    MetricsConfig metrics,
+    int preStopPort,
+    long bootstrapMs,
+    boolean failFast,
     String zone,
     Set<String> labels,
     Memory capacity,
@@ -82,9 +104,17 @@ public record PodConfig(
     long suspectMs,
     long loadFailureExpiryMs,
     long restReadTimeoutMs,
+    int warmUpMs,
+    long maxConnectionAgeMs,
+    long maxConnectionAgeGraceMs,
     long drainTimeoutMs,
     long handOverTimeoutMs,
     Set<String> payloadHeaders,
+    Dataplane dataplane,
+    int multiModelParallelism,
+    int maxHeaderBytes,
+    boolean logCalls,
+    Set<String> logHeaders,
     String version) {
 
   public PodConfig {
@@ -100,6 +130,8 @@ public record PodConfig(
     within("restPort", restPort, 0, 65_535);
     within("probePort", probePort, 0, 65_535);
     within("metricsPort", metricsPort, 0, 65_535);
+    within("preStopPort", preStopPort, 0, 65_535);
+    within("bootstrapMs", bootstrapMs, 0, 3_600_000);
     if (capacity.ramBytes() < 1) {
       throw new IllegalArgumentException(
           "pod capacity is " + capacity + ", expected at least 1 byte of RAM");
@@ -121,19 +153,32 @@ public record PodConfig(
     within("suspectMs", suspectMs, 1, 600_000);
     within("loadFailureExpiryMs", loadFailureExpiryMs, 1, 86_400_000);
     within("restReadTimeoutMs", restReadTimeoutMs, 100, 3_600_000);
+    within("warmUpMs", warmUpMs, 0, 60_000);
+    within(
+        "maxConnectionAgeMs", maxConnectionAgeMs, maxConnectionAgeMs == 0 ? 0 : 1_000, 86_400_000);
+    within("maxConnectionAgeGraceMs", maxConnectionAgeGraceMs, 0, 86_400_000);
     within("drainTimeoutMs", drainTimeoutMs, 0, 3_600_000);
     within("handOverTimeoutMs", handOverTimeoutMs, 0, 3_600_000);
+    within("multiModelParallelism", multiModelParallelism, 1, 1_024);
+    within("maxHeaderBytes", maxHeaderBytes, 1_024, 1 << 20);
     labels = Set.copyOf(labels);
-    payloadHeaders = Set.copyOf(payloadHeaders);
-    for (String name : payloadHeaders) {
+    payloadHeaders = textHeaders("payloadHeaders", payloadHeaders);
+    logHeaders = textHeaders("logHeaders", logHeaders);
+  }
+
+  private static Set<String> textHeaders(String key, Set<String> names) {
+    for (String name : names) {
       if (!name.matches("[0-9a-z_.-]+") || name.endsWith("-bin")) {
         throw new IllegalArgumentException(
-            "pod payloadHeaders holds '"
+            "pod "
+                + key
+                + " holds '"
                 + name
                 + "', allowed are names of text headers in lower case: letters, digits, '-', '_',"
                 + " '.', not ending in -bin");
       }
     }
+    return Set.copyOf(names);
   }
 
   /** Starts from the defaults; memory has none. */
@@ -150,6 +195,10 @@ public record PodConfig(
     b.restPort = restPort;
     b.probePort = probePort;
     b.metricsPort = metricsPort;
+    b.metrics = metrics;
+    b.preStopPort = preStopPort;
+    b.bootstrapMs = bootstrapMs;
+    b.failFast = failFast;
     b.zone = zone;
     b.labels = labels;
     b.headroom = headroom;
@@ -168,9 +217,17 @@ public record PodConfig(
     b.suspectMs = suspectMs;
     b.loadFailureExpiryMs = loadFailureExpiryMs;
     b.restReadTimeoutMs = restReadTimeoutMs;
+    b.warmUpMs = warmUpMs;
+    b.maxConnectionAgeMs = maxConnectionAgeMs;
+    b.maxConnectionAgeGraceMs = maxConnectionAgeGraceMs;
     b.drainTimeoutMs = drainTimeoutMs;
     b.handOverTimeoutMs = handOverTimeoutMs;
     b.payloadHeaders = payloadHeaders;
+    b.dataplane = dataplane;
+    b.multiModelParallelism = multiModelParallelism;
+    b.maxHeaderBytes = maxHeaderBytes;
+    b.logCalls = logCalls;
+    b.logHeaders = logHeaders;
     b.version = version;
     return b;
   }
@@ -192,6 +249,10 @@ public record PodConfig(
     private int restPort = 8008;
     private int probePort = 8089;
     private int metricsPort = 2112;
+    private MetricsConfig metrics = MetricsConfig.DEFAULTS;
+    private int preStopPort;
+    private long bootstrapMs = 180_000;
+    private boolean failFast = true;
     private String zone = "";
     private Set<String> labels = Set.of();
     private Memory headroom = Memory.NONE;
@@ -210,9 +271,17 @@ public record PodConfig(
     private long suspectMs = 5_000;
     private long loadFailureExpiryMs = 900_000;
     private long restReadTimeoutMs = 30_000;
+    private int warmUpMs;
+    private long maxConnectionAgeMs;
+    private long maxConnectionAgeGraceMs = 600_000;
     private long drainTimeoutMs = 30_000;
     private long handOverTimeoutMs;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
+    private Dataplane dataplane = Dataplane.ANY;
+    private int multiModelParallelism = 4;
+    private int maxHeaderBytes = 8_192;
+    private boolean logCalls;
+    private Set<String> logHeaders = Set.of();
     private String version = "0.1.0";
 
     private Builder(String id, Memory capacity) {
@@ -241,6 +310,23 @@ public record PodConfig(
       restPort = rest;
       probePort = probe;
       metricsPort = metrics;
+      return this;
+    }
+
+    public Builder metrics(MetricsConfig value) {
+      metrics = value;
+      return this;
+    }
+
+    public Builder preStopPort(int value) {
+      preStopPort = value;
+      return this;
+    }
+
+    /** How long a pod counts as new, and whether loads that fail then keep it from being ready. */
+    public Builder bootstrap(long ms, boolean failingFast) {
+      bootstrapMs = ms;
+      failFast = failingFast;
       return this;
     }
 
@@ -328,6 +414,18 @@ public record PodConfig(
       return this;
     }
 
+    public Builder warmUpMs(int value) {
+      warmUpMs = value;
+      return this;
+    }
+
+    /** After how long a client connects anew, and how long its calls may then take. */
+    public Builder connectionAge(long maxMs, long graceMs) {
+      maxConnectionAgeMs = maxMs;
+      maxConnectionAgeGraceMs = graceMs;
+      return this;
+    }
+
     public Builder drainTimeoutMs(long value) {
       drainTimeoutMs = value;
       return this;
@@ -340,6 +438,28 @@ public record PodConfig(
 
     public Builder payloadHeaders(Set<String> value) {
       payloadHeaders = value;
+      return this;
+    }
+
+    public Builder dataplane(Dataplane value) {
+      dataplane = value;
+      return this;
+    }
+
+    public Builder multiModelParallelism(int value) {
+      multiModelParallelism = value;
+      return this;
+    }
+
+    public Builder maxHeaderBytes(int value) {
+      maxHeaderBytes = value;
+      return this;
+    }
+
+    /** A line for each call, with these of its headers. */
+    public Builder logCalls(Set<String> headers) {
+      logCalls = true;
+      logHeaders = headers;
       return this;
     }
 
@@ -362,6 +482,10 @@ public record PodConfig(
           restPort,
           probePort,
           metricsPort,
+          metrics,
+          preStopPort,
+          bootstrapMs,
+          failFast,
           zone,
           labels,
           capacity,
@@ -381,9 +505,17 @@ public record PodConfig(
           suspectMs,
           loadFailureExpiryMs,
           restReadTimeoutMs,
+          warmUpMs,
+          maxConnectionAgeMs,
+          maxConnectionAgeGraceMs,
           drainTimeoutMs,
           handOverTimeoutMs,
           payloadHeaders,
+          dataplane,
+          multiModelParallelism,
+          maxHeaderBytes,
+          logCalls,
+          logHeaders,
           version);
     }
   }

@@ -2,103 +2,128 @@ package orlop.pod;
 
 import com.google.protobuf.InvalidProtocolBufferException;
 import io.netty.buffer.ByteBuf;
+import io.netty.buffer.CompositeByteBuf;
 import io.netty.buffer.Unpooled;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Puts another name into field 1 of a gRPC message as it passes: a runtime knows its models by
- * their ids alone, a caller by what it asked for. The tensors are not touched. Owned by one event
- * loop.
+ * Puts another name into the gRPC messages of one direction of a call as they pass: a runtime knows
+ * its models by their ids alone, a caller by what it asked for. The tensors are not touched, and of
+ * a message no more is kept back than stands before the name. Owned by one event loop.
  */
 final class Rename {
-  /** The most bytes before the name that are kept back to look for it. */
-  private static final int MAX_HEAD_BYTES = 64 << 10;
+  /** The most bytes of an answer that are kept back to look for its name. */
+  static final int MAX_ANSWER_HEAD_BYTES = 64 << 10;
 
   private final String name;
-  private final NamePeek peek = new NamePeek();
-  private final List<Link.Credit> credits = new ArrayList<>(1);
-  private @Nullable ByteBuf head;
+  private final int[] path;
+  private final int maxHeadBytes;
+  private @Nullable CharSequence encoding;
+  private NamePeek peek;
+  private @Nullable CompositeByteBuf head;
+
+  /** Bytes of the message under way that pass as they are. */
+  private long left;
 
   /**
-   * @param name that answers are to carry
+   * @param name that the messages are to carry
+   * @param path of field numbers to where it stands, at least one
+   * @param maxHeadBytes how much of a message is kept back at most; a name behind that stays
    */
-  Rename(String name) {
+  Rename(String name, int[] path, int maxHeadBytes) {
     this.name = name;
+    this.path = path;
+    this.maxHeadBytes = maxHeadBytes;
+    this.peek = new NamePeek(path);
+  }
+
+  /** Reads compressed messages too, which then pass uncompressed. */
+  Rename decompressing(@Nullable CharSequence grpcEncoding) {
+    encoding = grpcEncoding;
+    return this;
   }
 
   /**
-   * The beginning of a message with the name changed.
+   * Takes the next part.
    *
-   * @param message with its gRPC prefix, which this takes over
-   * @param found where the name stands
+   * @return what can be passed on, with the name changed; null while a name is still to come
    */
-  static ByteBuf renamed(ByteBuf message, NamePeek found, String name) {
-    byte[] utf8 = name.getBytes(StandardCharsets.UTF_8);
-    ByteBuf field = Unpooled.buffer(utf8.length + 6);
-    field.writeByte(1 << 3 | 2);
-    int rest = utf8.length;
-    while (rest > 0x7f) {
-      field.writeByte(rest & 0x7f | 0x80);
-      rest >>>= 7;
+  @Nullable ByteBuf next(ByteBuf data) throws Compression.Unreadable {
+    CompositeByteBuf all = head;
+    ByteBuf in;
+    if (all == null) {
+      in = data;
+    } else {
+      in = all.addComponent(true, data);
     }
-    field.writeByte(rest).writeBytes(utf8);
-    int start = message.readerIndex();
-    int length = message.getInt(start + 1) - (found.to() - found.from()) + field.readableBytes();
-    ByteBuf prefix = Unpooled.buffer(Wire.PREFIX_BYTES).writeByte(0).writeInt(length);
-    int before = start + Wire.PREFIX_BYTES;
-    int after = before + found.to();
-    ByteBuf renamed =
-        Unpooled.wrappedBuffer(
-            prefix,
-            message.retainedSlice(before, found.from()),
-            field,
-            message.retainedSlice(after, message.writerIndex() - after));
-    message.release();
-    return renamed;
-  }
-
-  /**
-   * Takes the next part of an answer.
-   *
-   * @return what can be passed on, with the name changed; null while the name is still to come
-   */
-  @Nullable ByteBuf next(ByteBuf data, Link.Credit credit) {
-    credits.add(credit);
-    ByteBuf all = head == null ? data : Unpooled.wrappedBuffer(head, data);
     head = null;
-    int start = all.readerIndex();
-    if (all.readableBytes() >= Wire.PREFIX_BYTES && all.getByte(start) != 0) {
-      return all;
-    }
-    if (all.readableBytes() > Wire.PREFIX_BYTES) {
-      ByteBuf message =
-          all.slice(start + Wire.PREFIX_BYTES, all.readableBytes() - Wire.PREFIX_BYTES);
-      try {
-        NamePeek.Found found = peek.look(message, all.getInt(start + 1));
-        if (found == NamePeek.Found.NAME) {
-          return renamed(all, peek, name);
-        }
-        if (found == NamePeek.Found.NONE) {
-          return all;
-        }
-      } catch (InvalidProtocolBufferException e) {
-        // Not ours to judge; the caller's parser will.
-        return all;
+    ByteBuf out = null;
+    while (in.isReadable()) {
+      ByteBuf part = left > 0 ? rest(in) : begun(in);
+      if (part == null) {
+        head = in == all ? all : Unpooled.compositeBuffer(Integer.MAX_VALUE).addComponent(true, in);
+        return out;
       }
+      out = out == null ? part : Unpooled.wrappedBuffer(out, part);
     }
-    if (all.readableBytes() > MAX_HEAD_BYTES) {
-      return all;
-    }
-    head = all;
-    return null;
+    in.release();
+    return out;
   }
 
-  /** The credit for what {@link #next} gave. */
-  Link.Credit credit() {
-    return () -> credits.forEach(Link.Credit::give);
+  private ByteBuf rest(ByteBuf in) {
+    int bytes = (int) Math.min(left, in.readableBytes());
+    left -= bytes;
+    return in.readRetainedSlice(bytes);
+  }
+
+  /** What can be passed on of a message that begins here; null when more of it is needed. */
+  private @Nullable ByteBuf begun(ByteBuf in) throws Compression.Unreadable {
+    if (in.readableBytes() < Wire.PREFIX_BYTES) {
+      return null;
+    }
+    int start = in.readerIndex();
+    int length = in.getInt(start + 1);
+    if (in.getByte(start) != 0) {
+      return encoding == null ? passed(in, length) : inflated(in, length, encoding);
+    }
+    ByteBuf message = in.slice(start + Wire.PREFIX_BYTES, in.readableBytes() - Wire.PREFIX_BYTES);
+    try {
+      if (peek.look(message, length) == NamePeek.Found.MORE) {
+        return in.readableBytes() > maxHeadBytes ? passed(in, length) : null;
+      }
+    } catch (InvalidProtocolBufferException e) {
+      // Not ours to judge; whoever parses it will.
+      return passed(in, length);
+    }
+    NamePeek found = peek;
+    ByteBuf begun = passed(in, length);
+    return found.name().equals(name) ? begun : renamed(begun, found, name);
+  }
+
+  private ByteBuf passed(ByteBuf in, int length) {
+    int here = Math.min(length, in.readableBytes() - Wire.PREFIX_BYTES);
+    left = length - here;
+    peek = new NamePeek(path);
+    return in.readRetainedSlice(Wire.PREFIX_BYTES + here);
+  }
+
+  private @Nullable ByteBuf inflated(ByteBuf in, int length, CharSequence encoding)
+      throws Compression.Unreadable {
+    if (in.readableBytes() < Wire.PREFIX_BYTES + length) {
+      return null;
+    }
+    ByteBuf packed = in.slice(in.readerIndex() + Wire.PREFIX_BYTES, length);
+    ByteBuf plain = Compression.inflated(packed, encoding, maxHeadBytes);
+    in.skipBytes(Wire.PREFIX_BYTES + length);
+    ByteBuf framed = Answers.framed(plain);
+    NamePeek found = new NamePeek(path);
+    try {
+      found.look(plain, plain.readableBytes());
+      return renamed(framed, found, name);
+    } catch (InvalidProtocolBufferException e) {
+      return framed;
+    }
   }
 
   /** What was kept back to the end; null when nothing was. */
@@ -106,5 +131,62 @@ final class Rename {
     ByteBuf kept = head;
     head = null;
     return kept;
+  }
+
+  /**
+   * The beginning of a message with the name changed, or put there when it has none.
+   *
+   * @param message with its gRPC prefix, which this takes over
+   * @param found where the name stands
+   */
+  static ByteBuf renamed(ByteBuf message, NamePeek found, String name) {
+    int start = message.readerIndex();
+    int body = start + Wire.PREFIX_BYTES;
+    boolean there = found.to() > found.from();
+    int[] path = found.path();
+    ByteBuf field = field(path, there ? path.length - 1 : 0, name);
+    int grown = field.readableBytes() - (found.to() - found.from());
+    int levels = there ? path.length - 1 : 0;
+    ByteBuf[] parts = new ByteBuf[4 + 2 * levels];
+    int end = found.from();
+    int last = parts.length - 1;
+    parts[last--] =
+        message.retainedSlice(body + found.to(), message.writerIndex() - body - found.to());
+    parts[last--] = field;
+    for (int i = levels - 1; i >= 0; i--) {
+      int at = found.lengthAt(i);
+      int bytes = NamePeek.varintBytes(message, body + at);
+      ByteBuf length = varint(NamePeek.number(message, body + at) + grown);
+      parts[last--] = message.retainedSlice(body + at + bytes, end - at - bytes);
+      parts[last--] = length;
+      grown += length.readableBytes() - bytes;
+      end = at;
+    }
+    ByteBuf prefix = Unpooled.buffer(Wire.PREFIX_BYTES);
+    parts[0] = prefix.writeByte(0).writeInt(message.getInt(start + 1) + grown);
+    parts[1] = message.retainedSlice(body, end);
+    ByteBuf renamed = Unpooled.wrappedBuffer(parts);
+    message.release();
+    return renamed;
+  }
+
+  /** The name as a field, inside the messages of the path from {@code depth} on. */
+  private static ByteBuf field(int[] path, int depth, String name) {
+    ByteBuf inner =
+        depth == path.length - 1
+            ? Unpooled.wrappedBuffer(name.getBytes(StandardCharsets.UTF_8))
+            : field(path, depth + 1, name);
+    return Unpooled.wrappedBuffer(
+        varint(path[depth] << 3 | 2), varint(inner.readableBytes()), inner);
+  }
+
+  private static ByteBuf varint(int value) {
+    ByteBuf out = Unpooled.buffer(5);
+    int rest = value;
+    while (rest >>> 7 != 0) {
+      out.writeByte(rest & 0x7f | 0x80);
+      rest >>>= 7;
+    }
+    return out.writeByte(rest);
   }
 }

@@ -22,6 +22,8 @@ import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.handler.codec.http.TooLongHttpHeaderException;
 import io.netty.handler.codec.http.TooLongHttpLineException;
+import io.netty.handler.ssl.SslHandler;
+import io.netty.handler.ssl.SslHandshakeCompletionEvent;
 import io.netty.util.ReferenceCountUtil;
 import io.netty.util.concurrent.ScheduledFuture;
 import java.nio.ByteBuffer;
@@ -103,6 +105,15 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
   @Override
   public void channelActive(ChannelHandlerContext ctx) {
     time(ctx, timeoutNs);
+  }
+
+  @Override
+  public void userEventTriggered(ChannelHandlerContext ctx, Object event) {
+    if (event instanceof SslHandshakeCompletionEvent ended
+        && !server.secured(ctx.channel(), ended)) {
+      ctx.close();
+    }
+    ctx.fireUserEventTriggered(event);
   }
 
   @Override
@@ -318,13 +329,23 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
               if (next == State.WRITING) {
                 server.answered(bytes);
                 written(ctx, done.isSuccess() && stays);
-              } else if (done.isSuccess() && ctx.channel() instanceof DuplexChannel duplex) {
+              } else if (done.isSuccess()) {
                 // To close now would reset the connection, and the answer with it.
-                duplex.shutdownOutput();
+                sayGoodbye(ctx.channel());
               } else {
                 ctx.close();
               }
             });
+  }
+
+  /** Ends what goes out, and still reads. */
+  private static void sayGoodbye(Channel channel) {
+    SslHandler tls = channel.pipeline().get(SslHandler.class);
+    if (tls != null) {
+      tls.closeOutbound();
+    } else if (channel instanceof DuplexChannel duplex) {
+      duplex.shutdownOutput();
+    }
   }
 
   private void written(ChannelHandlerContext ctx, boolean goOn) {

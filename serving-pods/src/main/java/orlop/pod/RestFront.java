@@ -2,7 +2,6 @@ package orlop.pod;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import inference.ModelMetadataResponse;
-import io.grpc.Metadata;
 import java.io.IOException;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
@@ -36,10 +35,10 @@ final class RestFront implements AutoCloseable {
     this.config = config;
     this.front = front;
     calls = new RestCalls(config, dispatcher);
-    repository = new RestRepository(calls, dispatcher);
+    repository = new RestRepository(config, front.repository);
     v1 = new RestV1(config, calls, front::modelReady, repository);
     openAi = new RestOpenAi(config, calls, dispatcher.registry::view);
-    server = new RestServer(config, this::answer);
+    server = new RestServer(config, this::answer, dispatcher.tls, dispatcher.handshakes);
   }
 
   int port() {
@@ -157,19 +156,16 @@ final class RestFront implements AutoCloseable {
       }
       case "ready" -> {
         only("GET", request);
-        Boolean ready = front.modelReady(new Metadata(), target.model);
-        if (ready == null) {
-          throw RestError.unknownModel(target.model);
-        }
+        boolean ready = front.ready(repository.named(target.model, target.version));
         yield RestJson.reply(200, RestJson.object().put("name", target.model).put("ready", ready));
       }
       case "config" -> {
         only("GET", request);
-        yield RestRepository.config(calls.metadata(request, target.model, target.version));
+        yield repository.config(repository.named(target.model, target.version));
       }
       case "stats" -> {
         only("GET", request);
-        yield repository.stats(target.model);
+        yield repository.stats(repository.named(target.model, target.version));
       }
       case "infer" -> {
         only("POST", request);

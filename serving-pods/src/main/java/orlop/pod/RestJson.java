@@ -11,10 +11,19 @@ import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.BigIntegerNode;
+import com.fasterxml.jackson.databind.node.BinaryNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.node.TextNode;
+import com.google.protobuf.ByteString;
+import com.google.protobuf.Descriptors.EnumValueDescriptor;
+import com.google.protobuf.Descriptors.FieldDescriptor;
+import com.google.protobuf.Message;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.List;
 
 /** How the REST front reads and writes JSON: UTF-8, bounded nesting, NaN and Infinity as words. */
 final class RestJson {
@@ -104,6 +113,43 @@ final class RestJson {
     } catch (JsonProcessingException e) {
       throw new IllegalStateException("a tree cannot be written as JSON", e);
     }
+  }
+
+  /**
+   * A message as Triton writes it: fields under their names in the protocol file, plain ones also
+   * when they have their default, integers as numbers, enumerations as names.
+   */
+  static ObjectNode of(Message message) {
+    ObjectNode json = object();
+    for (FieldDescriptor field : message.getDescriptorForType().getFields()) {
+      if (field.isMapField()) {
+        ObjectNode map = json.putObject(field.getName());
+        for (Object entry : (List<?>) message.getField(field)) {
+          Message pair = (Message) entry;
+          FieldDescriptor value = pair.getDescriptorForType().findFieldByNumber(2);
+          map.set(
+              String.valueOf(pair.getField(pair.getDescriptorForType().findFieldByNumber(1))),
+              value(value, pair.getField(value)));
+        }
+      } else if (field.isRepeated()) {
+        ArrayNode array = json.putArray(field.getName());
+        ((List<?>) message.getField(field)).forEach(each -> array.add(value(field, each)));
+      } else if (!field.hasPresence() || message.hasField(field)) {
+        json.set(field.getName(), value(field, message.getField(field)));
+      }
+    }
+    return json;
+  }
+
+  private static JsonNode value(FieldDescriptor field, Object value) {
+    return switch (value) {
+      case Message inner -> of(inner);
+      case EnumValueDescriptor chosen -> TextNode.valueOf(chosen.getName());
+      case ByteString bytes -> BinaryNode.valueOf(bytes.toByteArray());
+      case Long number when field.getType() == FieldDescriptor.Type.UINT64 ->
+          BigIntegerNode.valueOf(RestTensor.unsigned(number));
+      default -> MAPPER.valueToTree(value);
+    };
   }
 
   /** Refuses half of a surrogate pair, which UTF-8 cannot carry. */

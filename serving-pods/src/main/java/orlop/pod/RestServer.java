@@ -11,6 +11,7 @@ import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.handler.codec.http.HttpDecoderConfig;
 import io.netty.handler.codec.http.HttpServerCodec;
+import io.netty.handler.ssl.SslHandshakeCompletionEvent;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
@@ -24,6 +25,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The HTTP/1.1 server under the REST front. Event loops carry bytes; each whole request is handled
@@ -42,6 +44,8 @@ final class RestServer implements AutoCloseable {
 
   private final PodConfig config;
   private final Handler handler;
+  private final PodTls.@Nullable Mesh tls;
+  private final Handshakes handshakes;
   private final EventLoopGroup loops;
   private final Channel listening;
   private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
@@ -57,11 +61,15 @@ final class RestServer implements AutoCloseable {
   }
 
   /**
+   * @param tls null: in the clear
    * @throws IOException naming the port that cannot be opened
    */
-  RestServer(PodConfig config, Handler handler) throws IOException {
+  RestServer(PodConfig config, Handler handler, PodTls.@Nullable Mesh tls, Handshakes handshakes)
+      throws IOException {
     this.config = config;
     this.handler = handler;
+    this.tls = tls;
+    this.handshakes = handshakes;
     int threads = Math.min(MAX_LOOPS, Runtime.getRuntime().availableProcessors());
     ThreadFactory names =
         Thread.ofPlatform().daemon().name("orlop-rest-" + config.id() + "-", 0).factory();
@@ -113,6 +121,9 @@ final class RestServer implements AutoCloseable {
             .setMaxInitialLineLength(MAX_LINE_BYTES)
             .setMaxHeaderSize(MAX_HEADER_BYTES)
             .setMaxChunkSize(1 << 16);
+    if (tls != null) {
+      channel.pipeline().addLast(handshakes.accept(tls.rest(), channel));
+    }
     channel
         .pipeline()
         .addLast(connection.firstByte())
@@ -125,6 +136,11 @@ final class RestServer implements AutoCloseable {
   }
 
   // ---- for the connections
+
+  /** Whether the connection may go on after its handshake. */
+  boolean secured(Channel channel, SslHandshakeCompletionEvent ended) {
+    return handshakes.ended("rest", channel, ended, false).isEmpty();
+  }
 
   int maxBodyBytes() {
     return config.maxMessageBytes();

@@ -87,7 +87,8 @@ record RestTensor(String name, RestType type, long[] shape, ByteBuffer raw) {
     return new RestError(500, "output '" + output + "' of the runtime " + what);
   }
 
-  private static ByteBuffer raw(RestType type, InferTensorContents typed) {
+  /** Typed contents in raw form. */
+  static ByteBuffer raw(RestType type, InferTensorContents typed) {
     long bytes =
         (long) type.width
             * (switch (type) {
@@ -178,6 +179,22 @@ record RestTensor(String name, RestType type, long[] shape, ByteBuffer raw) {
       case FP32 -> raw.getFloat();
       case FP64 -> raw.getDouble();
       default -> throw new IllegalStateException(name + " is " + type + ", which is not real");
+    };
+  }
+
+  /** The next number, of the datatypes that hold numbers. */
+  Number number() {
+    return switch (type) {
+      case INT8 -> (int) raw.get();
+      case INT16 -> (int) raw.getShort();
+      case INT32 -> raw.getInt();
+      case INT64 -> raw.getLong();
+      case UINT8 -> Byte.toUnsignedInt(raw.get());
+      case UINT16 -> Short.toUnsignedInt(raw.getShort());
+      case UINT32 -> Integer.toUnsignedLong(raw.getInt());
+      case UINT64 -> unsigned(raw.getLong());
+      case FP16, BF16, FP32, FP64 -> real();
+      case BOOL, BYTES -> throw new IllegalStateException(name + " is " + type + ", no number");
     };
   }
 

@@ -3,6 +3,7 @@ package orlop.pod;
 import inference.GRPCInferenceServiceGrpc;
 import io.grpc.BindableService;
 import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
 import io.grpc.Server;
 import io.grpc.ServerCall;
 import io.grpc.ServerCallExecutorSupplier;
@@ -21,10 +22,13 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.BooleanSupplier;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import orlop.payload.PayloadLog;
 import orlop.placement.HandOver;
 import orlop.placement.Memory;
+import orlop.placement.MeshTotals;
 import orlop.placement.Placer;
 import orlop.placement.Pod;
 import orlop.placement.Router;
@@ -32,6 +36,7 @@ import orlop.registry.PodSession;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
 import orlop.runtime.ModelRuntime;
+import orlop.runtime.SidecarRuntime;
 
 /**
  * A running pod: its fronts, its models and its place in the mesh. Thread-safe.
@@ -48,7 +53,7 @@ public final class ServingPod implements AutoCloseable {
 
   private final PodConfig config;
   private final Registry registry;
-  private final Metrics metrics = new Metrics();
+  private final Metrics metrics;
   private final EpochClock clock = new EpochClock();
 
   private final ModelHost host;
@@ -64,9 +69,11 @@ public final class ServingPod implements AutoCloseable {
   private final String address;
   private final AtomicBoolean closed = new AtomicBoolean();
   private volatile boolean ready;
+  private volatile LogLevel logLevel = LogLevel.ofJdk();
 
   /**
-   * Starts a pod and lets it join the mesh.
+   * Starts a pod and lets it join the mesh, after a {@link Rehearsal} if the configuration wants
+   * it.
    *
    * @param more services for the same gRPC server, such as the management API; their calls run on
    *     virtual threads
@@ -81,7 +88,21 @@ public final class ServingPod implements AutoCloseable {
       PayloadLog payloads,
       List<BindableService> more)
       throws IOException, RegistryException {
-    return new ServingPod(config, registry, store, runtimes, payloads, more);
+    return start(config, registry, store, runtimes, payloads, more, PodTls.NONE);
+  }
+
+  /** As the other, with what is encrypted. */
+  public static ServingPod start(
+      PodConfig config,
+      Registry registry,
+      ModelStore store,
+      List<ModelRuntime> runtimes,
+      PayloadLog payloads,
+      List<BindableService> more,
+      PodTls tls)
+      throws IOException, RegistryException {
+    Rehearsal.before(config, runtimes);
+    return new ServingPod(config, registry, store, runtimes, payloads, more, tls);
   }
 
   private ServingPod(
@@ -90,28 +111,38 @@ public final class ServingPod implements AutoCloseable {
       ModelStore store,
       List<ModelRuntime> runtimes,
       PayloadLog payloads,
-      List<BindableService> more)
+      List<BindableService> more,
+      PodTls tls)
       throws IOException, RegistryException {
     this.config = config;
     this.registry = registry;
+    this.metrics = new Metrics(config.metrics());
     Loader loader = new Loader(store, runtimes, config);
     host =
         new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
     dispatcher =
         new Dispatcher(
-            config, registry, new Router(new Placer()), host, tap, metrics, clock, this::anyLoop);
-    Front front = new Front(dispatcher, () -> ready);
+            config,
+            registry,
+            new Router(new Placer()),
+            host,
+            tap,
+            metrics,
+            clock,
+            tls.mesh(),
+            this::anyLoop);
+    Front front = new Front(dispatcher, () -> notReady().isEmpty(), new CurrentLogLevel());
     Undo undo = new Undo();
     undo.add(dispatcher).add(waiting::shutdownNow);
     try {
       own = own(front, more);
       undo.add(own::shutdownNow);
-      router = new StreamRouter(dispatcher, here(own), services(own));
+      router = new StreamRouter(dispatcher, here(own), names(own));
       undo.add(router);
       rest = new RestFront(config, front, dispatcher);
       undo.add(rest);
-      pages = new Pages(config, () -> ready, metrics);
+      pages = new Pages(config, this::notReady, host::draining, metrics, tls.metrics());
       undo.add(pages);
       address =
           config.advertisedAddress().isEmpty()
@@ -125,10 +156,21 @@ public final class ServingPod implements AutoCloseable {
       throw e;
     }
     watching = registry.listen(router::keepOnly);
+    for (ModelRuntime runtime : runtimes) {
+      if (runtime instanceof SidecarRuntime beside) {
+        beside.watched(host::lostBeside, host::reconfigured);
+      }
+    }
     gauges(store, payloads);
+    PodTls.Mesh encrypted = tls.mesh();
+    if (encrypted != null) {
+      metrics.gauge(
+          "orlop_tls_certificate_expires_seconds",
+          "When this pod's certificate ends, seconds since the epoch",
+          () -> encrypted.expiresMs().getAsLong() / 1e3);
+    }
     ready = true;
-    health.setStatus("", ServingStatus.SERVING);
-    health.setStatus(INFERENCE, ServingStatus.SERVING);
+    healthy(ServingStatus.SERVING);
     LOG.log(
         Level.INFO,
         "pod ''{0}'' serves at {1} (gRPC), REST {2}, probes {3}, metrics {4}, capacity {5} MiB",
@@ -150,15 +192,29 @@ public final class ServingPod implements AutoCloseable {
             .directExecutor()
             .callExecutor(new ByService())
             .maxInboundMessageSize(config.maxMessageBytes())
+            .maxInboundMetadataSize(config.maxHeaderBytes())
             .permitKeepAliveTime(5, TimeUnit.SECONDS)
             .permitKeepAliveWithoutCalls(true)
             .intercept(Statuses.SHORT)
             .addService(front.service())
             .addService(new ControlService(dispatcher, this::drain))
             .addService(health.getHealthService())
-            .addService(ProtoReflectionServiceV1.newInstance());
+            .addService(ProtoReflectionServiceV1.newInstance())
+            .addService(alphaReflection());
     more.forEach(builder::addService);
     return builder.build().start();
+  }
+
+  /** Of the whole and of each service by its name. */
+  private void healthy(ServingStatus status) {
+    health.setStatus("", status);
+    own.getServices()
+        .forEach(service -> health.setStatus(service.getServiceDescriptor().getName(), status));
+  }
+
+  @SuppressWarnings("deprecation") // Tools of some years ago ask by the alpha service alone.
+  private static BindableService alphaReflection() {
+    return io.grpc.protobuf.services.ProtoReflectionService.newInstance();
   }
 
   private static Outlet.Target here(Server own) {
@@ -166,21 +222,37 @@ public final class ServingPod implements AutoCloseable {
     return new Outlet.Target("own services", host + ":" + own.getPort(), false);
   }
 
-  private static Set<String> services(Server own) {
+  /** Of V2, a runtime beside the pod may have methods that the pod has not. */
+  private static Set<String> names(Server own) {
     return own.getServices().stream()
-        .map(service -> service.getServiceDescriptor().getName())
+        .flatMap(
+            service ->
+                service.getServiceDescriptor().getName().equals(INFERENCE)
+                    ? service.getMethods().stream()
+                        .map(method -> method.getMethodDescriptor().getFullMethodName())
+                    : Stream.of(service.getServiceDescriptor().getName()))
         .collect(Collectors.toUnmodifiableSet());
+  }
+
+  /** Why no traffic may come; empty when it may. */
+  private String notReady() {
+    if (host.draining()) {
+      return "this pod drains";
+    }
+    return ready ? host.bootstrap().why() : "this pod starts";
   }
 
   private Loop anyLoop() {
     return router.anyLoop();
   }
 
-  /** Inference stays on the event loop, which it never holds; the rest may block. */
+  /** What never blocks stays on the event loop. */
   private final class ByService implements ServerCallExecutorSupplier {
     @Override
     public <Q, A> Executor getExecutor(ServerCall<Q, A> call, Metadata headers) {
-      return INFERENCE.equals(call.getMethodDescriptor().getServiceName())
+      MethodDescriptor<Q, A> method = call.getMethodDescriptor();
+      return INFERENCE.equals(method.getServiceName())
+              && Front.AT_ONCE.contains(method.getBareMethodName())
           ? Runnable::run
           : waiting;
     }
@@ -216,6 +288,19 @@ public final class ServingPod implements AutoCloseable {
         "Memory taken by models that are loading, loaded or unloading",
         host::usedBytes);
     metrics.gauge(
+        "modelmesh_instance_used_bps",
+        "Of the memory for models taken, in 1/100 of a percent",
+        () -> capacityBytes == 0 ? 0 : 10_000 * host.usedBytes() / capacityBytes);
+    metrics.gauge(
+        "modelmesh_instance_lru_seconds",
+        "When the model unused for longest was last used, seconds since the epoch; 0 without one",
+        () -> host.oldestUseMs() / 1_000);
+    metrics.gauge(
+        "modelmesh_instance_lru_age_seconds",
+        "How long ago that was; 0 without one",
+        () -> host.oldestUseMs() == 0 ? 0 : (clock.nowMs() - host.oldestUseMs()) / 1_000);
+    metrics.models(host::stats);
+    metrics.gauge(
         "modelmesh_instance_models_total", "Models loaded in this pod", host::loadedCount);
     metrics.gauge(
         "orlop_unloads_failing",
@@ -225,6 +310,7 @@ public final class ServingPod implements AutoCloseable {
     metrics.gauge(
         "orlop_compute_queue", "Inferences that wait for a compute thread", this::queuedInferences);
     metrics.payloads(payloads::counters);
+    metrics.processors(payloads::processorCounters);
   }
 
   public String id() {
@@ -252,6 +338,31 @@ public final class ServingPod implements AutoCloseable {
     return pages.metricsPort();
   }
 
+  /** Shows the models of the whole mesh among the metrics, while {@code leads} says so. */
+  public void showMesh(BooleanSupplier leads) {
+    metrics.add(
+        text -> {
+          if (leads.getAsBoolean()) {
+            MeshTotals all = MeshTotals.of(registry.view());
+            text.family(
+                    "modelmesh_models_managed_total", "gauge", "Models registered; the leader's")
+                .sample("modelmesh_models_managed_total", all.managed());
+            text.family("modelmesh_models_loaded_total", "gauge", "Of them loaded; the leader's")
+                .sample("modelmesh_models_loaded_total", all.loaded());
+            text.family(
+                    "modelmesh_models_with_failure_total",
+                    "gauge",
+                    "Of them, those whose last load failed somewhere; the leader's")
+                .sample("modelmesh_models_with_failure_total", all.failing());
+          }
+        });
+  }
+
+  /** Whether each call is a line in the log from now on. */
+  public void logCalls(boolean each) {
+    dispatcher.logsCalls = each;
+  }
+
   /** What this pod did since it started. */
   public PodStats stats() {
     return metrics.stats();
@@ -260,6 +371,26 @@ public final class ServingPod implements AutoCloseable {
   /** Models that can be called here now. */
   public int loadedModels() {
     return host.loadedCount();
+  }
+
+  /**
+   * Tells the pod how this process's log is set, for Triton's log settings. Until then they speak
+   * of the JDK's own logging.
+   */
+  public void logLevel(LogLevel level) {
+    logLevel = level;
+  }
+
+  private final class CurrentLogLevel implements LogLevel {
+    @Override
+    public Level get() {
+      return logLevel.get();
+    }
+
+    @Override
+    public void set(Level level) {
+      logLevel.set(level);
+    }
   }
 
   ModelHost host() {
@@ -303,8 +434,7 @@ public final class ServingPod implements AutoCloseable {
    */
   public void drain() {
     ready = false;
-    health.setStatus("", ServingStatus.NOT_SERVING);
-    health.setStatus(INFERENCE, ServingStatus.NOT_SERVING);
+    healthy(ServingStatus.NOT_SERVING);
     host.drain();
   }
 
@@ -404,9 +534,10 @@ public final class ServingPod implements AutoCloseable {
     own.shutdownNow();
     watching.close();
     rest.close();
-    pages.close();
     dispatcher.close();
     host.close(leftMs);
+    pages.drained();
+    pages.close();
     waiting.shutdownNow();
   }
 

@@ -6,6 +6,7 @@ import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
+import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Action;
 import orlop.placement.Fault;
@@ -47,6 +48,22 @@ final class Statuses {
       case Action.Outcome.Draining() ->
           Status.UNAVAILABLE.withDescription(
               "pod '%s' is draining and does not load model '%s'".formatted(podId, modelId));
+    };
+  }
+
+  /**
+   * Whether a runtime says in this way that it does not hold the model. Beside NOT_FOUND there are
+   * Triton, which says UNAVAILABLE, and MLServer, which says INVALID_ARGUMENT; both name the model.
+   */
+  static boolean saysMissing(Status status, String modelId) {
+    return switch (status.getCode()) {
+      case NOT_FOUND -> true;
+      case UNAVAILABLE, INVALID_ARGUMENT -> {
+        String text = String.valueOf(status.getDescription());
+        String said = text.toLowerCase(Locale.ROOT);
+        yield text.contains(modelId) && (said.contains("not found") || said.contains("unknown"));
+      }
+      default -> false;
     };
   }
 

@@ -11,20 +11,25 @@ import io.netty.channel.EventLoop;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.epoll.Epoll;
+import io.netty.channel.epoll.EpollDomainSocketChannel;
 import io.netty.channel.epoll.EpollIoHandler;
 import io.netty.channel.epoll.EpollServerSocketChannel;
 import io.netty.channel.epoll.EpollSocketChannel;
 import io.netty.channel.group.ChannelGroup;
 import io.netty.channel.group.DefaultChannelGroup;
 import io.netty.channel.nio.NioIoHandler;
+import io.netty.channel.socket.nio.NioDomainSocketChannel;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.channel.socket.nio.NioSocketChannel;
+import io.netty.channel.unix.DomainSocketAddress;
 import io.netty.util.ResourceLeakDetector;
 import io.netty.util.concurrent.GlobalEventExecutor;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.SocketAddress;
+import java.net.UnixDomainSocketAddress;
 import java.net.UnknownHostException;
 import java.util.IdentityHashMap;
 import java.util.Map;
@@ -42,6 +47,7 @@ import orlop.placement.MeshView;
  */
 final class StreamRouter implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(StreamRouter.class.getName());
+  private static final String UNIX = "unix:";
   private static final int CONNECT_TIMEOUT_MS = 1_000;
   private static final int SETTINGS_TIMEOUT_MS = 10_000;
   private static final int BACKLOG = 1_024;
@@ -65,10 +71,11 @@ final class StreamRouter implements AutoCloseable {
    * Opens the port.
    *
    * @param own answers what needs no model
-   * @param ownServices the gRPC services that it has
+   * @param ownNames the gRPC services that it has, and of those that it has only in part the
+   *     methods
    * @throws IOException naming the port when it cannot be opened
    */
-  StreamRouter(Dispatcher pod, Outlet.Target own, Set<String> ownServices) throws IOException {
+  StreamRouter(Dispatcher pod, Outlet.Target own, Set<String> ownNames) throws IOException {
     this.pod = pod;
     PodConfig config = pod.config;
     boolean epoll = Epoll.isAvailable();
@@ -79,7 +86,7 @@ final class StreamRouter implements AutoCloseable {
             epoll ? EpollIoHandler.newFactory() : NioIoHandler.newFactory());
     for (int i = 0; i < config.eventLoops(); i++) {
       EventLoop executor = group.next();
-      loops.put(executor, new Loop(executor, this::open));
+      loops.put(executor, new Loop(executor, config.maxHeaderBytes(), this::open));
     }
     ServerBootstrap bootstrap =
         new ServerBootstrap()
@@ -95,9 +102,10 @@ final class StreamRouter implements AutoCloseable {
                   protected void initChannel(Channel channel) {
                     clients.add(channel);
                     Loop loop = loop(channel.eventLoop());
-                    channel
-                        .pipeline()
-                        .addLast(new Inlet.Builder(pod, loop, own, ownServices).build());
+                    if (pod.tls != null) {
+                      channel.pipeline().addLast(pod.handshakes.accept(pod.tls.front(), channel));
+                    }
+                    channel.pipeline().addLast(new Inlet.Builder(pod, loop, own, ownNames).build());
                   }
                 });
     ChannelFuture bound =
@@ -135,6 +143,14 @@ final class StreamRouter implements AutoCloseable {
   /** Connects, on the loop; who waits for the connection hears of a failure. */
   private Outlet open(Loop loop, Outlet.Target target) {
     Outlet outlet = new Outlet(target);
+    if (target.address().startsWith(UNIX)) {
+      String path = target.address().substring(UNIX.length());
+      SocketAddress socket =
+          Epoll.isAvailable() ? new DomainSocketAddress(path) : UnixDomainSocketAddress.of(path);
+      // Not at once, since a failure must not be told before the outlet is known.
+      onLoop(loop.executor, () -> connect(loop, outlet, socket));
+      return outlet;
+    }
     int colon = target.address().lastIndexOf(':');
     String host = target.address().substring(0, colon);
     int port = Integer.parseInt(target.address().substring(colon + 1));
@@ -153,23 +169,35 @@ final class StreamRouter implements AutoCloseable {
     return outlet;
   }
 
-  private void connect(Loop loop, Outlet outlet, InetSocketAddress address) {
+  private void connect(Loop loop, Outlet outlet, SocketAddress address) {
     if (!outlet.takesCalls()) {
       return;
     }
     boolean epoll = Epoll.isAvailable();
+    Bootstrap bootstrap = new Bootstrap().group(loop.executor);
+    if (!(address instanceof InetSocketAddress)) {
+      bootstrap.channel(epoll ? EpollDomainSocketChannel.class : NioDomainSocketChannel.class);
+    } else {
+      bootstrap
+          .channel(epoll ? EpollSocketChannel.class : NioSocketChannel.class)
+          .option(ChannelOption.TCP_NODELAY, true);
+    }
     ChannelFuture connecting =
-        new Bootstrap()
-            .group(loop.executor)
-            .channel(epoll ? EpollSocketChannel.class : NioSocketChannel.class)
-            .option(ChannelOption.TCP_NODELAY, true)
+        bootstrap
             .option(ChannelOption.ALLOCATOR, PooledByteBufAllocator.DEFAULT)
             .option(ChannelOption.CONNECT_TIMEOUT_MILLIS, CONNECT_TIMEOUT_MS)
             .handler(
                 new ChannelInitializer<>() {
                   @Override
                   protected void initChannel(Channel channel) {
-                    channel.pipeline().addLast(outlet.connection(loop));
+                    if (pod.tls != null
+                        && outlet.target().pod()
+                        && address instanceof InetSocketAddress to) {
+                      channel
+                          .pipeline()
+                          .addLast(pod.handshakes.connect(pod.tls.pods(), channel, to));
+                    }
+                    channel.pipeline().addLast(outlet.connection(loop, pod.handshakes));
                   }
                 })
             .connect(address);

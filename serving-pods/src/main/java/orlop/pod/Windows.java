@@ -171,7 +171,7 @@ final class Windows implements Http2RemoteFlowController {
       }
     } finally {
       writing = false;
-      outbox.spill(to);
+      outbox.spillIfTaken(to);
     }
   }
 

@@ -31,6 +31,8 @@ final class Wire {
   static final AsciiString BALANCED = AsciiString.cached(Headers.BALANCED);
   static final AsciiString MODEL = AsciiString.cached(Headers.MODEL_ID);
   static final AsciiString MODEL_BIN = AsciiString.cached(Headers.MODEL_ID + "-bin");
+  static final AsciiString MODEL_OLD = AsciiString.cached(Headers.MODEL_ID_OLD);
+  static final AsciiString REQUIRED = AsciiString.cached(Headers.REQUIRED);
   static final AsciiString ALIAS = AsciiString.cached(Headers.VMODEL_ID);
   static final AsciiString ALIAS_BIN = AsciiString.cached(Headers.VMODEL_ID + "-bin");
 

@@ -12,6 +12,7 @@ final class EncodedAnswer {
   private static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
   private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
   private static final int MODEL_NAME = 1 << 3 | 2;
+  private static final int MODEL_VERSION = 2 << 3 | 2;
   private static final int ID = 3 << 3 | 2;
   private static final int OUTPUT = 5 << 3 | 2;
   private static final int RAW = 6 << 3 | 2;
@@ -64,9 +65,11 @@ final class EncodedAnswer {
   static void write(EncodedCall call, Output[] outputs, Workspace w, Rows rows) {
     EncodedRequest request = call.request();
     byte[] name = call.modelName();
+    byte[] version = call.modelVersion();
     byte[] id = request.hasId() ? request.idBytes() : NOTHING;
     long length =
         (name.length == 0 ? 0 : fieldBytes(name.length))
+            + (version.length == 0 ? 0 : fieldBytes(version.length))
             + (id.length == 0 ? 0 : fieldBytes(id.length));
     int dimension = 0;
     for (int i = 0; i < request.outputCount; i++) {
@@ -77,17 +80,13 @@ final class EncodedAnswer {
     }
     EncodedAnswer answer =
         new EncodedAnswer(MemorySegment.ofBuffer(call.room(Math.toIntExact(length))));
-    answer.write(request, outputs, w, rows, name, id);
+    answer.text(MODEL_NAME, name);
+    answer.text(MODEL_VERSION, version);
+    answer.text(ID, id);
+    answer.write(request, outputs, w, rows);
   }
 
-  private void write(
-      EncodedRequest request, Output[] outputs, Workspace w, Rows rows, byte[] name, byte[] id) {
-    if (name.length > 0) {
-      bytes(MODEL_NAME, name);
-    }
-    if (id.length > 0) {
-      bytes(ID, id);
-    }
+  private void write(EncodedRequest request, Output[] outputs, Workspace w, Rows rows) {
     int dimension = 0;
     for (int i = 0; i < request.outputCount; i++) {
       Output output = outputs[request.outputs[i]];
@@ -146,6 +145,13 @@ final class EncodedAnswer {
 
   private static int varintBytes(long value) {
     return value == 0 ? 1 : (70 - Long.numberOfLeadingZeros(value)) / 7;
+  }
+
+  /** A text that is left out when it is empty. */
+  private void text(int tag, byte[] content) {
+    if (content.length > 0) {
+      bytes(tag, content);
+    }
   }
 
   private void bytes(int tag, byte[] content) {

@@ -10,6 +10,9 @@ public interface EncodedCall {
   /** What the answer calls the model, in UTF-8. */
   byte[] modelName();
 
+  /** What the answer says of the model's version, in UTF-8; may be empty. */
+  byte[] modelVersion();
+
   /**
    * Memory for an answer of exactly so many bytes, which are written before the run returns. Called
    * at most once, and only when the run has succeeded.

@@ -25,7 +25,7 @@ import orlop.runtime.InferenceException.Code;
  * is given when asked for.
  */
 final class EnsembleModel implements LoadedModel {
-  private static final String INPUT = "input";
+  static final String INPUT = "input";
   private static final String PREDICT = "predict";
   private static final String PROBABILITIES = "probabilities";
   private static final String CLASSES = "classes";

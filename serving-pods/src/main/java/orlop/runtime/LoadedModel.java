@@ -1,8 +1,11 @@
 package orlop.runtime;
 
+import com.google.protobuf.ByteString;
 import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import inference.ModelMetadataResponse;
+import java.nio.ByteBuffer;
+import java.util.List;
 
 /**
  * One model in memory, ready to run. Thread-safe: any number of threads may infer at once.
@@ -38,6 +41,22 @@ public interface LoadedModel extends AutoCloseable {
    */
   default boolean computesOnly() {
     return false;
+  }
+
+  /**
+   * The same for raw inputs that lie in memory of somebody else, who keeps it until this returns
+   * and may change it meanwhile. Numbers in native memory are read where they are, where the model
+   * can.
+   *
+   * @param request without raw contents
+   * @param raws the raw contents, one for each input
+   */
+  default ModelInferResponse infer(
+      ModelInferRequest request, List<ByteBuffer> raws, Cancellation cancellation)
+      throws InferenceException {
+    ModelInferRequest.Builder whole = request.toBuilder();
+    raws.forEach(raw -> whole.addRawInputContents(ByteString.copyFrom(raw.duplicate())));
+    return infer(whole.build(), cancellation);
   }
 
   /** Gives the memory back. Idempotent; see the type for inferences that are running. */

@@ -2,6 +2,7 @@ package orlop.runtime;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /**
  * Loads models of some formats into this process. Thread-safe: several models may be loaded at the
@@ -39,6 +40,11 @@ public interface ModelRuntime extends AutoCloseable {
    * @param modelPath the model file, or a directory that holds exactly one
    */
   LoadedModel load(String modelId, String modelType, Path modelPath) throws ModelLoadException;
+
+  /** A model to try it with; none when it is not this process that loads its models. */
+  default Optional<Sample> sample() {
+    return Optional.empty();
+  }
 
   /** Frees what the runtime itself holds. Its models must have been closed before. */
   @Override

@@ -62,6 +62,7 @@ record OnnxFile(
   private static final long SESSION_BYTES = 32_000;
   private static final long NODE_BYTES = 4_700;
   private static final double STRUCTURE_FACTOR = 4.5;
+  private static final int FEW_NODES = 5;
 
   /**
    * Finds the model file and reads its structure.
@@ -100,6 +101,11 @@ record OnnxFile(
         + (long) (STRUCTURE_FACTOR * structureBytes)
         + inFileWeightBytes
         + externalWeightBytes;
+  }
+
+  /** What a model of that length weighs when most of it are weights, as in nearly all. */
+  static long guessResidentBytes(long fileBytes) {
+    return SESSION_BYTES + FEW_NODES * NODE_BYTES + fileBytes;
   }
 
   private static InvalidProtocolBufferException notAModel(

@@ -8,10 +8,12 @@ import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import inference.ModelMetadataResponse;
 import java.lang.System.Logger.Level;
+import java.nio.ByteBuffer;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 import orlop.runtime.InferenceException.Code;
 
 /** One ONNX Runtime session and what it declares. */
@@ -61,9 +63,22 @@ final class OnnxModel implements EncodedModel {
   @Override
   public ModelInferResponse infer(ModelInferRequest request, Cancellation cancellation)
       throws InferenceException {
+    return inferOpen(request, null, cancellation);
+  }
+
+  @Override
+  public ModelInferResponse infer(
+      ModelInferRequest request, List<ByteBuffer> raws, Cancellation cancellation)
+      throws InferenceException {
+    return inferOpen(request, raws, cancellation);
+  }
+
+  private ModelInferResponse inferOpen(
+      ModelInferRequest request, @Nullable List<ByteBuffer> raws, Cancellation cancellation)
+      throws InferenceException {
     enterOpen();
     try {
-      return run(request, cancellation);
+      return run(request, raws, cancellation);
     } finally {
       leave();
     }
@@ -139,7 +154,8 @@ final class OnnxModel implements EncodedModel {
     engine.heap().trimSoon();
   }
 
-  private ModelInferResponse run(ModelInferRequest request, Cancellation cancellation)
+  private ModelInferResponse run(
+      ModelInferRequest request, @Nullable List<ByteBuffer> raws, Cancellation cancellation)
       throws InferenceException {
     List<TensorSpec> outputs = signature.requestedOutputs(request.getOutputsList());
     Set<String> outputNames = LinkedHashSet.newLinkedHashSet(outputs.size());
@@ -150,14 +166,14 @@ final class OnnxModel implements EncodedModel {
       throw cancelled();
     }
     try (RequestTensors inputs = new RequestTensors(signature, engine)) {
-      inputs.decode(request);
+      inputs.decode(request, raws);
       try (OrtSession.Result result = execute(inputs, outputNames, cancellation)) {
         ModelInferResponse.Builder response =
             ModelInferResponse.newBuilder()
                 .setModelName(request.getModelName())
                 .setModelVersion(request.getModelVersion())
                 .setId(request.getId());
-        boolean raw = request.getRawInputContentsCount() > 0;
+        boolean raw = raws != null || request.getRawInputContentsCount() > 0;
         ResponseTensors.encode(signature, engine.strings(), outputs, result, raw, response);
         return response.build();
       }

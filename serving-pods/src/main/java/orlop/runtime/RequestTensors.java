@@ -44,7 +44,12 @@ final class RequestTensors implements AutoCloseable {
     return tensors;
   }
 
-  void decode(ModelInferRequest request) throws InferenceException, OrtException {
+  /**
+   * @param lent raw contents in memory that others may write to, one for each input; null when the
+   *     request has its contents itself
+   */
+  void decode(ModelInferRequest request, @Nullable List<ByteBuffer> lent)
+      throws InferenceException, OrtException {
     boolean raw = request.getRawInputContentsCount() > 0;
     if (raw && request.getRawInputContentsCount() != request.getInputsCount()) {
       throw signature.refuse(
@@ -69,9 +74,11 @@ final class RequestTensors implements AutoCloseable {
       }
       TensorCheck check = TensorCheck.of(signature, spec, input);
       OnnxTensor tensor =
-          raw
-              ? fromRaw(check, input, request.getRawInputContents(i))
-              : fromContents(check, input.getContents());
+          lent != null
+              ? fromLent(check, input, lent.get(i))
+              : raw
+                  ? fromRaw(check, input, request.getRawInputContents(i))
+                  : fromContents(check, input.getContents());
       tensors.put(spec.name(), tensor);
     }
     requireAll();
@@ -126,13 +133,36 @@ final class RequestTensors implements AutoCloseable {
     return numbers(check, data);
   }
 
-  /** The bytes where they are, if the engine can read them there; null when not. */
+  /** What is checked for its form must not change after the check, so that is copied before. */
+  private OnnxTensor fromLent(TensorCheck check, InferInputTensor input, ByteBuffer lent)
+      throws InferenceException, OrtException {
+    TensorType type = check.spec().type();
+    if (type == TensorType.BYTES) {
+      return fromRaw(check, input, ByteString.copyFrom(lent.duplicate()));
+    }
+    check.requireNoContents(input.getContents());
+    check.requireRawLength(lent.remaining());
+    ByteBuffer data = type == TensorType.BOOL ? null : inPlace(lent, type.width);
+    if (data == null) {
+      data = allocate(lent.remaining());
+      data.put(lent.duplicate()).flip();
+    }
+    if (type == TensorType.BOOL) {
+      check.requireBooleans(data);
+    }
+    return numbers(check, data);
+  }
+
   private static @Nullable ByteBuffer inPlace(ByteString raw, int width) {
     List<ByteBuffer> parts = raw.asReadOnlyByteBufferList();
-    if (parts.size() != 1 || !parts.getFirst().isDirect() || raw.isEmpty()) {
+    return parts.size() == 1 ? inPlace(parts.getFirst(), width) : null;
+  }
+
+  /** The bytes where they are, if the engine can read them there; null when not. */
+  private static @Nullable ByteBuffer inPlace(ByteBuffer whole, int width) {
+    if (!whole.isDirect() || !whole.hasRemaining()) {
       return null;
     }
-    ByteBuffer whole = parts.getFirst();
     return MemorySegment.ofBuffer(whole).address() % width == 0
         ? whole.slice().order(ByteOrder.nativeOrder())
         : null;

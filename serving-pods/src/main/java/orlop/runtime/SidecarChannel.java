@@ -35,6 +35,7 @@ final class SidecarChannel implements AutoCloseable {
   private final Object lock = new Object();
   private volatile RuntimeStatusResponse status = RuntimeStatusResponse.getDefaultInstance();
   private volatile Runnable whenLost = () -> {};
+  private volatile Runnable whenBack = () -> {};
   private volatile boolean closed;
   // Guarded by lock.
   private boolean ready;
@@ -96,9 +97,10 @@ final class SidecarChannel implements AutoCloseable {
         .withDeadlineAfter(timeoutMs, TimeUnit.MILLISECONDS);
   }
 
-  /** Told, on a virtual thread, each time the runtime has gone and its models with it. */
-  void whenLost(Runnable told) {
-    whenLost = told;
+  /** Told, on a virtual thread, each time the runtime has gone with its models, and is back. */
+  void watched(Runnable lost, Runnable back) {
+    whenLost = lost;
+    whenBack = back;
   }
 
   /** Waits while the runtime is away; false when it is not back in time. */
@@ -114,6 +116,11 @@ final class SidecarChannel implements AutoCloseable {
       }
       return ready;
     }
+  }
+
+  /** Whether it is connected now. */
+  boolean connected() {
+    return channel.getState(false) == ConnectivityState.READY;
   }
 
   private void ready(boolean now) {
@@ -138,6 +145,7 @@ final class SidecarChannel implements AutoCloseable {
         String last = pollUntilReady(Long.MAX_VALUE / 2_000_000);
         if (last == null && !closed) {
           LOG.log(Level.WARNING, "the runtime at {0} is ready again", address);
+          whenBack.run();
         }
       }
     } catch (InterruptedException e) {

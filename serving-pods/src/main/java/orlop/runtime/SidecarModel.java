@@ -9,6 +9,17 @@ public interface SidecarModel extends LoadedModel {
   /** Where the runtime takes gRPC calls: {@code host:port}, or {@code unix:} and a path. */
   String address();
 
+  /**
+   * Whether the runtime's word that it does not hold this model is the model's own answer, since it
+   * said so right after it had loaded it.
+   */
+  default boolean believed() {
+    return false;
+  }
+
+  /** From now on it is. */
+  default void believe() {}
+
   /** What its runtime lets be called, and how. */
   default SidecarMethods methods() {
     return SidecarMethods.ANY;

@@ -26,6 +26,7 @@ public final class SidecarRuntime implements ModelRuntime {
   private static final long DEFAULT_LOAD_TIMEOUT_MS = 30_000;
   private static final long DEFAULT_SIZE_BYTES = 1_000_000;
   private static final int LEAST_IN_FLIGHT = 16;
+  private static final long LOOK_AGAIN_MS = 50;
 
   private final SidecarConfig config;
   private final SidecarChannel runtime;
@@ -79,9 +80,9 @@ public final class SidecarRuntime implements ModelRuntime {
     return said > 0 ? said : DEFAULT_LOAD_TIMEOUT_MS;
   }
 
-  /** Told, on a virtual thread, each time it has gone and its models with it. */
-  public void whenLost(Runnable told) {
-    runtime.whenLost(told);
+  /** Told, on a virtual thread, each time it has gone and its models with it, and is back. */
+  public void watched(Runnable lost, Runnable back) {
+    runtime.watched(lost, back);
   }
 
   private long defaultSizeBytes() {
@@ -136,19 +137,6 @@ public final class SidecarRuntime implements ModelRuntime {
    */
   public LoadedModel load(String modelId, String modelType, String path, String key)
       throws ModelLoadException {
-    long timeoutMs = loadTimeoutMs();
-    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
-    try {
-      if (!runtime.awaitReady(timeoutMs)) {
-        throw new ModelLoadException(
-            ModelLoadException.Reason.INTERNAL,
-            "runtime %s was away for %d ms".formatted(config.address(), timeoutMs),
-            null);
-      }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new ModelLoadException(ModelLoadException.Reason.INTERNAL, "interrupted", e);
-    }
     LoadModelRequest request =
         LoadModelRequest.newBuilder()
             .setModelId(modelId)
@@ -157,8 +145,7 @@ public final class SidecarRuntime implements ModelRuntime {
             .setModelKey(key)
             .build();
     try {
-      long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
-      LoadModelResponse loaded = runtime.stub(Math.max(1, leftMs)).loadModel(request);
+      LoadModelResponse loaded = load(request);
       int concurrency =
           runtime.status().getLimitModelConcurrency() ? loaded.getMaxConcurrency() : 0;
       return new Loaded(modelId, sizeBytes(request, loaded.getSizeInBytes()), concurrency);
@@ -172,6 +159,31 @@ public final class SidecarRuntime implements ModelRuntime {
           reason(e.getStatus()),
           "runtime %s did not load model '%s': %s".formatted(config.address(), modelId, said(e)),
           e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new ModelLoadException(ModelLoadException.Reason.INTERNAL, "interrupted", e);
+    }
+  }
+
+  /** A runtime that has gone, or goes meanwhile, is waited for. */
+  private LoadModelResponse load(LoadModelRequest request) throws InterruptedException {
+    long timeoutMs = loadTimeoutMs();
+    long deadlineNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
+    while (true) {
+      long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
+      if (leftMs <= 0 || !runtime.awaitReady(leftMs)) {
+        throw Status.UNAVAILABLE
+            .withDescription("it was away for " + timeoutMs + " ms")
+            .asRuntimeException();
+      }
+      try {
+        return runtime.stub(leftMs).loadModel(request);
+      } catch (StatusRuntimeException e) {
+        if (e.getStatus().getCode() != Status.Code.UNAVAILABLE || runtime.connected()) {
+          throw e;
+        }
+        Thread.sleep(LOOK_AGAIN_MS);
+      }
     }
   }
 
@@ -233,6 +245,7 @@ public final class SidecarRuntime implements ModelRuntime {
     private final String modelId;
     private final long sizeBytes;
     private final int maxConcurrency;
+    private volatile boolean believed;
     private final SidecarMethods methods = SidecarMethods.of(runtime.status());
 
     Loaded(String modelId, long sizeBytes, int maxConcurrency) {
@@ -244,6 +257,16 @@ public final class SidecarRuntime implements ModelRuntime {
     @Override
     public String address() {
       return config.inference();
+    }
+
+    @Override
+    public boolean believed() {
+      return believed;
+    }
+
+    @Override
+    public void believe() {
+      believed = true;
     }
 
     @Override

@@ -1,10 +1,12 @@
 package orlop.runtime;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.google.protobuf.ByteString;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
 import orlop.runtime.ModelLoadException.Reason;
 
@@ -15,6 +17,20 @@ import orlop.runtime.ModelLoadException.Reason;
  */
 public final class TreeRuntime implements ModelRuntime {
   private static final long SMALL_MODEL_BYTES = 12_000;
+
+  private static final int SAMPLE_FEATURES = 4;
+
+  /** One tree of one split. */
+  private static final String SAMPLE =
+      """
+      {"learner": {
+        "learner_model_param": {"base_score": "0.5", "num_class": "0", "num_feature": "4"},
+        "objective": {"name": "reg:squarederror"},
+        "gradient_booster": {"name": "gbtree", "model": {"tree_info": [0], "trees": [{
+          "left_children": [1, -1, -1], "right_children": [2, -1, -1],
+          "split_indices": [0, 0, 0], "split_conditions": [0.5, -1.0, 1.0],
+          "default_left": [1, 0, 0]}]}}}}
+      """;
 
   private final long limitBytes;
   private final AtomicLong heldBytes = new AtomicLong();
@@ -106,6 +122,13 @@ public final class TreeRuntime implements ModelRuntime {
               + " in all, half of the Java heap (ORLOP_JAVA_OPTS=-Xmx)",
           null);
     }
+  }
+
+  @Override
+  public Optional<Sample> sample() {
+    return Optional.of(
+        Sample.ofRow(
+            "xgboost", ByteString.copyFromUtf8(SAMPLE), EnsembleModel.INPUT, SAMPLE_FEATURES));
   }
 
   @Override

@@ -361,4 +361,24 @@ class HostileClientTest {
       awaitIdle(mesh);
     }
   }
+
+  @Test
+  void anOldConnectionIsAskedToGoAndNoCallFailsByIt() throws Exception {
+    try (TestMesh aging = new TestMesh(1, builder -> builder.connectionAge(1_000, 10_000))) {
+      aging.register("m");
+      ServingPod pod = aging.pod(0);
+      try (RawHttp2 client = RawHttp2.client(pod.grpcPort())) {
+        RawHttp2.Frame goodbye = client.next(RawHttp2.GOAWAY);
+        assertEquals(0, goodbye.number(4), "an error code");
+      }
+      // Over more than one life of a connection.
+      long untilNs = System.nanoTime() + 2_500_000_000L;
+      int calls = 0;
+      while (System.nanoTime() < untilNs) {
+        assertEquals("m", aging.client(pod).modelInfer(TestMesh.request("m")).getModelName());
+        calls++;
+      }
+      assertTrue(calls > 10, "only " + calls);
+    }
+  }
 }

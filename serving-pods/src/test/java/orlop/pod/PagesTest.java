@@ -51,18 +51,17 @@ class PagesTest {
       String text = get(mesh.pod(holder).metricsPort(), "/metrics").body();
       for (String name :
           List.of(
-              "modelmesh_api_request_milliseconds_count{code=\"OK\","
-                  + "method=\"inference.GRPCInferenceService/ModelInfer\"}",
-              "modelmesh_cache_miss_total 1.0",
-              "modelmesh_loadmodel_milliseconds_count 1",
-              "modelmesh_loadmodel_failure_total 0.0",
-              "modelmesh_unloadmodel_milliseconds_count 0",
-              "modelmesh_model_evicted_total 0.0",
-              "modelmesh_instance_models_total 1.0",
-              "modelmesh_instance_capacity_bytes 1000000.0",
-              "modelmesh_instance_used_bytes 1000.0",
+              "modelmesh_api_request_milliseconds_count{method=\"ModelInfer\",code=\"OK\"} ",
+              "modelmesh_cache_miss_total 1\n",
+              "modelmesh_loadmodel_milliseconds_count 1\n",
+              "modelmesh_loadmodel_failure 0\n",
+              "modelmesh_unloadmodel_milliseconds_count 0\n",
+              "modelmesh_model_evicted_total 0\n",
+              "modelmesh_instance_models_total 1\n",
+              "modelmesh_instance_capacity_bytes 1000000\n",
+              "modelmesh_instance_used_bytes 1000\n",
               "orlop_local_hits_total",
-              "orlop_payload_dropped_total{reason=\"queue_full\"} 0.0")) {
+              "orlop_payload_dropped_total{reason=\"queue_full\"} 0\n")) {
         assertTrue(text.contains(name), name + " is missing in\n" + text);
       }
       String other = get(mesh.pod(1 - holder).metricsPort(), "/metrics").body();

@@ -29,6 +29,7 @@ class EncodedModelTest extends RuntimeTestBase {
     private final EncodedRequest request = new EncodedRequest();
     private final ModelInferRequest decoded;
     private final boolean plain;
+    private byte[] version = {};
     private ByteBuffer answer = ByteBuffer.allocate(0);
 
     Encoded(ModelInferRequest decoded, int offset) {
@@ -47,6 +48,11 @@ class EncodedModelTest extends RuntimeTestBase {
     @Override
     public byte[] modelName() {
       return decoded.getModelName().getBytes(StandardCharsets.UTF_8);
+    }
+
+    @Override
+    public byte[] modelVersion() {
+      return version;
     }
 
     @Override
@@ -113,6 +119,19 @@ class EncodedModelTest extends RuntimeTestBase {
       both.addOutputs(InferRequestedOutputTensor.newBuilder().setName("y2"));
       both.addOutputs(InferRequestedOutputTensor.newBuilder().setName("y0"));
       requireSame(two, both.build());
+    }
+  }
+
+  @Test
+  void saysWhichVersionAnswered() throws Exception {
+    try (EncodedModel model = encoded(OnnxModels.linear(0, 1))) {
+      ModelInferRequest request = raw(input("x", "FP32", 1, 1), floatBytes(1));
+      Encoded call = new Encoded(request, 0);
+      call.version = new byte[] {'1'};
+      assertTrue(model.admits(call.request));
+      assertArrayEquals(
+          infer(model, request).toBuilder().setModelVersion("1").build().toByteArray(),
+          run(model, call));
     }
   }
 

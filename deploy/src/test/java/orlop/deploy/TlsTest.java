@@ -1,0 +1,421 @@
+package orlop.deploy;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import inference.InferTensorContents;
+import inference.ModelInferRequest;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import java.net.ServerSocket;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.cert.X509Certificate;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.TrustManager;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import orlop.api.DrainRequest;
+import orlop.placement.Model;
+import orlop.registry.LocalRegistry;
+
+/**
+ * Goal: with TLS configured nothing that pods say is readable on the wire, and only those are let
+ * in whom the configuration trusts. Method: whole pods with certificates made here, real clients,
+ * and a proxy that keeps the bytes.
+ */
+final class TlsTest {
+  private static final String MODEL =
+      """
+      {"learner":{"attributes":{},"feature_names":[],"feature_types":[],"gradient_booster":{"model":
+      {"boosted_rounds":1,"weights":[1,1,1]},"name":"gblinear"},"learner_model_param":
+      {"base_score":"[0]","boost_from_average":"1","num_class":"0","num_feature":"2","num_target":"1"},
+      "objective":{"name":"reg:squarederror","reg_loss_param":{"scale_pos_weight":"1"}}},"version":[3,2,0]}
+      """;
+  private static final String MARK = "a-mark-that-must-not-be-readable";
+
+  @TempDir Path dir;
+  private final Teardown teardown = new Teardown();
+  private final LocalRegistry registry = new LocalRegistry();
+  private final List<MeshClient> clients = new ArrayList<>();
+  private int refusals;
+  private Authority podCa;
+  private Authority clientCa;
+  private Authority.Written pod;
+
+  @BeforeEach
+  void authorities() throws Exception {
+    podCa = new Authority(dir, "pods");
+    clientCa = new Authority(dir, "clients");
+    pod = podCa.write("pod", podCa.sign("pod"));
+    Files.writeString(dir.resolve("m.json"), MODEL);
+    registry.createModel(
+        Model.of("m", "xgboost", "file:" + dir.resolve("m.json"), "", System.currentTimeMillis()));
+  }
+
+  @AfterEach
+  void close() {
+    clients.forEach(MeshClient::close);
+    teardown.close();
+    registry.close();
+  }
+
+  private PodProcess.Announcement start(String id, String... more) throws Exception {
+    List<String> all =
+        new ArrayList<>(
+            List.of(
+                "pod.id=" + id,
+                "pod.host=127.0.0.1",
+                "pod.grpcPort=0",
+                "pod.restPort=0",
+                "pod.probePort=0",
+                "pod.metricsPort=0",
+                "pod.drainTimeoutMs=1000",
+                "pod.handOverTimeoutMs=0",
+                "puller.cacheDirectory='" + dir.resolve("cache-" + id) + "'",
+                "tls.certificate='" + pod.certificate() + "'",
+                "tls.privateKey='" + pod.key() + "'",
+                "tls.podTrust='" + podCa.file() + "'",
+                "tls.reloadMs=100"));
+    all.addAll(List.of(more));
+    return Roles.pod(Settings.read(null, all), registry, teardown);
+  }
+
+  /** A client from outside, with a certificate when {@code own} is one. */
+  private MeshClient client(
+      String address, Path trust, Authority.@org.jspecify.annotations.Nullable Written own)
+      throws Exception {
+    MeshClient.Target target = new MeshClient.Target();
+    target.address = address;
+    target.timeoutSeconds = 20;
+    target.trust = trust.toString();
+    if (own != null) {
+      target.certificate = own.certificate().toString();
+      target.key = own.key().toString();
+    }
+    MeshClient made = target.connect();
+    clients.add(made);
+    return made;
+  }
+
+  private static ModelInferRequest request() {
+    return ModelInferRequest.newBuilder()
+        .setModelName("m")
+        .setId(MARK)
+        .addInputs(
+            ModelInferRequest.InferInputTensor.newBuilder()
+                .setName("input")
+                .setDatatype("FP32")
+                .addShape(1)
+                .addShape(2)
+                .setContents(
+                    InferTensorContents.newBuilder().addFp32Contents(2).addFp32Contents(3)))
+        .build();
+  }
+
+  private static void infer(MeshClient client) {
+    var answer = client.inference().modelInfer(request());
+    assertEquals(MARK, answer.getId());
+    assertEquals("m", answer.getModelName());
+  }
+
+  private static Status failure(MeshClient client) {
+    return assertThrows(StatusRuntimeException.class, () -> infer(client)).getStatus();
+  }
+
+  private static void await(String what, BooleanSupplier condition) {
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+    while (!condition.getAsBoolean()) {
+      if (System.nanoTime() > deadline) {
+        throw new AssertionError("waited 30 s in vain for " + what);
+      }
+      LockSupport.parkNanos(5_000_000);
+    }
+  }
+
+  private static String readable(byte[] bytes) {
+    return new String(bytes, StandardCharsets.ISO_8859_1);
+  }
+
+  /** Handshake, alert, application data and what belongs to them, and nothing after or between. */
+  private static boolean tlsRecordsOnly(byte[] bytes) {
+    int at = 0;
+    while (at + 5 <= bytes.length) {
+      int type = bytes[at];
+      if (type < 20 || type > 23 || bytes[at + 1] != 3) {
+        return false;
+      }
+      at += 5 + ((bytes[at + 3] & 0xff) << 8 | bytes[at + 4] & 0xff);
+    }
+    return bytes.length > 0;
+  }
+
+  @Test
+  void nothingBetweenPodsIsReadable() throws Exception {
+    int real = freePort();
+    try (Recorder wire = new Recorder(() -> real)) {
+      start("pod-a", "pod.grpcPort=" + real, "pod.advertisedAddress=127.0.0.1:" + wire.port());
+      // Loaded in the first, so that the second has to send the call on, through the proxy.
+      infer(client("127.0.0.1:" + real, podCa.file(), null));
+      PodProcess.Announcement other = start("pod-b");
+      infer(client(other.grpc(), podCa.file(), null));
+      List<byte[]> recorded = wire.recorded();
+      assertTrue(recorded.size() >= 2, "no pod called the other one: " + recorded.size());
+      for (byte[] stream : recorded) {
+        assertTrue(tlsRecordsOnly(stream), "not TLS: " + readable(stream));
+        for (String secret : List.of(MARK, "ModelInfer", "PRI * HTTP/2", "pod-b")) {
+          assertFalse(readable(stream).contains(secret), secret + " is readable");
+        }
+      }
+      assertTrue(recorded.stream().anyMatch(stream -> stream.length > 1_000));
+    }
+  }
+
+  private static int freePort() throws Exception {
+    try (ServerSocket socket = new ServerSocket(0)) {
+      return socket.getLocalPort();
+    }
+  }
+
+  @Test
+  void aPodSpeaksToNobodyInTheClear() throws Exception {
+    PodProcess.Announcement a = start("pod-a");
+    try (MeshClient plain = new MeshClient(a.grpc(), 5)) {
+      assertFalse(failure(plain).isOk());
+    }
+    assertThrows(
+        java.io.IOException.class,
+        () -> get(HttpClient.newHttpClient(), "http://" + a.rest() + "/v2/health/live"));
+  }
+
+  @Test
+  void onlyPodsMaySayWhatPodsSay() throws Exception {
+    PodProcess.Announcement a = start("pod-a");
+    MeshClient stranger = client(a.grpc(), podCa.file(), null);
+    infer(stranger);
+    StatusRuntimeException refused =
+        assertThrows(
+            StatusRuntimeException.class,
+            () -> stranger.pod().drain(DrainRequest.getDefaultInstance()));
+    assertEquals(Status.Code.PERMISSION_DENIED, refused.getStatus().getCode());
+    StatusRuntimeException posing =
+        assertThrows(
+            StatusRuntimeException.class,
+            () -> stranger.inference("orlop-forwarded-by", "pod-x").modelInfer(request()));
+    assertEquals(Status.Code.PERMISSION_DENIED, posing.getStatus().getCode());
+    // A certificate of somebody else's authority is as good as none.
+    MeshClient foreign =
+        client(a.grpc(), podCa.file(), clientCa.write("foreign", clientCa.sign("foreign")));
+    assertThrows(
+        StatusRuntimeException.class, () -> foreign.pod().drain(DrainRequest.getDefaultInstance()));
+    MeshClient member = client(a.grpc(), podCa.file(), podCa.write("admin", podCa.sign("admin")));
+    var unused = member.pod().drain(DrainRequest.getDefaultInstance());
+  }
+
+  @Test
+  void fromOutsideThePodsAuthorityAndNameCount() throws Exception {
+    PodProcess.Announcement a = start("pod-a");
+    assertEquals(
+        Status.Code.UNAVAILABLE, failure(client(a.grpc(), clientCa.file(), null)).getCode());
+    MeshClient.Target target = new MeshClient.Target();
+    target.address = a.grpc();
+    target.trust = podCa.file().toString();
+    for (String name : List.of("localhost", "somebody.else")) {
+      target.serverName = name;
+      try (MeshClient named = target.connect()) {
+        if (name.equals("localhost")) {
+          infer(named);
+        } else {
+          assertEquals(Status.Code.UNAVAILABLE, failure(named).getCode());
+        }
+      }
+    }
+    target.trust = "";
+    CommandException half = assertThrows(CommandException.class, target::connect);
+    assertTrue(String.valueOf(half.getMessage()).contains("--tls-trust is missing"));
+  }
+
+  @Test
+  void callersMustShowACertificateWhereOneIsRequired() throws Exception {
+    PodProcess.Announcement a =
+        start(
+            "pod-a",
+            "tls.clientAuth=require",
+            "tls.clientTrust='" + clientCa.file() + "'",
+            "pod.metrics.https=true");
+    infer(client(a.grpc(), podCa.file(), clientCa.write("known", clientCa.sign("known"))));
+    assertEquals(Status.Code.UNAVAILABLE, failure(client(a.grpc(), podCa.file(), null)).getCode());
+    Authority nobody = new Authority(dir, "nobody");
+    assertEquals(
+        Status.Code.UNAVAILABLE,
+        failure(client(a.grpc(), podCa.file(), nobody.write("no", nobody.sign("no")))).getCode());
+    HttpClient https = HttpClient.newBuilder().sslContext(trustingAll()).build();
+    await(
+        "failed handshakes are counted",
+        () -> {
+          try {
+            String text = get(https, "https://" + a.metrics() + "/metrics");
+            return text.lines()
+                .anyMatch(
+                    line ->
+                        line.startsWith("orlop_tls_handshake_failures_total{port=\"grpc\"}")
+                            && Double.parseDouble(line.substring(line.indexOf(' '))) >= 2);
+          } catch (Exception e) {
+            throw new AssertionError(e);
+          }
+        });
+    // REST asks the same.
+    assertThrows(
+        java.io.IOException.class, () -> get(https, "https://" + a.rest() + "/v2/health/live"));
+  }
+
+  @Test
+  void restAndMetricsAreEncryptedToo() throws Exception {
+    PodProcess.Announcement a = start("pod-a", "pod.metrics.https=true");
+    HttpClient https = HttpClient.newBuilder().sslContext(trustingAll()).build();
+    assertEquals("{\"live\":true}", get(https, "https://" + a.rest() + "/v2/health/live"));
+    assertTrue(get(https, "https://" + a.metrics() + "/metrics").contains("modelmesh_"));
+  }
+
+  @Test
+  void metricsByTlsNeedNoCertificateOfOurs() throws Exception {
+    PodProcess.Announcement a =
+        start(
+            "pod-a",
+            "tls.certificate=",
+            "tls.privateKey=",
+            "tls.podTrust=",
+            "pod.metrics.https=true");
+    HttpClient https = HttpClient.newBuilder().sslContext(trustingAll()).build();
+    assertTrue(get(https, "https://" + a.metrics() + "/metrics").contains("modelmesh_"));
+  }
+
+  @Test
+  void newCertificatesAreShownWithoutARestartAndOldConnectionsLiveOn() throws Exception {
+    PodProcess.Announcement a = start("pod-a");
+    MeshClient before = client(a.grpc(), podCa.file(), null);
+    infer(before);
+    assertEquals("CN=pod", shown(a.grpc()));
+    var unused = podCa.write("pod", podCa.sign("renewed"));
+    await("the new certificate is shown", () -> "CN=renewed".equals(shown(a.grpc())));
+    infer(before);
+    infer(client(a.grpc(), podCa.file(), null));
+    // Half of a pair is no pair: what stood before stays, until there is a whole one.
+    Files.writeString(pod.key(), "nonsense");
+    for (int i = 0; i < 20; i++) {
+      assertEquals("CN=renewed", shown(a.grpc()));
+    }
+    unused = podCa.write("pod", podCa.sign("again"));
+    await("the next certificate is shown", () -> "CN=again".equals(shown(a.grpc())));
+  }
+
+  @Test
+  void aWrongFileIsNamedAtTheStart() throws Exception {
+    Path absent = dir.resolve("absent.crt");
+    assertRefused(
+        "tls.certificate file " + absent + " does not exist", "tls.certificate='" + absent + "'");
+    Path empty = Files.writeString(dir.resolve("empty.crt"), "nothing");
+    assertRefused(
+        "tls.certificate file " + empty + " holds no certificate",
+        "tls.certificate='" + empty + "'");
+    Authority.Written other = podCa.write("other", podCa.sign("other"));
+    assertRefused(
+        "tls.privateKey file "
+            + other.key()
+            + " is not the key of the certificate in "
+            + pod.certificate(),
+        "tls.privateKey='" + other.key() + "'");
+    Authority.Written old =
+        podCa.write("old", podCa.sign("old", Instant.now().minus(Duration.ofDays(1))));
+    assertRefused(
+        "tls.certificate file " + old.certificate() + ": 'CN=old' is valid from",
+        "tls.certificate='" + old.certificate() + "'",
+        "tls.privateKey='" + old.key() + "'");
+    assertRefused("clientTrust is empty", "tls.clientAuth=require");
+    assertRefused("certificate is not", "tls.certificate=");
+  }
+
+  private void assertRefused(String expected, String... more) {
+    String id = "pod-" + refusals++;
+    CommandException refused = assertThrows(CommandException.class, () -> start(id, more));
+    assertTrue(
+        String.valueOf(refused.getMessage()).contains(expected),
+        String.valueOf(refused.getMessage()));
+  }
+
+  /** The subject of the certificate that stands at the address now. */
+  private static String shown(String address) {
+    int colon = address.lastIndexOf(':');
+    try (SSLSocket socket =
+        (SSLSocket)
+            trustingAll()
+                .getSocketFactory()
+                .createSocket(
+                    address.substring(0, colon), Integer.parseInt(address.substring(colon + 1)))) {
+      socket.startHandshake();
+      return ((X509Certificate) socket.getSession().getPeerCertificates()[0])
+          .getSubjectX500Principal()
+          .getName();
+    } catch (Exception e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private static SSLContext trustingAll() throws Exception {
+    SSLContext context = SSLContext.getInstance("TLS");
+    TrustManager all =
+        new javax.net.ssl.X509ExtendedTrustManager() {
+          @Override
+          public void checkClientTrusted(X509Certificate[] c, String a) {}
+
+          @Override
+          public void checkServerTrusted(X509Certificate[] c, String a) {}
+
+          @Override
+          public void checkClientTrusted(X509Certificate[] c, String a, java.net.Socket s) {}
+
+          @Override
+          public void checkServerTrusted(X509Certificate[] c, String a, java.net.Socket s) {}
+
+          @Override
+          public void checkClientTrusted(
+              X509Certificate[] c, String a, javax.net.ssl.SSLEngine e) {}
+
+          @Override
+          public void checkServerTrusted(
+              X509Certificate[] c, String a, javax.net.ssl.SSLEngine e) {}
+
+          @Override
+          public X509Certificate[] getAcceptedIssuers() {
+            return new X509Certificate[0];
+          }
+        };
+    context.init(null, new TrustManager[] {all}, null);
+    return context;
+  }
+
+  private static String get(HttpClient client, String uri) throws Exception {
+    return client
+        .send(
+            HttpRequest.newBuilder(URI.create(uri)).timeout(Duration.ofSeconds(20)).build(),
+            HttpResponse.BodyHandlers.ofString())
+        .body();
+  }
+}
