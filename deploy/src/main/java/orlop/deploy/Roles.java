@@ -226,12 +226,12 @@ final class Roles {
   }
 
   private static PodTls tls(PodConfig config, @Nullable Certificates certificates) {
-    boolean own = certificates != null && certificates.config().serves();
-    SSLContext metrics =
-        !config.metrics().https()
-            ? null
-            : own ? certificates.pages() : SelfSigned.context(config.id());
-    return new PodTls(own ? certificates.mesh() : null, metrics);
+    Certificates own = certificates != null && certificates.config().serves() ? certificates : null;
+    SSLContext metrics = null;
+    if (config.metrics().https()) {
+      metrics = own == null ? SelfSigned.context(config.id()) : own.pages();
+    }
+    return new PodTls(own == null ? null : own.mesh(), metrics);
   }
 
   private static Registry constrained(Settings settings, Registry registry, Teardown teardown) {

@@ -29,6 +29,7 @@ import mmesh.ModelInfo;
 import mmesh.ModelMeshGrpc;
 import mmesh.ModelStatusInfo;
 import mmesh.RegisterModelRequest;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -54,8 +55,8 @@ final class OperationsTest {
     stage.close();
   }
 
-  private static ManagedChannel channel(PodUnderTest pod, Authority trusted, Authority.Written own)
-      throws Exception {
+  private static ManagedChannel channel(
+      PodUnderTest pod, Authority trusted, Authority.@Nullable Written own) throws Exception {
     SslContextBuilder tls = GrpcSslContexts.forClient().trustManager(trusted.file().toFile());
     if (own != null) {
       tls.keyManager(own.certificate().toFile(), own.key().toFile());
