@@ -72,9 +72,9 @@ final class BenchProcess implements AutoCloseable {
     process.destroyForcibly().waitFor();
   }
 
-  /** SIGTERM; returns at once. */
+  /** SIGTERM and nothing else: its standard input stays open. Returns at once. */
   void terminate() {
-    process.destroy();
+    process.toHandle().destroy();
   }
 
   /** Whether it has ended, waited for at most so long. */

@@ -10,6 +10,7 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.ServiceLoader;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -109,6 +110,8 @@ final class Roles {
     runtimes.add(
         teardown.add("runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class))));
     runtimes.add(new TreeRuntime());
+    // Those of optional modules, such as TorchScript's.
+    ServiceLoader.load(ModelRuntime.class).forEach(runtimes::add);
     PayloadLog payloads = teardown.add("payloads", payloads(settings));
     ManagementService management =
         teardown.add(

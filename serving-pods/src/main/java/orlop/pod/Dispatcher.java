@@ -4,7 +4,9 @@ import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.netty.util.AsciiString;
+import java.util.Map;
 import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -58,6 +60,7 @@ final class Dispatcher implements AutoCloseable {
   /** Whether each call is a line in the log; may be switched while the pod runs. */
   volatile boolean logsCalls;
 
+  private final Map<String, Outlet.Target> runtimes = new ConcurrentHashMap<>();
   private final Supplier<Loop> loops;
   private final AtomicInteger inFlight = new AtomicInteger();
   private final AtomicLong heldBytes = new AtomicLong();
@@ -130,6 +133,14 @@ final class Dispatcher implements AutoCloseable {
     Messenger messenger = new Messenger(this, loops.get(), op, message, headers, dueNs, reply);
     messenger.begin(nameInside);
     return messenger.call();
+  }
+
+  /** The runtime beside this pod at that address. */
+  Outlet.Target runtime(String address) {
+    Outlet.Target known = runtimes.get(address);
+    return known != null
+        ? known
+        : runtimes.computeIfAbsent(address, at -> new Outlet.Target("runtime " + at, at, false));
   }
 
   /**

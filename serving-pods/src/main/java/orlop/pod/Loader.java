@@ -193,7 +193,7 @@ final class Loader {
                   model.type(),
                   elsewhere(runtime) ? model.path() : files.path().toString(),
                   model.key())
-              : runtime.load(model.id(), model.type(), files.path());
+              : runtime.load(model.id(), model.type(), files.path(), files.beside());
       if (!result.complete(loaded)) {
         loaded.close();
       }

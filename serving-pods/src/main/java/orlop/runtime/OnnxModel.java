@@ -33,19 +33,26 @@ final class OnnxModel implements LoadedModel {
   private final long sizeBytes;
   private final OrtSession session;
   private final Engine engine;
+  private final Runnable freed;
 
-  private OnnxModel(Signature signature, long sizeBytes, OrtSession session, Engine engine) {
+  private OnnxModel(
+      Signature signature, long sizeBytes, OrtSession session, Engine engine, Runnable freed) {
     this.signature = signature;
     this.metadata = signature.metadata();
     this.sizeBytes = sizeBytes;
     this.session = session;
     this.engine = engine;
+    this.freed = freed;
   }
 
-  static OnnxModel of(String modelId, OnnxFile file, OrtSession session, Engine engine)
+  /**
+   * @param freed run once the session is closed
+   */
+  static OnnxModel of(
+      String modelId, OnnxFile file, OrtSession session, Engine engine, Runnable freed)
       throws OrtException, ModelLoadException {
     Signature signature = Signature.of(modelId, file, session);
-    return new OnnxModel(signature, file.residentBytes(), session, engine);
+    return new OnnxModel(signature, file.residentBytes(), session, engine, freed);
   }
 
   @Override
@@ -111,6 +118,7 @@ final class OnnxModel implements LoadedModel {
       LOG.log(
           Level.WARNING, "model ''{0}'' did not close: {1}", signature.modelId(), e.getMessage());
     }
+    freed.run();
     engine.heap().trimSoon();
   }
 

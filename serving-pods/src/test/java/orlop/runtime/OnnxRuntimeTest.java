@@ -331,7 +331,7 @@ class OnnxRuntimeTest extends RuntimeTestBase {
 
   @Test
   void servesFromTheCpuAndSaysSoWhenThereIsNoGpu() throws Exception {
-    RuntimeConfig config = new RuntimeConfig(1, true, 0, 0);
+    RuntimeConfig config = new RuntimeConfig(1, true, 0, 0, false);
     Gpu fake = new Gpu.Present(List.of(new Gpu.Device("pretended", 1, 1)));
     // Pretending a device is only quick where the engine has no CUDA part at all to unpack.
     boolean cpuBuild =
@@ -372,7 +372,8 @@ class OnnxRuntimeTest extends RuntimeTestBase {
   @Test
   void refusesSettingsOutOfRangeByKey() {
     IllegalArgumentException e =
-        assertThrows(IllegalArgumentException.class, () -> new RuntimeConfig(0, false, 0, 0));
+        assertThrows(
+            IllegalArgumentException.class, () -> new RuntimeConfig(0, false, 0, 0, false));
     assertEquals("runtime.computeThreads = 0 is out of range, expected 1 to 1024", e.getMessage());
   }
 }
