@@ -139,6 +139,7 @@ final class Roles {
           "free that port or set the key to another; 0 takes any",
           e);
     }
+    pod.logLevel(Logging.level());
     teardown.add(config.id(), pod, config.handOverTimeoutMs() + config.drainTimeoutMs());
     watchStorages(settings, pulls, puller, pod, teardown);
     pod.showMesh(leads);
