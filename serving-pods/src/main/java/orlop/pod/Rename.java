@@ -73,11 +73,7 @@ final class Rename {
       while (in.isReadable()) {
         ByteBuf part = left > 0 ? rest(in) : begun(in);
         if (part == null) {
-          // What has passed must not stay in memory for as long as a stream goes on.
-          head =
-              all != null
-                  ? all.discardReadComponents()
-                  : Unpooled.compositeBuffer(Integer.MAX_VALUE).addComponent(true, in);
+          head = kept(in, all, out != null);
           return out;
         }
         out = out == null ? part : Unpooled.wrappedBuffer(out, part);
@@ -91,6 +87,23 @@ final class Rename {
     }
     in.release();
     return out;
+  }
+
+  /**
+   * What waits for more; a copy where other parts of the same memory have passed, which must not
+   * stay for as long as a stream goes on.
+   */
+  private static CompositeByteBuf kept(ByteBuf in, @Nullable CompositeByteBuf all, boolean passed) {
+    if (all != null && !passed) {
+      return all;
+    }
+    CompositeByteBuf kept = Unpooled.compositeBuffer(Integer.MAX_VALUE);
+    if (!passed) {
+      return kept.addComponent(true, in);
+    }
+    kept.addComponent(true, Unpooled.copiedBuffer(in));
+    in.release();
+    return kept;
   }
 
   private ByteBuf rest(ByteBuf in) {
