@@ -32,6 +32,7 @@ public final class BenchCommand implements Runnable {
     return new CommandLine(new BenchCommand())
         .addSubcommand(new ChurnBench())
         .addSubcommand(new DensityBench())
+        .addSubcommand(new IsolationBench())
         .addSubcommand(new PlacementBench())
         .addSubcommand(new PlannerBench())
         .addSubcommand(new PolicyBench())

@@ -18,10 +18,12 @@ final class BenchProcess implements AutoCloseable {
   private static final String MARK = "announced ";
 
   private final Process process;
+  private final BufferedReader out;
   private final String announced;
 
-  private BenchProcess(Process process, String announced) {
+  private BenchProcess(Process process, BufferedReader out, String announced) {
     this.process = process;
+    this.out = out;
     this.announced = announced;
   }
 
@@ -48,7 +50,7 @@ final class BenchProcess implements AutoCloseable {
         new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
     for (String line = out.readLine(); line != null; line = out.readLine()) {
       if (line.startsWith(MARK)) {
-        return new BenchProcess(process, line.substring(MARK.length()));
+        return new BenchProcess(process, out, line.substring(MARK.length()));
       }
     }
     process.destroyForcibly();
@@ -60,6 +62,17 @@ final class BenchProcess implements AutoCloseable {
 
   String announced() {
     return announced;
+  }
+
+  /** Tells it one line and returns the one that it answers; for children that listen. */
+  String ask(String line) throws IOException {
+    process.getOutputStream().write((line + "\n").getBytes(StandardCharsets.UTF_8));
+    process.getOutputStream().flush();
+    String answer = out.readLine();
+    if (answer == null) {
+      throw new IOException("the process ended when it was told '" + line + "'");
+    }
+    return answer;
   }
 
   /** Microseconds of processor time it has used so far, to the nearest ten thousand. */
