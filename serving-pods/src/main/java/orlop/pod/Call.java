@@ -307,7 +307,7 @@ final class Call extends Deadlines.Entry {
     String id = to.model().id();
     Status why = Statuses.of(outcome, id, pod.config.id());
     if (why == null) {
-      pod.resume.enter(() -> onLoop(() -> resume(to)));
+      pod.resume.enter(() -> onLoop(() -> loop.resume(() -> resume(to))));
     } else if (outcome instanceof Action.Outcome.Failed failed
         && failed.fault() == Fault.PERMANENT) {
       fail(why);
