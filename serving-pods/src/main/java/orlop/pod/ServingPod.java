@@ -416,6 +416,10 @@ public final class ServingPod implements AutoCloseable {
     return host.waiting();
   }
 
+  Pages pages() {
+    return pages;
+  }
+
   /** Inferences that wait for a compute thread. */
   int queuedInferences() {
     return dispatcher.compute.waiting();
