@@ -11,6 +11,7 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,14 +19,17 @@ import org.jspecify.annotations.Nullable;
  * is to its clients. Thread-safe.
  */
 final class PodAddresses extends NameResolverProvider {
-  private static final String SCHEME = "orlop-bench";
+  private static final AtomicInteger COUNT = new AtomicInteger();
+
+  /** Its own, so that several meshes may be called by one process. */
+  private final String scheme = "orlop-bench-" + COUNT.incrementAndGet();
 
   private final List<Resolver> resolvers = new CopyOnWriteArrayList<>();
   private volatile List<Integer> ports = List.of();
 
   /** What a channel is made for. */
   String target() {
-    return SCHEME + ":///pods";
+    return scheme + ":///pods";
   }
 
   /** From now on these ports of the loopback interface. */
@@ -46,7 +50,7 @@ final class PodAddresses extends NameResolverProvider {
 
   @Override
   public String getDefaultScheme() {
-    return SCHEME;
+    return scheme;
   }
 
   @Override
@@ -56,7 +60,7 @@ final class PodAddresses extends NameResolverProvider {
 
   @Override
   public @Nullable NameResolver newNameResolver(URI target, NameResolver.Args args) {
-    if (!SCHEME.equals(target.getScheme())) {
+    if (!scheme.equals(target.getScheme())) {
       return null;
     }
     Resolver resolver = new Resolver();

@@ -114,9 +114,9 @@ final class VModelsTest {
     assertEquals("move-1", moving.getActiveModelId());
     assertEquals("move-1", called("move"));
     Stage.await("the move", () -> status("move", "").getStatus() == VModelStatus.DEFINED);
-    assertEquals("move-2", called("move"));
     pod.awaitStatus("move-1", ModelStatus.NOT_FOUND);
     Stage.await("the unload", () -> runtime.told("unload move-1") == 1);
+    assertEquals("move-2", called("move"));
   }
 
   @Test

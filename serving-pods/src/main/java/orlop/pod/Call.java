@@ -419,8 +419,7 @@ final class Call extends Deadlines.Entry {
   }
 
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
-    String full =
-        Inference.start(new Inference(this, to, slot, message, resumed, System.nanoTime()));
+    String full = Inference.start(this, to, slot, message, resumed);
     if (full != null) {
       overloaded(full);
     }

@@ -8,12 +8,17 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import orlop.placement.MeshView;
+import orlop.runtime.EncodedRequest;
+import orlop.runtime.Workspace;
 
 /**
  * One event loop and what is its alone: the connections to other places, the deadlines of its calls
  * and the connections that wait to be flushed. Everything here runs on that loop.
  */
 final class Loop {
+  /** What all runs of one turn may take. */
+  private static final long TURN_NS = 500_000;
+
   final EventLoop executor;
   final Deadlines deadlines;
   final int maxHeaderBytes;
@@ -23,6 +28,12 @@ final class Loop {
   private final List<Link> dirty = new ArrayList<>();
   private final Runnable flush = this::flush;
   private boolean flushing;
+
+  /** What runs of quick models need, one at a time. */
+  final Workspace workspace = new Workspace();
+
+  final EncodedRequest request = new EncodedRequest();
+  private long spentNs;
 
   /**
    * @param opener makes a connection, on this loop
@@ -49,8 +60,27 @@ final class Loop {
     }
   }
 
+  /**
+   * Asks for time on this loop in the turn that is under way, so that a burst of runs does not keep
+   * frames waiting.
+   *
+   * @return whether it is granted, which counts as spent
+   */
+  boolean takeTime(long ns) {
+    if (spentNs + ns > TURN_NS) {
+      return false;
+    }
+    spentNs += ns;
+    if (!flushing) {
+      flushing = true;
+      executor.execute(flush);
+    }
+    return true;
+  }
+
   private void flush() {
     flushing = false;
+    spentNs = 0;
     for (int i = 0; i < dirty.size(); i++) {
       dirty.get(i).flushNow();
     }
