@@ -33,6 +33,7 @@ public final class BenchCommand implements Runnable {
         .addSubcommand(new BatchBench())
         .addSubcommand(new ChurnBench())
         .addSubcommand(new DensityBench())
+        .addSubcommand(new IsolationBench())
         .addSubcommand(new PlacementBench())
         .addSubcommand(new PlannerBench())
         .addSubcommand(new PolicyBench())

@@ -253,8 +253,7 @@ final class Inference implements EncodedCall {
     }
     stats().cancelled(beganNs - call.startNs());
     if (!call.done()) {
-      call.didNotRun(
-          Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
+      call.didNotRun(Statuses.LATE);
     }
     letGo();
     return false;
