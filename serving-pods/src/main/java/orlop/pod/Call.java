@@ -307,7 +307,7 @@ final class Call extends Deadlines.Entry {
     String id = to.model().id();
     Status why = Statuses.of(outcome, id, pod.config.id());
     if (why == null) {
-      pod.resume.enter(() -> onLoop(() -> resume(to)));
+      pod.resume.enter(() -> onLoop(() -> loop.resume(() -> resume(to))));
     } else if (outcome instanceof Action.Outcome.Failed failed
         && failed.fault() == Fault.PERMANENT) {
       fail(why);
@@ -419,8 +419,7 @@ final class Call extends Deadlines.Entry {
   }
 
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
-    String full =
-        Inference.start(new Inference(this, to, slot, message, resumed, System.nanoTime()));
+    String full = Inference.start(this, to, slot, message, resumed);
     if (full != null) {
       overloaded(full);
     }

@@ -57,7 +57,7 @@ final class Front {
 
   private final Dispatcher dispatcher;
   private final BooleanSupplier ready;
-  private final ServerSettings settings;
+  final ServerSettings settings;
   final Repository repository;
 
   /**
