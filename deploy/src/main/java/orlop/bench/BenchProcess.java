@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A part of a benchmark in a Java machine of its own, started from this one's class path. It ends
@@ -18,10 +19,17 @@ final class BenchProcess implements AutoCloseable {
   private static final String MARK = "announced ";
 
   private final Process process;
+  private final BufferedReader out;
   private final String announced;
 
-  private BenchProcess(Process process, String announced) {
+  /** In the child: the answer to a question. */
+  interface Answers {
+    String answer(String question) throws Exception;
+  }
+
+  private BenchProcess(Process process, BufferedReader out, String announced) {
     this.process = process;
+    this.out = out;
     this.announced = announced;
   }
 
@@ -46,16 +54,36 @@ final class BenchProcess implements AutoCloseable {
     Process process = builder.start();
     BufferedReader out =
         new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
-    for (String line = out.readLine(); line != null; line = out.readLine()) {
-      if (line.startsWith(MARK)) {
-        return new BenchProcess(process, line.substring(MARK.length()));
-      }
+    String ready = said(out);
+    if (ready != null) {
+      return new BenchProcess(process, out, ready);
     }
     process.destroyForcibly();
     throw new IOException(
         main.getName()
             + " ended before it was ready: "
             + Files.readString(log).lines().findFirst());
+  }
+
+  /** What the child announces next; null when it has ended. */
+  private static @Nullable String said(BufferedReader out) throws IOException {
+    for (String line = out.readLine(); line != null; line = out.readLine()) {
+      if (line.startsWith(MARK)) {
+        return line.substring(MARK.length());
+      }
+    }
+    return null;
+  }
+
+  /** Asks a child that {@link #answer}s; one question at a time. */
+  String ask(String question) throws IOException {
+    process.getOutputStream().write((question + "\n").getBytes(StandardCharsets.UTF_8));
+    process.getOutputStream().flush();
+    String answer = said(out);
+    if (answer == null) {
+      throw new IOException("the process ended before it answered '" + question + "'");
+    }
+    return answer;
   }
 
   String announced() {
@@ -97,6 +125,15 @@ final class BenchProcess implements AutoCloseable {
   static void announce(String text) {
     System.out.println(MARK + text);
     System.out.flush();
+  }
+
+  /** In the child: answers, line by line, until the parent has gone or wants it to end. */
+  static void answer(Answers answers) throws Exception {
+    BufferedReader questions =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (String line = questions.readLine(); line != null; line = questions.readLine()) {
+      announce(answers.answer(line));
+    }
   }
 
   /** In the child: returns when the parent has gone or wants it to end. */

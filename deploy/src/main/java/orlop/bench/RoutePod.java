@@ -5,8 +5,11 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import orlop.api.LoadRequest;
+import orlop.api.PayloadEvent;
 import orlop.api.PodControlGrpc;
 import orlop.payload.PayloadLog;
+import orlop.payload.PayloadLogConfig;
+import orlop.payload.PayloadSink;
 import orlop.placement.CopyState;
 import orlop.placement.Memory;
 import orlop.placement.Model;
@@ -53,9 +56,11 @@ final class RoutePod {
             .ports(Integer.parseInt(args[2 + self]), 0, 0, 0)
             .eventLoops(1)
             .build();
+    // Every payload is handed off and copied; where a broker would be, it ends.
+    PayloadLog payloads =
+        PayloadLog.start(PayloadLogConfig.to("none:1", "urn:pod-" + self), new Nowhere());
     ServingPod pod =
-        ServingPod.start(
-            config, registry, new NoStore(), List.of(runtime), PayloadLog.disabled(), List.of());
+        ServingPod.start(config, registry, new NoStore(), List.of(runtime), payloads, List.of());
     var channel =
         io.grpc.netty.NettyChannelBuilder.forAddress("127.0.0.1", pod.grpcPort())
             .usePlaintext()
@@ -69,6 +74,7 @@ final class RoutePod {
     BenchProcess.announce(pod.address());
     BenchProcess.awaitEnd();
     pod.close();
+    payloads.close();
     runtime.close();
     registry.close();
   }
@@ -92,6 +98,17 @@ final class RoutePod {
       session.publish(model(i), new CopyState.Loaded(Memory.ram(1_000), 1), 1);
     }
     session.flush(LOAD_TIMEOUT_MS);
+  }
+
+  /** Confirms what it is given. */
+  private static final class Nowhere implements PayloadSink {
+    @Override
+    public void send(PayloadEvent event, Outcome outcome) {
+      outcome.accept(true);
+    }
+
+    @Override
+    public void close(long timeoutMs) {}
   }
 
   /** The runtime needs no files. */

@@ -10,6 +10,7 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.ServiceLoader;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -106,9 +107,14 @@ final class Roles {
     ModelPuller puller = teardown.add("puller", new ModelPuller(pulls));
     List<ModelRuntime> runtimes = new ArrayList<>();
     PodConfig config = beside(settings, teardown, runtimes);
-    runtimes.add(
-        teardown.add("runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class))));
-    runtimes.add(new TreeRuntime());
+    if (runtimes.isEmpty() || !settings.section("sidecar", SidecarConfig.class).takesAll()) {
+      runtimes.add(
+          teardown.add(
+              "runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class))));
+      runtimes.add(new TreeRuntime());
+      // Those of optional modules, such as TorchScript's.
+      ServiceLoader.load(ModelRuntime.class).forEach(runtimes::add);
+    }
     PayloadLog payloads = teardown.add("payloads", payloads(settings));
     ManagementService management =
         teardown.add(
@@ -136,6 +142,7 @@ final class Roles {
           "free that port or set the key to another; 0 takes any",
           e);
     }
+    pod.logLevel(Logging.level());
     teardown.add(config.id(), pod, config.handOverTimeoutMs() + config.drainTimeoutMs());
     watchStorages(settings, pulls, puller, pod, teardown);
     pod.showMesh(leads);
@@ -223,12 +230,12 @@ final class Roles {
   }
 
   private static PodTls tls(PodConfig config, @Nullable Certificates certificates) {
-    boolean own = certificates != null && certificates.config().serves();
-    SSLContext metrics =
-        !config.metrics().https()
-            ? null
-            : own ? certificates.pages() : SelfSigned.context(config.id());
-    return new PodTls(own ? certificates.mesh() : null, metrics);
+    Certificates own = certificates != null && certificates.config().serves() ? certificates : null;
+    SSLContext metrics = null;
+    if (config.metrics().https()) {
+      metrics = own == null ? SelfSigned.context(config.id()) : own.pages();
+    }
+    return new PodTls(own == null ? null : own.mesh(), metrics);
   }
 
   private static Registry constrained(Settings settings, Registry registry, Teardown teardown) {

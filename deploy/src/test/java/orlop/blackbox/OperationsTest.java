@@ -29,6 +29,7 @@ import mmesh.ModelInfo;
 import mmesh.ModelMeshGrpc;
 import mmesh.ModelStatusInfo;
 import mmesh.RegisterModelRequest;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -54,8 +55,8 @@ final class OperationsTest {
     stage.close();
   }
 
-  private static ManagedChannel channel(PodUnderTest pod, Authority trusted, Authority.Written own)
-      throws Exception {
+  private static ManagedChannel channel(
+      PodUnderTest pod, Authority trusted, Authority.@Nullable Written own) throws Exception {
     SslContextBuilder tls = GrpcSslContexts.forClient().trustManager(trusted.file().toFile());
     if (own != null) {
       tls.keyManager(own.certificate().toFile(), own.key().toFile());
@@ -225,8 +226,15 @@ final class OperationsTest {
   @Test
   void theRuntimesContainerWaitsUntilThePodHasDrained() throws Exception {
     int port = Stage.freePort();
-    PodUnderTest pod = stage.pod("stopping", runtime, "MM_PRESTOP_WAIT_PORT", String.valueOf(port));
-    var unused = pod.register("m", "p?runMs=1500", true);
+    PodUnderTest pod =
+        stage.pod(
+            "stopping",
+            runtime,
+            "MM_PRESTOP_WAIT_PORT",
+            String.valueOf(port),
+            "SHUTDOWN_TIMEOUT_MS",
+            "30000");
+    var unused = pod.register("m", "p?runMs=5000", true);
     try (HttpClient http = HttpClient.newHttpClient()) {
       var call =
           CompletableFuture.supplyAsync(

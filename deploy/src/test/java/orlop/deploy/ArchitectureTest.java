@@ -117,7 +117,7 @@ final class ArchitectureTest {
           .resideOutsideOfPackages("orlop.runtime..")
           .should()
           .dependOnClassesThat()
-          .resideInAnyPackage("ai.onnxruntime..", "org.bytedeco..");
+          .resideInAnyPackage("ai.onnxruntime..", "ai.djl..", "org.bytedeco..");
 
   static final ArchRule KAFKA_HAS_THREE_DOORS =
       door(

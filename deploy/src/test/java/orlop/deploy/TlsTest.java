@@ -28,6 +28,7 @@ import java.util.function.BooleanSupplier;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManager;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -99,8 +100,7 @@ final class TlsTest {
   }
 
   /** A client from outside, with a certificate when {@code own} is one. */
-  private MeshClient client(
-      String address, Path trust, Authority.@org.jspecify.annotations.Nullable Written own)
+  private MeshClient client(String address, Path trust, Authority.@Nullable Written own)
       throws Exception {
     MeshClient.Target target = new MeshClient.Target();
     target.address = address;

@@ -38,6 +38,10 @@ record Checksum(Algorithm algorithm, byte[] expected) {
     return HexFormat.of().formatHex(expected);
   }
 
+  static String crc32c(Path file) throws IOException {
+    return new Checksum(Algorithm.CRC32C, of(Algorithm.CRC32C, file)).hex();
+  }
+
   static byte[] of(Algorithm algorithm, Path file) throws IOException {
     return switch (algorithm) {
       case CRC32C -> crc(new CRC32C(), 4, file);

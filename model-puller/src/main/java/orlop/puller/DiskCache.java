@@ -25,7 +25,8 @@ import orlop.puller.PullException.Kind;
  * holds what is being written and {@code trash/} what is being deleted, and both are emptied at
  * start. An entry appears by one rename of its complete directory and disappears by another. The
  * least recently used entry that nobody has pinned leaves first, but content that its source has
- * since replaced leaves before all other. The time of last use is the manifest's file time.
+ * since replaced, and what was made of content, leave before all other. The time of last use is the
+ * manifest's file time.
  */
 final class DiskCache implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(DiskCache.class.getName());
@@ -56,6 +57,10 @@ final class DiskCache implements AutoCloseable {
     private final Set<String> sources = new LinkedHashSet<>();
     private int pins;
     private boolean gone;
+
+    /** Whether what was made is known to be as it was made. */
+    private volatile boolean checked;
+
     private long lastUse;
 
     private Entry(Manifest manifest, Path directory) {
@@ -66,6 +71,30 @@ final class DiskCache implements AutoCloseable {
 
     private Path content() {
       return directory.resolve("content");
+    }
+
+    /**
+     * Whether files that were made are still as they were, looked at once in each process: what
+     * reads them trusts them.
+     */
+    private boolean asMade() {
+      if (manifest.made() && !checked) {
+        Manifest.Stored file = manifest.files().getFirst();
+        try {
+          checked = Checksum.crc32c(content().resolve(file.name())).equals(file.etag());
+        } catch (IOException e) {
+          return false;
+        }
+      }
+      return checked || !manifest.made();
+    }
+
+    String digest() {
+      return manifest.digest();
+    }
+
+    String source() {
+      return manifest.source();
     }
 
     /** Turns one pin that is already held into a claim for a caller. */
@@ -229,8 +258,8 @@ final class DiskCache implements AutoCloseable {
   }
 
   private @Nullable Entry used(Entry entry, String source) {
-    if (!entry.manifest.intact(entry.content())) {
-      LOG.log(System.Logger.Level.WARNING, "files are missing in " + entry.directory);
+    if (!entry.manifest.intact(entry.content()) || !entry.asMade()) {
+      LOG.log(System.Logger.Level.WARNING, "files are missing or damaged in " + entry.directory);
       drop(entry);
       return null;
     }
@@ -298,6 +327,7 @@ final class DiskCache implements AutoCloseable {
         settled = true;
         add(entry, manifest.source());
         entry.pin();
+        entry.checked = true;
       } finally {
         lock.unlock();
       }
@@ -418,7 +448,9 @@ final class DiskCache implements AutoCloseable {
     if (entries.get(entry.manifest.digest()) == entry) {
       entry.lastUse = ++uses;
       entry.sources.add(source);
-      newestOfSource.put(source, entry);
+      if (!entry.manifest.made()) {
+        newestOfSource.put(source, entry);
+      }
     }
   }
 

@@ -1,5 +1,6 @@
 package orlop.puller;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -19,8 +20,16 @@ import java.util.List;
  * @param digest identity of the content, see {@link Listing#digest}
  * @param single whether the model is one file
  * @param files all of them
+ * @param made whether this process or one before it made the files from content that the source
+ *     has, so that they can be made again
  */
-record Manifest(int version, String source, String digest, boolean single, List<Stored> files) {
+record Manifest(
+    int version,
+    String source,
+    String digest,
+    boolean single,
+    List<Stored> files,
+    @JsonInclude(JsonInclude.Include.NON_DEFAULT) boolean made) {
   static final int VERSION = 1;
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final String FILE = "manifest.json";

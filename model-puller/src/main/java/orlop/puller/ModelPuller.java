@@ -1,6 +1,7 @@
 package orlop.puller;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.time.InstantSource;
 import java.util.List;
 import java.util.Map;
@@ -41,6 +42,7 @@ public final class ModelPuller implements AutoCloseable {
   private final S3Clients clients;
   private final SourceResolver resolver;
   private final DiskCache cache;
+  private final MadeFiles made;
   private final ExecutorService hashing;
   private final Semaphore downloads;
   private volatile Map<String, StorageConfig> storages;
@@ -95,6 +97,7 @@ public final class ModelPuller implements AutoCloseable {
               + "; expected a writable directory of this process alone",
           e);
     }
+    this.made = new MadeFiles(cache);
     this.clients = new S3Clients(config);
     this.resolver = new SourceResolver(config, clients);
     this.backoff = new Backoff(config.attempts(), config.backoffMs(), new Random(), retries);
@@ -273,7 +276,8 @@ public final class ModelPuller implements AutoCloseable {
         Transfer transfer =
             new Transfer(source, listing, space.content(), config, backoff, hashing, bytesPulled);
         Manifest manifest =
-            new Manifest(Manifest.VERSION, source.id(), digest, listing.single(), transfer.run());
+            new Manifest(
+                Manifest.VERSION, source.id(), digest, listing.single(), transfer.run(), false);
         return space.publish(manifest).pulled(false);
       } catch (IOException e) {
         throw DiskCache.diskFailure(source.place(), e);
@@ -281,6 +285,27 @@ public final class ModelPuller implements AutoCloseable {
     } finally {
       downloads.release();
     }
+  }
+
+  /** Makes one file; whatever it throws leaves nothing behind. */
+  public interface Maker {
+    void make(Path file) throws IOException;
+  }
+
+  /** What was made of these files under that name, pinned until it is closed; null when nothing. */
+  public @Nullable Pulled made(Pulled of, String name) {
+    return made.find(of, name);
+  }
+
+  /**
+   * Has one file made of these, soon and elsewhere, and keeps it in the disk cache as far as there
+   * is room. It is purged before anything that was pulled. Does nothing for files outside of the
+   * cache.
+   *
+   * @param name plain file name; another name is another file
+   */
+  public void keep(Pulled of, String name, long mostBytes, Maker maker) {
+    made.keep(of, name, mostBytes, maker);
   }
 
   /**
@@ -380,6 +405,7 @@ public final class ModelPuller implements AutoCloseable {
     byLocation.close();
     byContent.close();
     hashing.shutdownNow();
+    made.close();
     clients.close();
     cache.close();
   }

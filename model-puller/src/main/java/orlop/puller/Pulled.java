@@ -66,6 +66,10 @@ public final class Pulled implements AutoCloseable {
     return fromDisk;
   }
 
+  Hold hold() {
+    return hold;
+  }
+
   /** One more claim on the same files, for another owner; this one must be open. */
   Pulled again() {
     hold.take();

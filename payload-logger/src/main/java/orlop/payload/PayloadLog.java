@@ -16,6 +16,7 @@ import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 import orlop.api.PayloadEvent;
 import orlop.api.PayloadEvent.Kind;
 
@@ -202,16 +203,63 @@ public final class PayloadLog implements AutoCloseable {
     if (!processors.isEmpty()) {
       processors.offer(new Observed(kind, id, modelId, alias, method, statusCode, value));
     }
-    if (!isSampled(id)) {
-      return false;
+    return isSampled(id)
+        && capture(kind, id, modelId, alias, statusCode, contentType, new Owned(value), metadata);
+  }
+
+  /**
+   * As the offer above, of a message that is copied later, on the drain thread, if it is sent at
+   * all. Observers have it copied at once.
+   *
+   * @param value taken or dropped exactly once, by whichever thread comes to it
+   */
+  public boolean offer(
+      Kind kind,
+      String id,
+      String modelId,
+      String alias,
+      String method,
+      int statusCode,
+      String contentType,
+      Lent value,
+      Map<String, String> metadata) {
+    if (!processors.isEmpty()) {
+      byte[] copy = value.take();
+      return copy != null
+          && offer(
+              kind,
+              id,
+              modelId,
+              alias,
+              method,
+              statusCode,
+              contentType,
+              UnsafeByteOperations.unsafeWrap(copy),
+              metadata);
     }
+    if (isSampled(id)
+        && capture(kind, id, modelId, alias, statusCode, contentType, value, metadata)) {
+      return true;
+    }
+    value.drop();
+    return false;
+  }
+
+  private boolean capture(
+      Kind kind,
+      String id,
+      String modelId,
+      String alias,
+      int statusCode,
+      String contentType,
+      Lent value,
+      Map<String, String> metadata) {
     long sequence = captured.incrementAndGet();
-    int sizeBytes = value.size();
-    long chargeBytes = EVENT_OVERHEAD_BYTES + (long) sizeBytes + sizeBytes(metadata);
+    long chargeBytes = EVENT_OVERHEAD_BYTES + value.heldBytes() + sizeBytes(metadata);
     if (closing) {
       return drop(DropReason.SHUTDOWN);
     }
-    if (sizeBytes > config.maxPayloadBytes()) {
+    if (value.size() > config.maxPayloadBytes()) {
       return drop(DropReason.TOO_LARGE);
     }
     if (!rateLimit.take(clockNs.getAsLong())) {
@@ -240,6 +288,19 @@ public final class PayloadLog implements AutoCloseable {
       sweep();
     }
     return true;
+  }
+
+  /** Counts an event that sampling chose and that could not even be kept until its offer. */
+  public void lost(String id, DropReason reason) {
+    if (isSampled(id)) {
+      captured.incrementAndGet();
+      drop(reason);
+    }
+  }
+
+  /** The largest message that is captured; larger ones are counted as lost. */
+  public int maxPayloadBytes() {
+    return config.maxPayloadBytes();
   }
 
   /** What became of the events so far. */
@@ -341,7 +402,12 @@ public final class PayloadLog implements AutoCloseable {
     }
     inFlight.add(one);
     try {
-      sink.send(one.toEvent(config), isSent -> settle(one, isSent));
+      byte[] value = one.value.take();
+      if (value == null) {
+        settle(one, false);
+      } else {
+        sink.send(one.toEvent(config, value), isSent -> settle(one, isSent));
+      }
     } catch (RuntimeException e) {
       LOG.log(Level.DEBUG, "payload sink refused an event: {0}", e.toString());
       settle(one, false);
@@ -364,6 +430,7 @@ public final class PayloadLog implements AutoCloseable {
   /** Counts everything that is still queued as lost; safe to run from several threads. */
   private void sweep() {
     for (Captured one = queue.poll(); one != null; one = queue.poll()) {
+      one.value.drop();
       heldBytes.addAndGet(-one.chargeBytes);
       drop(DropReason.SHUTDOWN);
     }
@@ -419,6 +486,41 @@ public final class PayloadLog implements AutoCloseable {
     return z ^ (z >>> 31);
   }
 
+  /** A message that somebody else's memory holds until it is taken or dropped. */
+  public interface Lent {
+    /** Its length in bytes. */
+    int size();
+
+    /** The memory that is kept for it; at least its size. */
+    long heldBytes();
+
+    /** A copy, after which the memory is let go; null when it turns out to be unreadable. */
+    byte @Nullable [] take();
+
+    /** Lets the memory go. */
+    void drop();
+  }
+
+  private record Owned(ByteString value) implements Lent {
+    @Override
+    public int size() {
+      return value.size();
+    }
+
+    @Override
+    public long heldBytes() {
+      return value.size();
+    }
+
+    @Override
+    public byte[] take() {
+      return value.toByteArray();
+    }
+
+    @Override
+    public void drop() {}
+  }
+
   /** One event between offer and outcome. Identity matters: it is its own key in flight. */
   private static final class Captured {
     private final Kind kind;
@@ -427,7 +529,7 @@ public final class PayloadLog implements AutoCloseable {
     private final String alias;
     private final int statusCode;
     private final String contentType;
-    private final ByteString value;
+    private final Lent value;
     private final Map<String, String> metadata;
     private final long sequence;
     private final long timeMs;
@@ -440,7 +542,7 @@ public final class PayloadLog implements AutoCloseable {
         String alias,
         int statusCode,
         String contentType,
-        ByteString value,
+        Lent value,
         Map<String, String> metadata,
         long sequence,
         long timeMs,
@@ -458,7 +560,7 @@ public final class PayloadLog implements AutoCloseable {
       this.chargeBytes = chargeBytes;
     }
 
-    PayloadEvent toEvent(PayloadLogConfig config) {
+    PayloadEvent toEvent(PayloadLogConfig config, byte[] bytes) {
       return new PayloadEvent(
           kind,
           id,
@@ -471,7 +573,7 @@ public final class PayloadLog implements AutoCloseable {
           sequence,
           contentType,
           metadata,
-          value.toByteArray());
+          bytes);
     }
   }
 

@@ -307,4 +307,66 @@ class PayloadLogTest {
     @Override
     public void close(long timeoutMs) {}
   }
+
+  /** A message lent to the log that counts what becomes of it. */
+  private static final class Loan implements PayloadLog.Lent {
+    final AtomicLong taken = new AtomicLong();
+    final AtomicLong dropped = new AtomicLong();
+    volatile boolean readable = true;
+    volatile String takenBy = "";
+
+    @Override
+    public int size() {
+      return 1024;
+    }
+
+    @Override
+    public long heldBytes() {
+      return 30_000;
+    }
+
+    @Override
+    public byte @org.jspecify.annotations.Nullable [] take() {
+      takenBy = Thread.currentThread().getName();
+      taken.incrementAndGet();
+      return readable ? KIB : null;
+    }
+
+    @Override
+    public void drop() {
+      dropped.incrementAndGet();
+    }
+  }
+
+  private static boolean lend(PayloadLog log, String id, Loan loan) {
+    return log.offer(
+        Kind.REQUEST, id, "model", "", "s/M", 0, PayloadEvent.PROTOBUF, loan, Map.of());
+  }
+
+  @Test
+  void takesWhatIsLentOnceOnItsOwnThreadAndDropsWhatItDoesNotKeep() throws Exception {
+    CountDownLatch gate = new CountDownLatch(1);
+    RecordingSink sink = new RecordingSink();
+    sink.gate = gate;
+    PayloadLog log = PayloadLog.start(config(64 << 10, 1, 0), sink);
+    List<Loan> loans = new ArrayList<>();
+    int kept = 0;
+    for (int i = 0; i < 10; i++) {
+      loans.add(new Loan());
+      loans.getLast().readable = i != 1;
+      kept += lend(log, "id" + i, loans.getLast()) ? 1 : 0;
+    }
+    // It is charged what it keeps from being used, not what it is long.
+    assertEquals(2, kept);
+    gate.countDown();
+    await("the first", () -> log.counters().sent() == 1);
+    log.close();
+    assertEquals(1, log.counters().dropped(DropReason.SINK));
+    assertEquals(8, log.counters().dropped(DropReason.QUEUE_FULL));
+    for (Loan loan : loans) {
+      assertEquals(1, loan.taken.get() + loan.dropped.get());
+    }
+    assertEquals("payload-log-drain", loans.getFirst().takenBy);
+    assertEquals(0, log.counters().queuedBytes());
+  }
 }

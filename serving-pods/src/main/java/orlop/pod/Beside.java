@@ -88,12 +88,7 @@ final class Beside {
     }
     List<Integer> said = methods.idPath(op.method);
     int[] path = said == null ? op.namePath : said.stream().mapToInt(Integer::intValue).toArray();
-    call.pass(
-        new Caller.Hop(
-            new Outlet.Target("runtime " + remote.address(), remote.address(), false),
-            to,
-            -1,
-            path));
+    call.pass(new Caller.Hop(call.pod.runtime(remote.address()), to, -1, path));
   }
 
   /**

@@ -42,6 +42,13 @@ final class Inlet extends Link {
   private static final int MAX_RESETS = 20_000;
   private static final int RESETS_WINDOW_S = 30;
 
+  /*
+   * What a client may do to no purpose but to keep this side busy: settings, and frames that have
+   * their stream reset from here.
+   */
+  private static final int MAX_NUISANCES = 1_000;
+  private static final long NUISANCES_WINDOW_NS = TimeUnit.SECONDS.toNanos(RESETS_WINDOW_S);
+
   private final Dispatcher pod;
   private final Outlet.Target own;
   private final Set<String> ownNames;
@@ -51,6 +58,8 @@ final class Inlet extends Link {
 
   private @Nullable Future<?> aging;
   private long lastPingNs;
+  private long nuisancesSinceNs;
+  private int nuisances;
   private int pingStrikes;
 
   private Inlet(
@@ -67,6 +76,7 @@ final class Inlet extends Link {
     this.ownNames = ownNames;
     this.trusted = pod.tls == null;
     this.lastPingNs = System.nanoTime() - LEAST_PING_NS;
+    this.nuisancesSinceNs = lastPingNs;
     decoder.frameListener(new Requests());
     encoder
         .connection()
@@ -99,9 +109,10 @@ final class Inlet extends Link {
       this.loop = loop;
       this.own = own;
       this.ownNames = ownNames;
-      connection(Link.connection(true));
       initialSettings(Link.settings(pod.config.maxHeaderBytes()));
       decoderEnforceMaxRstFramesPerWindow(MAX_RESETS, RESETS_WINDOW_S);
+      Http2ConnectionEncoder encoder = Link.encoder(true);
+      codec(Link.decoder(encoder, pod.config.maxHeaderBytes(), true), encoder);
     }
 
     @Override
@@ -237,6 +248,20 @@ final class Inlet extends Link {
       Http2Exception.StreamException error) {
     super.onStreamError(ctx, outbound, cause, error);
     touch();
+    if (!outbound) {
+      nuisance("too_many_stream_errors");
+    }
+  }
+
+  private void nuisance(String what) {
+    long now = System.nanoTime();
+    if (now - nuisancesSinceNs > NUISANCES_WINDOW_NS) {
+      nuisancesSinceNs = now;
+      nuisances = 0;
+    }
+    if (++nuisances > MAX_NUISANCES) {
+      expel(Http2Error.ENHANCE_YOUR_CALM, what);
+    }
   }
 
   private final class Requests extends Frames {
@@ -254,7 +279,13 @@ final class Inlet extends Link {
         passage.data(io.netty.buffer.Unpooled.EMPTY_BUFFER, 0, true);
       } else {
         reset(stream, Http2Error.PROTOCOL_ERROR);
+        nuisance("too_many_stream_errors");
       }
+    }
+
+    @Override
+    public void onSettingsRead(ChannelHandlerContext ctx, Http2Settings settings) {
+      nuisance("too_many_settings");
     }
 
     @Override

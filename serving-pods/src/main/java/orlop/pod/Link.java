@@ -2,10 +2,14 @@ package orlop.pod;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
+import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelPromise;
 import io.netty.handler.codec.http2.DefaultHttp2Connection;
-import io.netty.handler.codec.http2.DefaultHttp2RemoteFlowController;
+import io.netty.handler.codec.http2.DefaultHttp2ConnectionDecoder;
+import io.netty.handler.codec.http2.DefaultHttp2ConnectionEncoder;
+import io.netty.handler.codec.http2.DefaultHttp2FrameReader;
+import io.netty.handler.codec.http2.DefaultHttp2HeadersDecoder;
 import io.netty.handler.codec.http2.Http2Connection;
 import io.netty.handler.codec.http2.Http2ConnectionDecoder;
 import io.netty.handler.codec.http2.Http2ConnectionEncoder;
@@ -14,9 +18,9 @@ import io.netty.handler.codec.http2.Http2Error;
 import io.netty.handler.codec.http2.Http2Exception;
 import io.netty.handler.codec.http2.Http2FrameListener;
 import io.netty.handler.codec.http2.Http2Headers;
+import io.netty.handler.codec.http2.Http2PromisedRequestVerifier;
 import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.handler.codec.http2.Http2Stream;
-import io.netty.handler.codec.http2.UniformStreamByteDistributor;
 import io.netty.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -43,9 +47,15 @@ abstract class Link extends Http2ConnectionHandler {
 
   private final long pingAfterNs;
   private final long pongWithinNs;
+  private final Windows windows;
+  private final Outbox outbox;
   private @Nullable ChannelHandlerContext context;
+
+  /** For frames of which nobody needs to know when they have left. */
+  private @Nullable ChannelPromise done;
+
+  private boolean reading;
   private boolean touched;
-  private boolean sent;
   private long lastReadNs = System.nanoTime();
   private long pingSentNs;
   private @Nullable Future<?> pinging;
@@ -64,6 +74,12 @@ abstract class Link extends Http2ConnectionHandler {
     super(decoder, encoder, settings);
     this.loop = loop;
     this.key = encoder.connection().newKey();
+    if (!(encoder.flowController() instanceof Windows own)
+        || !(encoder.frameWriter() instanceof Outbox out)) {
+      throw new IllegalArgumentException("the encoder is not of Link.encoder");
+    }
+    this.windows = own;
+    this.outbox = out;
     this.pingAfterNs = TimeUnit.MILLISECONDS.toNanos(pingAfterMs);
     this.pongWithinNs = TimeUnit.MILLISECONDS.toNanos(pongWithinMs);
   }
@@ -74,13 +90,28 @@ abstract class Link extends Http2ConnectionHandler {
         .maxHeaderListSize(maxHeaderBytes);
   }
 
-  /** Streams share the connection in turn; gRPC has no priorities that would need a tree. */
-  static Http2Connection connection(boolean server) {
+  /** Netty's codec, but for the writing of frames and what flow control holds back. */
+  static Http2ConnectionEncoder encoder(boolean server) {
     Http2Connection made = new DefaultHttp2Connection(server);
-    made.remote()
-        .flowController(
-            new DefaultHttp2RemoteFlowController(made, new UniformStreamByteDistributor(made)));
-    return made;
+    Outbox outbox = new Outbox(made);
+    made.remote().flowController(new Windows(made, outbox));
+    return new DefaultHttp2ConnectionEncoder(made, outbox);
+  }
+
+  /**
+   * @param validate whether headers are looked at for what HTTP/2 does not allow
+   */
+  static Http2ConnectionDecoder decoder(
+      Http2ConnectionEncoder encoder, int maxHeaderBytes, boolean validate) {
+    return new DefaultHttp2ConnectionDecoder(
+        encoder.connection(),
+        encoder,
+        new DefaultHttp2FrameReader(new DefaultHttp2HeadersDecoder(validate, maxHeaderBytes)),
+        Http2PromisedRequestVerifier.ALWAYS_VERIFY,
+        true,
+        true,
+        validate,
+        false);
   }
 
   final ChannelHandlerContext context() {
@@ -95,6 +126,7 @@ abstract class Link extends Http2ConnectionHandler {
   @Override
   public void handlerAdded(ChannelHandlerContext ctx) throws Exception {
     context = ctx;
+    done = ctx.newPromise().setSuccess();
     super.handlerAdded(ctx);
   }
 
@@ -126,6 +158,26 @@ abstract class Link extends Http2ConnectionHandler {
     super.channelRead(ctx, message);
   }
 
+  /** The flush that Netty does here waits for the end of the loop's turn, like all others. */
+  @Override
+  public void channelReadComplete(ChannelHandlerContext ctx) throws Exception {
+    reading = true;
+    try {
+      super.channelReadComplete(ctx);
+    } finally {
+      reading = false;
+    }
+  }
+
+  @Override
+  public void flush(ChannelHandlerContext ctx) {
+    if (reading) {
+      touch();
+    } else {
+      super.flush(ctx);
+    }
+  }
+
   @Override
   public void channelInactive(ChannelHandlerContext ctx) throws Exception {
     if (pinging != null) {
@@ -142,7 +194,7 @@ abstract class Link extends Http2ConnectionHandler {
       }
     } else if (now - lastReadNs > pingAfterNs) {
       pingSentNs = now;
-      encoder().writePing(context(), false, now, context().newPromise());
+      encoder().writePing(context(), false, now, done());
       touch();
     } else {
       pingSentNs = 0;
@@ -151,9 +203,7 @@ abstract class Link extends Http2ConnectionHandler {
 
   /** Whether headers or data were sent since this was last asked. */
   final boolean sentSinceLastAsked() {
-    boolean was = sent;
-    sent = false;
-    return was;
+    return outbox.sentSinceLastAsked();
   }
 
   /** Has the frames that were written flushed soon; see {@link Loop#touch}. */
@@ -171,9 +221,22 @@ abstract class Link extends Http2ConnectionHandler {
     }
   }
 
+  private ChannelPromise done() {
+    ChannelPromise known = done;
+    if (known == null) {
+      throw new IllegalStateException("the connection is not open yet");
+    }
+    return known;
+  }
+
   final void headers(Http2Stream stream, Http2Headers headers, boolean end) {
-    encoder().writeHeaders(context(), stream.id(), headers, 0, end, context().newPromise());
-    sent = true;
+    headers(stream.id(), headers, end);
+  }
+
+  /** Opens the stream, when this side does and there is none of that number. */
+  final void headers(int streamId, Http2Headers headers, boolean end) {
+    ChannelPromise left = end ? context().newPromise() : done();
+    encoder().writeHeaders(context(), streamId, headers, 0, end, left);
     touch();
   }
 
@@ -194,7 +257,6 @@ abstract class Link extends Http2ConnectionHandler {
           });
     }
     encoder().writeHeaders(context(), stream.id(), last, 0, true, left);
-    sent = true;
     touch();
   }
 
@@ -219,12 +281,27 @@ abstract class Link extends Http2ConnectionHandler {
    * @param onceSent told when it has left, or cannot any more
    */
   final void write(Http2Stream stream, ByteBuf data, boolean end, @Nullable Credit onceSent) {
-    ChannelPromise promise = context().newPromise();
-    if (onceSent != null) {
-      promise.addListener(done -> onceSent.give());
+    Http2Stream.State state = stream.state();
+    boolean open = state == Http2Stream.State.OPEN || state == Http2Stream.State.HALF_CLOSED_REMOTE;
+    int bytes = data.readableBytes();
+    ChannelFuture left;
+    if (open && windows.take(stream, bytes)) {
+      ChannelPromise promise = outbox.gathers(bytes) ? done() : context().newPromise();
+      left = outbox.writeData(context(), stream.id(), data, 0, end, promise);
+      if (end) {
+        closeStreamLocal(stream, left);
+      }
+    } else {
+      ChannelPromise promise = context().newPromise();
+      left = encoder().writeData(context(), stream.id(), data, 0, end, promise);
     }
-    encoder().writeData(context(), stream.id(), data, 0, end, promise);
-    sent = true;
+    if (onceSent != null) {
+      if (left.isDone()) {
+        onceSent.give();
+      } else {
+        left.addListener(over -> onceSent.give());
+      }
+    }
     touch();
   }
 

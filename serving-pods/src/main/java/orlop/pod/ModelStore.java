@@ -5,6 +5,7 @@ import java.util.Map;
 import orlop.placement.Fault;
 import orlop.placement.Model;
 import orlop.puller.ModelPuller;
+import orlop.runtime.Beside;
 
 /** Where a pod gets the files of a model. Thread-safe; every call may block. */
 public interface ModelStore {
@@ -32,6 +33,11 @@ public interface ModelStore {
     /** Whether they lay on the local disk already when they were asked for. */
     default boolean fromDisk() {
       return false;
+    }
+
+    /** Where a runtime may keep what it makes of them. */
+    default Beside beside() {
+      return Beside.NOWHERE;
     }
 
     /** Lets the disk cache purge them. Idempotent. */

@@ -165,9 +165,9 @@ final class Outlet {
     Builder(Loop loop, Handshakes handshakes) {
       this.loop = loop;
       this.handshakes = handshakes;
-      connection(Link.connection(false));
+      Http2ConnectionEncoder encoder = Link.encoder(false);
+      codec(Link.decoder(encoder, loop.maxHeaderBytes, false), encoder);
       initialSettings(Link.settings(loop.maxHeaderBytes).pushEnabled(false));
-      validateHeaders(false);
       decoupleCloseAndGoAway(false);
     }
 
@@ -215,10 +215,8 @@ final class Outlet {
         retire();
         return;
       }
-      encoder()
-          .writeHeaders(context(), id, leg.headers, 0, leg.headersEnd(), context().newPromise());
+      headers(id, leg.headers, leg.headersEnd());
       Http2Stream stream = connection().stream(id);
-      touch();
       if (stream == null) {
         failLater(leg, "the connection takes no stream");
         return;

@@ -490,6 +490,9 @@ final class Passage implements Caller, Leg.Sink {
   public void headers(Http2Headers answer) {
     answering = true;
     request.forget();
+    if (capture != null) {
+      capture.answers(answer.get(Wire.ENCODING));
+    }
     client.headers(stream, answer, false);
   }
 

@@ -2,12 +2,13 @@ package orlop.pod;
 
 import com.google.protobuf.ByteString;
 import io.grpc.Status;
-import java.security.SecureRandom;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.ThreadLocalRandom;
 import orlop.api.PayloadEvent;
+import orlop.payload.DropReason;
 import orlop.payload.PayloadLog;
 
 /** Offers what runs in this pod to the payload log. Thread-safe; never blocks. */
@@ -17,7 +18,6 @@ final class PayloadTap {
   private final PayloadLog log;
   private final Set<String> headerNames;
   private final EpochClock clock;
-  private final SecureRandom random = new SecureRandom();
 
   PayloadTap(PayloadLog log, Set<String> headerNames, EpochClock clock) {
     this.log = log;
@@ -91,7 +91,39 @@ final class PayloadTap {
     }
   }
 
+  /** Offers a message that the log copies later, if at all. */
+  void lend(
+      PayloadEvent.Kind kind,
+      String id,
+      Named named,
+      PayloadLog.Lent message,
+      RequestHeaders headers) {
+    log.offer(
+        kind,
+        id,
+        named.model().id(),
+        named.alias(),
+        Op.INFER.label,
+        Status.Code.OK.value(),
+        PayloadEvent.PROTOBUF,
+        message,
+        allowed(headers));
+  }
+
+  /** Counts a message that could not be kept until its offer. */
+  void lost(String id, DropReason reason) {
+    log.lost(id, reason);
+  }
+
+  /** The largest message that is captured. */
+  int maxPayloadBytes() {
+    return log.maxPayloadBytes();
+  }
+
   private Map<String, String> allowed(RequestHeaders headers) {
+    if (headerNames.isEmpty()) {
+      return Map.of();
+    }
     Map<String, String> kept = new HashMap<>();
     for (String name : headerNames) {
       String value = headers.get(name);
@@ -104,6 +136,8 @@ final class PayloadTap {
 
   /** Source: RFC 9562, section 5.7. */
   private UUID uuid7() {
+    // An id to tell calls apart, no secret.
+    ThreadLocalRandom random = ThreadLocalRandom.current();
     long high = clock.nowMs() << 16 | 0x7000 | (random.nextLong() & 0xFFF);
     long low = (random.nextLong() & 0x3FFF_FFFF_FFFF_FFFFL) | 0x8000_0000_0000_0000L;
     return new UUID(high, low);

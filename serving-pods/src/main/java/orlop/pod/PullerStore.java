@@ -3,6 +3,7 @@ package orlop.pod;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import orlop.placement.Fault;
 import orlop.placement.Model;
 import orlop.puller.ModelLocation;
@@ -10,6 +11,7 @@ import orlop.puller.ModelPuller;
 import orlop.puller.PullException;
 import orlop.puller.PullStats;
 import orlop.puller.Pulled;
+import orlop.runtime.Beside;
 
 /** The store behind a {@link ModelPuller}. Thread-safe. */
 final class PullerStore implements ModelStore {
@@ -22,7 +24,7 @@ final class PullerStore implements ModelStore {
   @Override
   public Files pull(Model model) throws StoreException, InterruptedException {
     try {
-      return new PulledFiles(puller.pull(ModelLocation.parse(model.path(), model.key())));
+      return new PulledFiles(puller, puller.pull(ModelLocation.parse(model.path(), model.key())));
     } catch (PullException e) {
       throw refused(e);
     }
@@ -64,7 +66,35 @@ final class PullerStore implements ModelStore {
     return new StoreException(fault, String.valueOf(e.getMessage()), e);
   }
 
-  private record PulledFiles(Pulled pulled) implements Files {
+  private record PulledFiles(ModelPuller puller, Pulled pulled) implements Files, Beside {
+    private record File(Pulled pulled) implements Made {
+      @Override
+      public Path path() {
+        return pulled.path();
+      }
+
+      @Override
+      public void close() {
+        pulled.close();
+      }
+    }
+
+    @Override
+    public Beside beside() {
+      return this;
+    }
+
+    @Override
+    public @Nullable Made find(String name) {
+      Pulled made = puller.made(pulled, name);
+      return made == null ? null : new File(made);
+    }
+
+    @Override
+    public void keep(String name, long mostBytes, Maker maker) {
+      puller.keep(pulled, name, mostBytes, maker::make);
+    }
+
     @Override
     public Path path() {
       return pulled.path();

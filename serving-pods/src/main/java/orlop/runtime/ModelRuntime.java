@@ -41,6 +41,16 @@ public interface ModelRuntime extends AutoCloseable {
    */
   LoadedModel load(String modelId, String modelType, Path modelPath) throws ModelLoadException;
 
+  /**
+   * The same, where the runtime may keep something beside the model's files.
+   *
+   * @param beside asked and told during the load alone
+   */
+  default LoadedModel load(String modelId, String modelType, Path modelPath, Beside beside)
+      throws ModelLoadException {
+    return load(modelId, modelType, modelPath);
+  }
+
   /** A model to try it with; none when it is not this process that loads its models. */
   default Optional<Sample> sample() {
     return Optional.empty();

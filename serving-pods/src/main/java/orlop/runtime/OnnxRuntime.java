@@ -53,6 +53,7 @@ public final class OnnxRuntime implements ModelRuntime {
   private final RuntimeConfig config;
   private final Engine engine;
   private final boolean onGpu;
+  private final String copyName;
 
   /**
    * @throws IllegalStateException when the native engine does not start on this machine
@@ -77,9 +78,10 @@ public final class OnnxRuntime implements ModelRuntime {
                 new NativeHeap(config.trimIntervalMs()));
       }
     } catch (OrtException | LinkageError e) {
-      throw new IllegalStateException("ONNX Runtime does not start: " + e.getMessage(), e);
+      throw new IllegalStateException("ONNX Runtime does not start: " + e, e);
     }
     this.onGpu = config.gpu() && gpuWorks(gpu);
+    this.copyName = MappedCopy.name(engine.environment());
   }
 
   /**
@@ -138,6 +140,12 @@ public final class OnnxRuntime implements ModelRuntime {
   @Override
   public LoadedModel load(String modelId, String modelType, Path modelPath)
       throws ModelLoadException {
+    return load(modelId, modelType, modelPath, Beside.NOWHERE);
+  }
+
+  @Override
+  public LoadedModel load(String modelId, String modelType, Path modelPath, Beside beside)
+      throws ModelLoadException {
     if (!supports(modelType)) {
       throw new ModelLoadException(
           Reason.BAD_MODEL,
@@ -155,6 +163,11 @@ public final class OnnxRuntime implements ModelRuntime {
         file.fileBytes() + file.externalWeightBytes() < TINY_MODEL_BYTES
             ? OptLevel.BASIC_OPT
             : OptLevel.ALL_OPT;
+    boolean mapped = config.mappedCopies() && !onGpu && MappedCopy.suits(file);
+    LoadedModel fromCopy = mapped ? fromCopy(modelId, file, beside) : null;
+    if (fromCopy != null) {
+      return fromCopy;
+    }
     OrtSession session;
     if (file.residentBytes() < NativeHeap.MAPPED_BYTES) {
       session = createSession(modelId, file, level);
@@ -164,7 +177,11 @@ public final class OnnxRuntime implements ModelRuntime {
       }
     }
     try {
-      return OnnxModel.of(modelId, file, session, engine);
+      LoadedModel model = OnnxModel.of(modelId, file, session, engine, () -> {});
+      if (mapped) {
+        beside.keep(copyName, MappedCopy.mostBytes(file), copy -> makeCopy(file, copy));
+      }
+      return model;
     } catch (OrtException | ModelLoadException | RuntimeException e) {
       closeQuietly(session);
       throw e instanceof ModelLoadException refused
@@ -187,6 +204,40 @@ public final class OnnxRuntime implements ModelRuntime {
   @Override
   public void close() {
     engine.casts().close();
+  }
+
+  /** The model over its mapped copy; null when there is none that the engine takes. */
+  private @Nullable LoadedModel fromCopy(String modelId, OnnxFile file, Beside beside) {
+    Beside.Made made = beside.find(copyName);
+    if (made == null) {
+      return null;
+    }
+    try (SessionOptions options = options(OptLevel.ALL_OPT)) {
+      MappedCopy.Opened opened = MappedCopy.open(engine.environment(), options, made);
+      if (opened == null) {
+        LOG.log(Level.WARNING, "the copy {0} is no model; its file is loaded", made.path());
+        return null;
+      }
+      try {
+        return OnnxModel.of(modelId, file, opened.session(), engine, opened.copy()::close);
+      } catch (OrtException | ModelLoadException | RuntimeException e) {
+        closeQuietly(opened.session());
+        opened.copy().close();
+        throw e;
+      }
+    } catch (OrtException | ModelLoadException e) {
+      LOG.log(Level.WARNING, "the copy {0} does not load: {1}", made.path(), e.getMessage());
+      return null;
+    }
+  }
+
+  private void makeCopy(OnnxFile file, Path copy) throws IOException {
+    try (SessionOptions options = options(OptLevel.ALL_OPT);
+        NativeHeap.Loading _ = NativeHeap.loading()) {
+      MappedCopy.make(engine.environment(), options, file.path(), copy);
+    } catch (OrtException e) {
+      throw new IOException("the engine does not write it: " + e.getMessage(), e);
+    }
   }
 
   private static OnnxFile read(String modelId, Path modelPath) throws ModelLoadException {

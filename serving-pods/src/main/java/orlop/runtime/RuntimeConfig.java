@@ -11,8 +11,11 @@ package orlop.runtime;
  * @param gpuDevice {@code runtime.gpuDevice}, 0 to 63: which GPU, counted as CUDA counts them
  * @param trimIntervalMs {@code runtime.trimIntervalMs}, 0 to 3,600,000: after unloads, freed memory
  *     is handed back to the operating system at most once in this many milliseconds; 0 never
+ * @param mappedCopies {@code runtime.mappedCopies}: keep an optimised copy of each model of 1 MiB
+ *     or more in the disk cache and map it at later loads
  */
-public record RuntimeConfig(int computeThreads, boolean gpu, int gpuDevice, int trimIntervalMs) {
+public record RuntimeConfig(
+    int computeThreads, boolean gpu, int gpuDevice, int trimIntervalMs, boolean mappedCopies) {
 
   public RuntimeConfig {
     inRange("runtime.computeThreads", computeThreads, 1, 1024);
@@ -20,9 +23,9 @@ public record RuntimeConfig(int computeThreads, boolean gpu, int gpuDevice, int 
     inRange("runtime.trimIntervalMs", trimIntervalMs, 0, 3_600_000);
   }
 
-  /** One thread per inference, no GPU, trimming at most once a second. */
+  /** One thread per inference, no GPU, trimming at most once a second, no mapped copies. */
   public static RuntimeConfig defaults() {
-    return new RuntimeConfig(1, false, 0, 1000);
+    return new RuntimeConfig(1, false, 0, 1000, false);
   }
 
   private static void inRange(String key, int value, int low, int high) {

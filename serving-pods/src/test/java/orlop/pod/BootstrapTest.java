@@ -8,8 +8,10 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
@@ -143,31 +145,23 @@ class BootstrapTest {
 
   @Test
   void preStopAnswersWhenThePodHasDrained() throws Exception {
-    try (TestMesh mesh = new TestMesh(1)) {
+    try (TestMesh mesh = new TestMesh(1);
+        ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
       ServingPod pod = mesh.pod(0);
       mesh.register("m");
       CountDownLatch gate = new CountDownLatch(1);
       mesh.runtimes.getFirst().inferGate = gate;
-      var call =
-          CompletableFuture.supplyAsync(() -> mesh.client(pod).modelInfer(TestMesh.request("m")));
+      var call = threads.submit(() -> mesh.client(pod).modelInfer(TestMesh.request("m")));
       TestMesh.await("the call runs", () -> mesh.runtimes.getFirst().running.get() > 0);
       int port = pod.probePort();
-      CompletableFuture<HttpResponse<String>> stopped =
-          CompletableFuture.supplyAsync(
-              () -> {
-                try {
-                  return get(port, "/prestop");
-                } catch (Exception e) {
-                  throw new AssertionError(e);
-                }
-              });
-      CompletableFuture<Void> closing = CompletableFuture.runAsync(pod::close);
+      Future<HttpResponse<String>> stopped = threads.submit(() -> get(port, "/prestop"));
+      TestMesh.await("the hook waits", () -> pod.pages().waiting() > 0);
+      var closing = threads.submit(pod::close);
       TestMesh.await("the pod drains", () -> pod.host().draining());
       assertFalse(stopped.isDone());
       gate.countDown();
       assertEquals("m", call.get(30, TimeUnit.SECONDS).getModelName());
-      HttpResponse<String> answer = stopped.get(30, TimeUnit.SECONDS);
-      assertEquals("drained\n", answer.body());
+      assertEquals("drained\n", stopped.get(30, TimeUnit.SECONDS).body());
       closing.get(30, TimeUnit.SECONDS);
     }
   }

@@ -142,7 +142,7 @@ class MetricsTest {
                 1);
     return java.util.Objects.requireNonNull(
         Named.Asked.in(RequestHeaders.of(new io.grpc.Metadata()))
-            .resolve(view, "alias of \"" + model + "\""));
+            .resolve(view, "alias of \"" + model + "\"", false));
   }
 
   @Test

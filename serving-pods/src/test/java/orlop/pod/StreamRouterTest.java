@@ -492,4 +492,53 @@ class StreamRouterTest {
       beside.awaitIdle();
     }
   }
+
+  @Test
+  void whatARuntimeBesideThePodWasSentAndSentIsOffered() throws Exception {
+    try (Beside beside = new Beside()) {
+      int from = 2 * beside.sidecar.calls.get();
+      TestMesh.await("the first call's", () -> beside.mesh.events.size() == from);
+      int large = 300_000;
+      for (int bytes : new int[] {10, large}) {
+        for (ManagedChannel entry : beside.entries()) {
+          beside.mesh.events.clear();
+          byte[] asked =
+              TestMesh.request("m").toBuilder()
+                  .setId("call-" + bytes)
+                  .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[bytes]))
+                  .build()
+                  .toByteArray();
+          ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, asked);
+          TestMesh.await("the events", () -> beside.mesh.events.size() == 2);
+          for (orlop.api.PayloadEvent event : beside.mesh.events) {
+            assertEquals("call-" + bytes, event.id());
+            assertEquals("m", event.modelId());
+            assertEquals("urn:pod-" + beside.holder, event.source());
+            assertArrayEquals(asked, event.value());
+          }
+        }
+      }
+      beside.awaitIdle();
+    }
+  }
+
+  @Test
+  void theStatusOfARuntimeThatFailedIsOffered() throws Exception {
+    try (Beside beside = new Beside()) {
+      TestMesh.await("the first call's", () -> beside.mesh.events.size() == 2);
+      beside.mesh.events.clear();
+      beside.sidecar.answer = Status.ABORTED.withDescription("not today");
+      TestMesh.failure(
+          () ->
+              ClientCalls.blockingUnaryCall(
+                  beside.entries().getLast(), Bytes.INFER, CallOptions.DEFAULT, request("m")));
+      TestMesh.await("the events", () -> beside.mesh.events.size() == 2);
+      assertArrayEquals(request("m"), beside.mesh.events.getFirst().value());
+      orlop.api.PayloadEvent failure = beside.mesh.events.getLast();
+      assertEquals(Status.Code.ABORTED.value(), failure.statusCode());
+      assertEquals(
+          "not today", new String(failure.value(), java.nio.charset.StandardCharsets.UTF_8));
+      beside.awaitIdle();
+    }
+  }
 }

@@ -87,7 +87,7 @@ class ModelMemoryTest extends RuntimeTestBase {
   @Tag("slow")
   void trimsByItselfSoonAfterUnloads() throws Exception {
     Path path = file(OnnxModels.dense(64, 256, 64));
-    try (OnnxRuntime trimming = new OnnxRuntime(new RuntimeConfig(1, false, 0, 20))) {
+    try (OnnxRuntime trimming = new OnnxRuntime(new RuntimeConfig(1, false, 0, 20, false))) {
       List<LoadedModel> models = new ArrayList<>();
       for (int i = 0; i < 2 * MODELS; i++) {
         models.add(trimming.load("m" + i, "onnx", path));

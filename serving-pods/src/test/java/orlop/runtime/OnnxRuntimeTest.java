@@ -331,7 +331,7 @@ class OnnxRuntimeTest extends RuntimeTestBase {
 
   @Test
   void servesFromTheCpuAndSaysSoWhenThereIsNoGpu() throws Exception {
-    RuntimeConfig config = new RuntimeConfig(1, true, 0, 0);
+    RuntimeConfig config = new RuntimeConfig(1, true, 0, 0, false);
     Gpu fake = new Gpu.Present(List.of(new Gpu.Device("pretended", 1, 1)));
     // Pretending a device is only quick where the engine has no CUDA part at all to unpack.
     boolean cpuBuild =
@@ -364,14 +364,16 @@ class OnnxRuntimeTest extends RuntimeTestBase {
     Gpu other = Gpu.Nvml.probe("libc.so.6");
     assertEquals(
         new Gpu.Absent(
-            "the NVIDIA driver could not be asked: java.lang.IllegalStateException: no nvmlInit_v2"),
+            "the NVIDIA driver could not be asked: java.lang.IllegalStateException: no"
+                + " nvmlInit_v2"),
         other);
   }
 
   @Test
   void refusesSettingsOutOfRangeByKey() {
     IllegalArgumentException e =
-        assertThrows(IllegalArgumentException.class, () -> new RuntimeConfig(0, false, 0, 0));
+        assertThrows(
+            IllegalArgumentException.class, () -> new RuntimeConfig(0, false, 0, 0, false));
     assertEquals("runtime.computeThreads = 0 is out of range, expected 1 to 1024", e.getMessage());
   }
 }
