@@ -30,6 +30,7 @@ public final class BenchCommand implements Runnable {
   /** The command with all benchmarks. */
   public static CommandLine commandLine() {
     return new CommandLine(new BenchCommand())
+        .addSubcommand(new BatchBench())
         .addSubcommand(new ChurnBench())
         .addSubcommand(new DensityBench())
         .addSubcommand(new IsolationBench())
@@ -40,6 +41,7 @@ public final class BenchCommand implements Runnable {
         .addSubcommand(new RegisterBench())
         .addSubcommand(new RegistryBench())
         .addSubcommand(new RouteBench())
+        .addSubcommand(new ServeBench())
         .addSubcommand(new WarmupBench());
   }
 

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A part of a benchmark in a Java machine of its own, started from this one's class path. It ends
@@ -20,6 +21,11 @@ final class BenchProcess implements AutoCloseable {
   private final Process process;
   private final BufferedReader out;
   private final String announced;
+
+  /** In the child: the answer to a question. */
+  interface Answers {
+    String answer(String question) throws Exception;
+  }
 
   private BenchProcess(Process process, BufferedReader out, String announced) {
     this.process = process;
@@ -48,10 +54,9 @@ final class BenchProcess implements AutoCloseable {
     Process process = builder.start();
     BufferedReader out =
         new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
-    for (String line = out.readLine(); line != null; line = out.readLine()) {
-      if (line.startsWith(MARK)) {
-        return new BenchProcess(process, out, line.substring(MARK.length()));
-      }
+    String ready = said(out);
+    if (ready != null) {
+      return new BenchProcess(process, out, ready);
     }
     process.destroyForcibly();
     throw new IOException(
@@ -60,19 +65,29 @@ final class BenchProcess implements AutoCloseable {
             + Files.readString(log).lines().findFirst());
   }
 
-  String announced() {
-    return announced;
+  /** What the child announces next; null when it has ended. */
+  private static @Nullable String said(BufferedReader out) throws IOException {
+    for (String line = out.readLine(); line != null; line = out.readLine()) {
+      if (line.startsWith(MARK)) {
+        return line.substring(MARK.length());
+      }
+    }
+    return null;
   }
 
-  /** Tells it one line and returns the one that it answers; for children that listen. */
-  String ask(String line) throws IOException {
-    process.getOutputStream().write((line + "\n").getBytes(StandardCharsets.UTF_8));
+  /** Asks a child that {@link #answer}s; one question at a time. */
+  String ask(String question) throws IOException {
+    process.getOutputStream().write((question + "\n").getBytes(StandardCharsets.UTF_8));
     process.getOutputStream().flush();
-    String answer = out.readLine();
+    String answer = said(out);
     if (answer == null) {
-      throw new IOException("the process ended when it was told '" + line + "'");
+      throw new IOException("the process ended before it answered '" + question + "'");
     }
     return answer;
+  }
+
+  String announced() {
+    return announced;
   }
 
   /** Microseconds of processor time it has used so far, to the nearest ten thousand. */
@@ -110,6 +125,15 @@ final class BenchProcess implements AutoCloseable {
   static void announce(String text) {
     System.out.println(MARK + text);
     System.out.flush();
+  }
+
+  /** In the child: answers, line by line, until the parent has gone or wants it to end. */
+  static void answer(Answers answers) throws Exception {
+    BufferedReader questions =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (String line = questions.readLine(); line != null; line = questions.readLine()) {
+      announce(answers.answer(line));
+    }
   }
 
   /** In the child: returns when the parent has gone or wants it to end. */

@@ -3,9 +3,6 @@ package orlop.bench;
 import inference.ModelInferRequest;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
-import java.io.BufferedReader;
-import java.io.InputStreamReader;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -33,23 +30,20 @@ final class IsolationCrowd {
             .directExecutor()
             .build();
     BenchProcess.announce("here");
-    BufferedReader in =
-        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-    for (String line = in.readLine(); line != null; line = in.readLine()) {
-      String[] told = line.split(" ");
-      int models = Integer.parseInt(told[0]);
-      int first = Integer.parseInt(told[1]);
-      int calls = Integer.parseInt(told[2]);
-      byte[][] messages = new byte[models][];
-      for (int i = 0; i < models; i++) {
-        String name = IsolationPod.COLD + (first + i);
-        messages[i] = request.toBuilder().setModelName(name).build().toByteArray();
-      }
-      Pace.Outcome outcome = Pace.run(channel, calls, calls, i -> messages[i % models]);
-      System.out.println(
-          outcome.failed() + " " + (outcome.failed() == 0 ? "" : outcome.firstFailure()));
-      System.out.flush();
-    }
+    BenchProcess.answer(
+        line -> {
+          String[] told = line.split(" ");
+          int models = Integer.parseInt(told[0]);
+          int first = Integer.parseInt(told[1]);
+          int calls = Integer.parseInt(told[2]);
+          byte[][] messages = new byte[models][];
+          for (int i = 0; i < models; i++) {
+            String name = IsolationPod.COLD + (first + i);
+            messages[i] = request.toBuilder().setModelName(name).build().toByteArray();
+          }
+          Pace.Outcome outcome = Pace.run(channel, calls, calls, i -> messages[i % models]);
+          return outcome.failed() + " " + (outcome.failed() == 0 ? "" : outcome.firstFailure());
+        });
     channel.shutdownNow();
   }
 }

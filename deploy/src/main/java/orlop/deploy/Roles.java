@@ -107,11 +107,14 @@ final class Roles {
     ModelPuller puller = teardown.add("puller", new ModelPuller(pulls));
     List<ModelRuntime> runtimes = new ArrayList<>();
     PodConfig config = beside(settings, teardown, runtimes);
-    runtimes.add(
-        teardown.add("runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class))));
-    runtimes.add(new TreeRuntime());
-    // Those of optional modules, such as TorchScript's.
-    ServiceLoader.load(ModelRuntime.class).forEach(runtimes::add);
+    if (runtimes.isEmpty() || !settings.section("sidecar", SidecarConfig.class).takesAll()) {
+      runtimes.add(
+          teardown.add(
+              "runtime", new OnnxRuntime(settings.section("runtime", RuntimeConfig.class))));
+      runtimes.add(new TreeRuntime());
+      // Those of optional modules, such as TorchScript's.
+      ServiceLoader.load(ModelRuntime.class).forEach(runtimes::add);
+    }
     PayloadLog payloads = teardown.add("payloads", payloads(settings));
     ManagementService management =
         teardown.add(
@@ -139,6 +142,7 @@ final class Roles {
           "free that port or set the key to another; 0 takes any",
           e);
     }
+    pod.logLevel(Logging.level());
     teardown.add(config.id(), pod, config.handOverTimeoutMs() + config.drainTimeoutMs());
     watchStorages(settings, pulls, puller, pod, teardown);
     pod.showMesh(leads);

@@ -37,8 +37,7 @@ import org.jspecify.annotations.Nullable;
 final class Settings {
   /** Maps whose keys are the user's own. */
   private static final Set<String> FREE =
-      Set.of(
-          "puller.storages", "bridge.kafkaProperties", "pod.dataplane.rpcs", "pod.metrics.info");
+      Set.of("puller.storages", "bridge.kafkaProperties", "pod.dataplane.rpcs", "pod.metrics.info");
 
   /** A free map whose keys have dots of their own. */
   private static final String DOTTED = "bridge.kafkaProperties.";

@@ -5,6 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.UnknownFieldSet;
+import inference.GRPCInferenceServiceGrpc;
+import inference.ModelInferRequest;
+import inference.ModelInferResponse;
+import inference.ModelStreamInferResponse;
 import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientInterceptors;
@@ -20,6 +24,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import mmesh.ModelRuntimeGrpc;
 import mmesh.RuntimeStatusRequest;
@@ -40,6 +45,7 @@ final class AnyMethodTest {
           + "\"blackbox.Guess/One\":{\"idExtractionPath\":[2,3],\"vModelId\":true},"
           + "\"blackbox.Guess/Echo\":{\"idExtractionPath\":[2,3]},"
           + "\"blackbox.Guess/Count\":{},\"blackbox.Guess/Join\":{},"
+          + "\"inference.GRPCInferenceService/ModelStreamInfer\":{},"
           + "\"inference.GRPCInferenceService/ModelInfer\":{\"idExtractionPath\":[1],\"vModelId\":true}},"
           + "\"allowOtherRpcs\":false}";
 
@@ -56,7 +62,8 @@ final class AnyMethodTest {
     runtime =
         stage.runtime(
             "methods=blackbox.Guess/One:2.3,blackbox.Guess/Echo:2.3,blackbox.Guess/Count,"
-                + "blackbox.Guess/Join,inference.GRPCInferenceService/ModelInfer:1");
+                + "blackbox.Guess/Join,inference.GRPCInferenceService/ModelInfer:1,"
+                + "inference.GRPCInferenceService/ModelStreamInfer:1");
     pod =
         stage.pod(
             "any",
@@ -242,6 +249,61 @@ final class AnyMethodTest {
     }
   }
 
+  /** Callers see the name that they used, the runtime the model's id, in every message. */
+  @Test
+  void aV2StreamByAnAliasCarriesItBothWays() throws Exception {
+    var unused =
+        pod.mesh()
+            .setVModel(
+                SetVModelRequest.newBuilder().setVModelId("stream").setTargetModelId("a").build());
+    Stage.await(
+        "the alias at the second pod",
+        () -> {
+          try {
+            return one(other, "x", "stream").equals(List.of("a:x"));
+          } catch (StatusRuntimeException e) {
+            return false;
+          }
+        });
+    for (PodUnderTest to : List.of(pod, other)) {
+      var told = runtime.say("clear");
+      List<ModelInferResponse> answers = new CopyOnWriteArrayList<>();
+      CompletableFuture<Status> ended = new CompletableFuture<>();
+      StreamObserver<ModelInferRequest> requests =
+          GRPCInferenceServiceGrpc.newStub(to.channel())
+              .modelStreamInfer(
+                  new StreamObserver<>() {
+                    @Override
+                    public void onNext(ModelStreamInferResponse answer) {
+                      answers.add(answer.getInferResponse());
+                    }
+
+                    @Override
+                    public void onError(Throwable error) {
+                      ended.complete(Status.fromThrowable(error));
+                    }
+
+                    @Override
+                    public void onCompleted() {
+                      ended.complete(Status.OK);
+                    }
+                  });
+      for (int i = 1; i <= 3; i++) {
+        requests.onNext(PodUnderTest.request("stream"));
+        int expected = i;
+        Stage.await("answer " + i, () -> answers.size() >= expected || ended.isDone());
+      }
+      for (ModelInferResponse answer : answers) {
+        assertEquals("stream", answer.getModelName());
+      }
+      assertEquals(3, answers.size());
+      assertEquals(3, runtime.told("ModelStreamInfer inside=a"));
+      requests.onNext(PodUnderTest.request("b"));
+      Status status = ended.get(Stage.PATIENCE_S, TimeUnit.SECONDS);
+      assertEquals(Status.Code.INVALID_ARGUMENT, status.getCode(), status.toString());
+    }
+  }
+
   /** The id is put into every message of a stream, which the first message named. */
   @Test
   void everyMessageOfAStreamCarriesTheModelsId() throws Exception {
@@ -261,7 +323,7 @@ final class AnyMethodTest {
 
   /** Collects a stream of answers. */
   private static final class Answers implements StreamObserver<UnknownFieldSet> {
-    private final List<String> said = new java.util.concurrent.CopyOnWriteArrayList<>();
+    private final List<String> said = new CopyOnWriteArrayList<>();
     private final CompletableFuture<List<String>> all = new CompletableFuture<>();
 
     @Override

@@ -9,7 +9,6 @@ import com.google.protobuf.ByteString;
 import inference.ModelInferRequest;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -159,39 +158,34 @@ final class LifecycleTest {
   }
 
   @Test
-  void aPodThatStartsAnewTrustsNothingThatItsRuntimeHeld() throws Exception {
-    try (Stage own = new Stage(Files.createTempDirectory("purge"))) {
-      RuntimeProcess kept = own.runtime();
-      PodUnderTest first = own.pod("purge", kept);
-      var unused = first.register("held", "p", true);
-      first.kill();
-      PodUnderTest second = own.pod("purge", kept);
-      assertEquals(
-          "held", second.inference().modelInfer(PodUnderTest.request("held")).getModelName());
-      assertEquals(2, kept.told("load held "));
-      List<String> told = kept.told();
-      assertTrue(told.lastIndexOf("status") > told.indexOf("load held test p "), told.toString());
-    }
+  void aPodOrARuntimeThatStartsAnewTrustsNothingThatWasHeld() throws Exception {
+    RuntimeProcess kept = stage.runtime();
+    PodUnderTest first = stage.pod("purge", kept);
+    var unused = first.register("held", "p", true);
+    first.kill();
+    PodUnderTest second = stage.pod("purge", kept);
+    assertEquals(
+        "held", second.inference().modelInfer(PodUnderTest.request("held")).getModelName());
+    assertEquals(2, kept.told("load held "));
+    List<String> told = kept.told();
+    assertTrue(told.lastIndexOf("status") > told.indexOf("load held test p "), told.toString());
+    restarted(second, kept);
   }
 
-  @Test
-  void aRuntimeThatStartsAnewHasItsModelsAgainBeforeCallersNotice() throws Exception {
-    try (Stage own = new Stage(Files.createTempDirectory("restart"))) {
-      RuntimeProcess restarted = own.runtime();
-      PodUnderTest beside = own.pod("restart", restarted);
-      for (String id : List.of("r1", "r2", "r3")) {
-        var unused = beside.register(id, "p", true);
-      }
-      restarted.restart();
-      ModelInferRequest request =
-          PodUnderTest.request("r1").toBuilder()
-              .addRawInputContents(ByteString.copyFrom(new byte[100_000]))
-              .build();
-      assertEquals(100_000, beside.inference().modelInfer(request).getRawOutputContents(0).size());
-      for (String id : List.of("r2", "r3", "r1")) {
-        assertEquals(id, beside.inference().modelInfer(PodUnderTest.request(id)).getModelName());
-      }
-      assertEquals(3, restarted.told("load "));
+  /** A runtime that starts anew has its models again before their callers notice. */
+  private static void restarted(PodUnderTest pod, RuntimeProcess runtime) throws Exception {
+    for (String id : List.of("r1", "r2", "r3")) {
+      var unused = pod.register(id, "p", true);
     }
+    runtime.restart();
+    ModelInferRequest request =
+        PodUnderTest.request("r1").toBuilder()
+            .addRawInputContents(ByteString.copyFrom(new byte[100_000]))
+            .build();
+    assertEquals(100_000, pod.inference().modelInfer(request).getRawOutputContents(0).size());
+    for (String id : List.of("r2", "r3", "r1")) {
+      assertEquals(id, pod.inference().modelInfer(PodUnderTest.request(id)).getModelName());
+    }
+    assertEquals(3, runtime.told("load r"));
   }
 }

@@ -226,8 +226,15 @@ final class OperationsTest {
   @Test
   void theRuntimesContainerWaitsUntilThePodHasDrained() throws Exception {
     int port = Stage.freePort();
-    PodUnderTest pod = stage.pod("stopping", runtime, "MM_PRESTOP_WAIT_PORT", String.valueOf(port));
-    var unused = pod.register("m", "p?runMs=1500", true);
+    PodUnderTest pod =
+        stage.pod(
+            "stopping",
+            runtime,
+            "MM_PRESTOP_WAIT_PORT",
+            String.valueOf(port),
+            "SHUTDOWN_TIMEOUT_MS",
+            "30000");
+    var unused = pod.register("m", "p?runMs=5000", true);
     try (HttpClient http = HttpClient.newHttpClient()) {
       var call =
           CompletableFuture.supplyAsync(

@@ -6,6 +6,7 @@ import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import inference.ModelMetadataRequest;
 import inference.ModelMetadataResponse;
+import inference.ModelStreamInferResponse;
 import io.grpc.Context;
 import io.grpc.Contexts;
 import io.grpc.Metadata;
@@ -160,6 +161,27 @@ final class RuntimeProgram {
           .setId(request.getId())
           .addAllRawOutputContents(request.getRawInputContentsList())
           .build();
+    }
+
+    @Override
+    public StreamObserver<ModelInferRequest> modelStreamInfer(
+        StreamObserver<ModelStreamInferResponse> answer) {
+      return new StreamObserver<>() {
+        @Override
+        public void onNext(ModelInferRequest request) {
+          tell("ModelStreamInfer inside=" + request.getModelName());
+          answer.onNext(
+              ModelStreamInferResponse.newBuilder().setInferResponse(answer(request)).build());
+        }
+
+        @Override
+        public void onError(Throwable error) {}
+
+        @Override
+        public void onCompleted() {
+          answer.onCompleted();
+        }
+      };
     }
 
     @Override

@@ -113,7 +113,8 @@ final class ThreeInstancesTest {
       used += mine > 0 ? 1 : 0;
     }
     assertTrue(used > 1, "the models lie in one pod");
-    assertTrue(loads <= MODELS + 3, loads + " loads of " + MODELS + " models");
+    // Pods whose views differ for a moment may load a model twice.
+    assertTrue(loads <= 2 * MODELS, loads + " loads of " + MODELS + " models");
   }
 
   @Test

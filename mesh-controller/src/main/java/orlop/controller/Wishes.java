@@ -32,10 +32,15 @@ record Wishes(
       Set.of(
           "task", "input", "query", "document", "mask", "types", "output", "pooling", "normalize");
 
+  /** Members that tell pods how to run the model: the greatest value, by name. */
+  private static final Map<String, Integer> OF_THE_RUNS =
+      Map.of("instances", 1_024, "batchRows", 4_096, "batchLatencyMs", 10_000, "warmUp", 1_000);
+
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final String MEMBER = "orlop";
   private static final String EXPECTED =
-      "expected minCopies, maxCopies, pinned, requiredLabels, preferredLabels, sizeBytes, task";
+      "expected minCopies, maxCopies, pinned, requiredLabels, preferredLabels, sizeBytes, task,"
+          + " instances, batchRows, batchLatencyMs, warmUp";
 
   /**
    * @param key as registered; one that is no JSON object wishes nothing, and is the storage's
@@ -61,7 +66,10 @@ record Wishes(
     }
     Wishes found = NONE;
     for (Map.Entry<String, JsonNode> wish : wishes.properties()) {
-      if (!OF_THE_PODS.contains(wish.getKey())) {
+      Integer most = OF_THE_RUNS.get(wish.getKey());
+      if (most != null) {
+        requireRuns(wish.getKey(), wish.getValue(), most);
+      } else if (!OF_THE_PODS.contains(wish.getKey())) {
         found = found.with(wish.getKey(), wish.getValue());
       }
     }
@@ -105,6 +113,13 @@ record Wishes(
       throw wrong(name, value, "a number from 0 to 10000");
     }
     return value.intValue();
+  }
+
+  private static void requireRuns(String name, JsonNode value, int most) {
+    int least = name.equals("instances") || name.equals("batchLatencyMs") ? 1 : 0;
+    if (!value.isInt() || value.intValue() < least || value.intValue() > most) {
+      throw wrong(name, value, "a number from " + least + " to " + most);
+    }
   }
 
   private static Set<String> labels(String name, JsonNode value) {

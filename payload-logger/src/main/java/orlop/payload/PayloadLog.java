@@ -204,8 +204,7 @@ public final class PayloadLog implements AutoCloseable {
       processors.offer(new Observed(kind, id, modelId, alias, method, statusCode, value));
     }
     return isSampled(id)
-        && capture(
-            kind, id, modelId, alias, statusCode, contentType, new Owned(value), metadata);
+        && capture(kind, id, modelId, alias, statusCode, contentType, new Owned(value), metadata);
   }
 
   /**

@@ -71,7 +71,7 @@ final class EtcdSession implements PodSession {
   private final Map<String, SessionKey> entries = new LinkedHashMap<>();
   private final LinkedHashSet<SessionKey> waiting = new LinkedHashSet<>();
   private final HeldBack heldBack = new HeldBack();
-  private final List<SessionLease> shares = new ArrayList<>();
+  private final SessionLeases leases;
   private final TreeSet<Long> unstored = new TreeSet<>();
   private long lastRemovalAt;
   private long published;
@@ -94,7 +94,7 @@ final class EtcdSession implements PodSession {
     this.left = left;
     podId = pod.id();
     words = new SessionWords(records.values(), podId);
-    shares.add(newShare(0));
+    leases = new SessionLeases(store, podId, this::granted, this::compare);
     put(records.keys().pod(podId), new Delta.PodPut(pod));
   }
 
@@ -174,7 +174,7 @@ final class EtcdSession implements PodSession {
   int leases() {
     lock.lock();
     try {
-      return shares.size();
+      return leases.all().size();
     } finally {
       lock.unlock();
     }
@@ -183,7 +183,7 @@ final class EtcdSession implements PodSession {
   private SessionLease first() {
     lock.lock();
     try {
-      return shares.getFirst();
+      return leases.first();
     } finally {
       lock.unlock();
     }
@@ -256,7 +256,7 @@ final class EtcdSession implements PodSession {
   }
 
   private SessionKey add(String key, Delta delta) {
-    SessionLease share = shareWithRoom();
+    SessionLease share = leases.withRoom();
     share.keys++;
     SessionKey entry = new SessionKey(key, share, delta);
     entries.put(key, entry);
@@ -272,25 +272,6 @@ final class EtcdSession implements PodSession {
   private void change(SessionKey entry, Delta delta) {
     entry.last = delta;
     entry.number = ++published;
-  }
-
-  private SessionLease newShare(int number) {
-    String owner = "pod " + podId + (number == 0 ? "" : " #" + number);
-    // The first keeper looks for all: one comparison is enough.
-    Runnable confirmed = number == 0 ? this::compare : () -> {};
-    return new SessionLease(store, owner, this::granted, confirmed);
-  }
-
-  private SessionLease shareWithRoom() {
-    for (SessionLease share : shares) {
-      if (share.hasRoom()) {
-        return share;
-      }
-    }
-    SessionLease share = newShare(shares.size());
-    shares.add(share);
-    share.lease.startKeeping();
-    return share;
   }
 
   private void enqueue(SessionKey entry) {
@@ -547,7 +528,7 @@ final class EtcdSession implements PodSession {
         return;
       }
       closed = true;
-      all = List.copyOf(shares);
+      all = leases.all();
       waiting.clear();
       heldBack.clear();
       unstored.clear();
@@ -555,20 +536,7 @@ final class EtcdSession implements PodSession {
     } finally {
       lock.unlock();
     }
-    // All at a time, so that a silent etcd costs one timeout.
-    List<Thread> closing =
-        all.stream()
-            .skip(1)
-            .map(share -> Thread.ofVirtual().name("orlop-leave-" + podId).start(share.lease::close))
-            .toList();
-    all.getFirst().lease.close();
-    try {
-      for (Thread thread : closing) {
-        thread.join();
-      }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+    SessionLeases.close(all, podId);
     left.accept(this);
   }
 

@@ -116,8 +116,7 @@ final class TorchModel implements LoadedModel {
 
   // ---- in
 
-  private NDList arguments(ModelInferRequest request, NDManager manager)
-      throws InferenceException {
+  private NDList arguments(ModelInferRequest request, NDManager manager) throws InferenceException {
     int count = request.getInputsCount();
     int raws = request.getRawInputContentsCount();
     if (raws != 0 && raws != count) {
@@ -129,7 +128,8 @@ final class TorchModel implements LoadedModel {
       InferInputTensor input = request.getInputs(i);
       int place = place(request, i);
       if (arguments[place] != null) {
-        throw open.refuse("argument " + place + " is given twice, by '" + input.getName() + "' too");
+        throw open.refuse(
+            "argument " + place + " is given twice, by '" + input.getName() + "' too");
       }
       arguments[place] = array(input, raws == 0 ? null : request.getRawInputContents(i), manager);
     }
@@ -149,8 +149,7 @@ final class TorchModel implements LoadedModel {
     if (place >= request.getInputsCount()) {
       throw open.refuse(
           "input '%s' is argument %d, expected numbers from 0 to %d without a gap"
-              .formatted(
-                  request.getInputs(index).getName(), place, request.getInputsCount() - 1));
+              .formatted(request.getInputs(index).getName(), place, request.getInputsCount() - 1));
     }
     return place;
   }

@@ -131,8 +131,7 @@ class TorchRuntimeTest {
                   .addInputs(typed("INPUT__0", two.get("in").get(0)))
                   .build(),
               Cancellation.NEVER);
-      assertFloats(
-          two.get("out").get(0), answer.getOutputs(0).getContents().getFp32ContentsList());
+      assertFloats(two.get("out").get(0), answer.getOutputs(0).getContents().getFp32ContentsList());
       assertEquals("INT64", answer.getOutputs(1).getDatatype());
       for (int i = 0; i < 6; i++) {
         assertEquals(
@@ -156,8 +155,7 @@ class TorchRuntimeTest {
         String name = i == 0 ? "largest" : "sum";
         assertEquals(name, answer.getOutputs(i).getName());
         assertFloats(
-            named.get("out").get(name),
-            answer.getOutputs(i).getContents().getFp32ContentsList());
+            named.get("out").get(name), answer.getOutputs(i).getContents().getFp32ContentsList());
       }
       ModelInferRequest.Builder unknown =
           ModelInferRequest.newBuilder().addInputs(typed("x", named.get("in").get(0)));
@@ -168,8 +166,7 @@ class TorchRuntimeTest {
 
   private static void assertRefused(LoadedModel model, ModelInferRequest request, String why) {
     InferenceException refused =
-        assertThrows(
-            InferenceException.class, () -> model.infer(request, Cancellation.NEVER));
+        assertThrows(InferenceException.class, () -> model.infer(request, Cancellation.NEVER));
     assertEquals(InferenceException.Code.INVALID_ARGUMENT, refused.code());
     assertTrue(String.valueOf(refused.getMessage()).contains(why), refused.getMessage());
   }
@@ -198,13 +195,11 @@ class TorchRuntimeTest {
   void aFileThatIsNoTorchScriptIsABadModel(@TempDir Path directory) throws Exception {
     Path file = Files.writeString(directory.resolve("model.pt"), "no model");
     ModelLoadException bad =
-        assertThrows(
-            ModelLoadException.class, () -> runtime.load("bad", "pytorch", directory));
+        assertThrows(ModelLoadException.class, () -> runtime.load("bad", "pytorch", directory));
     assertEquals(ModelLoadException.Reason.BAD_MODEL, bad.reason(), bad.getMessage());
     Files.delete(file);
     ModelLoadException none =
-        assertThrows(
-            ModelLoadException.class, () -> runtime.load("none", "pytorch", directory));
+        assertThrows(ModelLoadException.class, () -> runtime.load("none", "pytorch", directory));
     assertEquals(ModelLoadException.Reason.NOT_FOUND, none.reason(), none.getMessage());
   }
 

@@ -11,13 +11,17 @@ import java.io.IOException;
 final class Answers {
   private Answers() {}
 
-  /** Encodes the message once, into memory that the socket can read. To be released. */
+  /** Memory that the socket can read, for a message of that many bytes. To be released. */
+  static ByteBuf room(int length) {
+    int all = Math.addExact(Wire.PREFIX_BYTES, length);
+    ByteBuf out = PooledByteBufAllocator.DEFAULT.directBuffer(all, all);
+    return out.writeByte(0).writeInt(length).writerIndex(all);
+  }
+
+  /** Encodes the message once, into such memory. To be released. */
   static ByteBuf framed(MessageLite message) {
     int length = message.getSerializedSize();
-    ByteBuf out =
-        PooledByteBufAllocator.DEFAULT.directBuffer(
-            Wire.PREFIX_BYTES + length, Wire.PREFIX_BYTES + length);
-    out.writeByte(0).writeInt(length);
+    ByteBuf out = room(length);
     try {
       CodedOutputStream coded =
           CodedOutputStream.newInstance(out.nioBuffer(Wire.PREFIX_BYTES, length));
@@ -28,7 +32,7 @@ final class Answers {
       out.release();
       throw new IllegalStateException("a message is not as long as it says: " + length, e);
     }
-    return out.writerIndex(Wire.PREFIX_BYTES + length);
+    return out;
   }
 
   /** The same for a message that is encoded already, without a copy. */

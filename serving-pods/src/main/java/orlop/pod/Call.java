@@ -13,7 +13,6 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
-import orlop.api.Headers;
 import orlop.placement.Action;
 import orlop.placement.Attempt;
 import orlop.placement.Copy;
@@ -187,12 +186,7 @@ final class Call extends Deadlines.Entry {
     }
     String unknown = asked.name(name);
     if (unknown.isEmpty()) {
-      fail(
-          Status.INVALID_ARGUMENT.withDescription(
-              "the call names no model: set model_name, or header "
-                  + Headers.MODEL_ID
-                  + " or "
-                  + Headers.VMODEL_ID));
+      fail(Statuses.NAMELESS);
     } else {
       // A forwarded call may have outrun the registry: another pod knows more.
       end(
@@ -208,7 +202,7 @@ final class Call extends Deadlines.Entry {
       return;
     }
     if (leftNs() <= 0) {
-      fail(Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
+      fail(Statuses.LATE);
       return;
     }
     Model model = to.model();
@@ -419,8 +413,7 @@ final class Call extends Deadlines.Entry {
   }
 
   private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
-    String full =
-        Inference.start(new Inference(this, to, slot, message, resumed, System.nanoTime()));
+    String full = Inference.start(this, to, slot, message, resumed);
     if (full != null) {
       overloaded(full);
     }

@@ -15,8 +15,8 @@ import orlop.payload.PayloadLog;
 /**
  * The payloads of one inference that the runtime beside the pod runs, kept as they pass and offered
  * to the payload log at the end. Small parts are copied, since a reference would keep a whole
- * receive buffer; of larger ones references are kept, which the log's own thread copies. Bytes count
- * against the pod's until the offer. Owned by the call's event loop.
+ * receive buffer; of larger ones references are kept, which the log's own thread copies. Bytes
+ * count against the pod's until the offer. Owned by the call's event loop.
  */
 final class Capture {
   private static final int COPY_UP_TO_BYTES = 8 << 10;
@@ -124,8 +124,7 @@ final class Capture {
       }
       NamePeek id = new NamePeek(V2_ID);
       try {
-        var unused =
-            id.look(first.slice(start + Wire.PREFIX_BYTES, here), first.getInt(start + 1));
+        var unused = id.look(first.slice(start + Wire.PREFIX_BYTES, here), first.getInt(start + 1));
         return id.name();
       } catch (InvalidProtocolBufferException e) {
         return "";

@@ -5,10 +5,8 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.netty.util.AsciiString;
 import java.util.Map;
-import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
-import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -40,7 +38,7 @@ final class Dispatcher implements AutoCloseable {
 
   final Handshakes handshakes;
   final SharedMemory sharedMemory = new SharedMemory();
-  final ThreadPoolExecutor compute;
+  final Compute compute;
   final ScheduledThreadPoolExecutor timer;
 
   /** This pod's id, as headers carry it. */
@@ -95,14 +93,7 @@ final class Dispatcher implements AutoCloseable {
     this.handshakes = new Handshakes(metrics);
     this.loops = loops;
     this.asciiId = AsciiString.cached(config.id());
-    this.compute =
-        new ThreadPoolExecutor(
-            config.computeThreads(),
-            config.computeThreads(),
-            0,
-            TimeUnit.SECONDS,
-            new ArrayBlockingQueue<>(config.computeQueue()),
-            Thread.ofPlatform().daemon().name("orlop-compute-" + config.id() + "-", 0).factory());
+    this.compute = new Compute(config.id(), config.computeThreads(), config.computeQueue());
     this.mostForOneModel =
         config.computeThreads() + Math.max(1, (int) (config.computeQueue() * 3L / 4));
     this.logsCalls = config.logCalls();
@@ -182,12 +173,12 @@ final class Dispatcher implements AutoCloseable {
 
   /** Share of the compute threads that are at work now. */
   double busy() {
-    return (double) compute.getActiveCount() / compute.getMaximumPoolSize();
+    return compute.busy();
   }
 
   @Override
   public void close() {
-    compute.shutdownNow();
+    compute.close();
     timer.shutdownNow();
     handshakes.close();
     sharedMemory.close();

@@ -29,7 +29,7 @@ import orlop.runtime.LoadedModel;
  * closed.
  */
 final class Extended implements AutoCloseable {
-  private static final String REGION = "shared_memory_region";
+  static final String REGION = "shared_memory_region";
   private static final String OFFSET = "shared_memory_offset";
   private static final String SIZE = "shared_memory_byte_size";
   private static final String CLASSES = "classification";

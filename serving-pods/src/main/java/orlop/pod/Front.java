@@ -57,7 +57,7 @@ final class Front {
 
   private final Dispatcher dispatcher;
   private final BooleanSupplier ready;
-  private final ServerSettings settings;
+  final ServerSettings settings;
   final Repository repository;
 
   /**
@@ -274,8 +274,7 @@ final class Front {
    */
   @Nullable Boolean modelReady(Metadata headers, String name) {
     Named named =
-        Named.Asked.in(RequestHeaders.of(headers))
-            .resolve(dispatcher.registry.view(), name, false);
+        Named.Asked.in(RequestHeaders.of(headers)).resolve(dispatcher.registry.view(), name, false);
     return named == null ? null : ready(named);
   }
 }

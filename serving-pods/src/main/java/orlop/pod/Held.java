@@ -13,6 +13,7 @@ import orlop.runtime.SidecarModel;
  * @param pullMs the part of it until the files were there
  * @param stats what the model did here, also before it was last loaded
  * @param turns where its runtime limits how many calls it runs at a time; null where it does not
+ * @param lane where its calls wait for a compute thread
  */
 record Held(
     Model model,
@@ -21,7 +22,8 @@ record Held(
     long loadMs,
     long pullMs,
     ModelStats stats,
-    @Nullable Turns turns)
+    @Nullable Turns turns,
+    Lane lane)
     implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Held.class.getName());
 
@@ -31,8 +33,9 @@ record Held(
       ModelStore.Files files,
       long loadMs,
       long pullMs,
-      ModelStats stats) {
-    this(model, loaded, files, loadMs, pullMs, stats, turns(loaded));
+      ModelStats stats,
+      Lane lane) {
+    this(model, loaded, files, loadMs, pullMs, stats, turns(loaded), lane);
   }
 
   private static @Nullable Turns turns(LoadedModel loaded) {

@@ -82,7 +82,6 @@ final class HostLoop implements Runnable {
   /** Threads that load, to be called off when nobody can want the model any more. */
   private final Map<String, Thread> loading = new HashMap<>();
 
-
   /** Since when models stand in line to be loaded. */
   private final Map<String, Long> queuedNs = new HashMap<>();
 

@@ -9,53 +9,409 @@ import io.grpc.Status;
 import io.grpc.StatusException;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
+import io.netty.buffer.PooledByteBufAllocator;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
-import java.util.concurrent.RejectedExecutionException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
+import orlop.runtime.Cancellation;
+import orlop.runtime.EncodedCall;
+import orlop.runtime.EncodedModel;
+import orlop.runtime.EncodedRequest;
 import orlop.runtime.InferenceException;
 import orlop.runtime.LoadedModel;
+import orlop.runtime.Workspace;
 
 /**
- * One inference in this process, from encoded request to encoded answer, on a compute thread.
+ * One inference in this process, from encoded request to encoded answer: on a compute thread, alone
+ * or together with others, or at once on the event loop of its call when it is quick. One thread at
+ * a time.
  *
- * @param slot pinned; it is unpinned when the inference has ended or cannot start
- * @param message the request, which is read in place and released at the end
- * @param resumed whether the call holds one of the places of {@link Resume}
- * @param queuedNs since when it waits for a compute thread, by {@link System#nanoTime}
+ * <p>A request in the plain form of {@link EncodedRequest} is run as it lies in memory; any other
+ * one is decoded first.
  */
-record Inference(
-    Call call, Named to, Slot<Held> slot, ByteBuf message, boolean resumed, long queuedNs)
-    implements Runnable {
+final class Inference implements EncodedCall {
   private static final System.Logger LOG = System.getLogger(Inference.class.getName());
 
+  /** Larger messages are left to compute threads, since event loops should not copy them. */
+  private static final int MOST_ON_LOOP_BYTES = 64 << 10;
+
+  private static final byte[] VERSION = Named.VERSION.getBytes(StandardCharsets.UTF_8);
+
+  /** What became of several that were to run together. */
+  enum Ran {
+    /** All of them in one run, which can be measured. */
+    TOGETHER,
+    /** The model did not answer row by row. */
+    NOT_BY_ROWS,
+    OTHERWISE
+  }
+
+  private final Call call;
+  private final Named to;
+  private final Slot<Held> slot;
+  private final boolean resumed;
+  private final long queuedNs = System.nanoTime();
+
+  /** The request, which is read in place and released at the end. */
+  private ByteBuf message;
+
+  /** Null as long as it is not known to be plain. */
+  private @Nullable EncodedRequest request;
+
+  private boolean looked;
+  private @Nullable ByteBuf answer;
+  private String id = "";
+  private boolean sampled;
+  private long beganNs;
+  private long runNs;
+
+  private Inference(Call call, Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
+    this.call = call;
+    this.to = to;
+    this.slot = slot;
+    this.message = message;
+    this.resumed = resumed;
+  }
+
   /**
-   * Puts it in the queue; the call hears how it ended.
+   * Runs it, now or when its turn comes; the call hears how it ended. On the call's event loop.
    *
+   * @param slot pinned; it is unpinned when the inference has ended or cannot start
+   * @param message is released at the end
+   * @param resumed whether the call holds one of the places of {@link Resume}
    * @return why there is no room for it, in which case the call hears nothing; null when there is
    */
-  static @Nullable String start(Inference inference) {
-    Dispatcher pod = inference.call.pod;
-    int pins = inference.slot.pins();
+  static @Nullable String start(
+      Call call, Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
+    Inference inference = new Inference(call, to, slot, message, resumed);
+    Dispatcher pod = call.pod;
+    int pins = slot.pins();
     String full;
     if (pins > pod.mostForOneModel) {
       full =
           "%d calls run or wait for model '%s', one may have %d; computeQueue is %d"
-              .formatted(
-                  pins, inference.to.model().id(), pod.mostForOneModel, pod.config.computeQueue());
+              .formatted(pins, to.model().id(), pod.mostForOneModel, pod.config.computeQueue());
+    } else if (inference.runsHere()) {
+      return null;
+    } else if (pod.compute.offer(inference)) {
+      return null;
     } else {
-      try {
-        pod.compute.execute(inference);
-        return null;
-      } catch (RejectedExecutionException e) {
-        full =
-            "%d inferences wait for a compute thread, computeQueue is %d"
-                .formatted(pod.compute.getQueue().size(), pod.config.computeQueue());
-      }
+      full =
+          "%d inferences wait for a compute thread, computeQueue is %d"
+              .formatted(pod.compute.waiting(), pod.config.computeQueue());
     }
     inference.leave();
     inference.letGo();
     return full;
+  }
+
+  /** Prepares it on the event loop, and runs it there when that takes no time. */
+  private boolean runsHere() {
+    Lane lane = lane();
+    boolean small = message.readableBytes() <= MOST_ON_LOOP_BYTES;
+    Loop loop = call.loop;
+    if (small && lane.quick() && loop.takeTime(lane.costNs())) {
+      look(loop.request);
+      runTogether(List.of(this), loop.workspace);
+      loop.request.forget();
+      return true;
+    }
+    if (small || message.isDirect()) {
+      look(new EncodedRequest());
+    }
+    return false;
+  }
+
+  /** Finds out whether the request is plain. */
+  private void look(EncodedRequest into) {
+    looked = true;
+    if (loaded() instanceof EncodedModel model) {
+      if (!message.isDirect() || message.nioBufferCount() != 1) {
+        int length = message.readableBytes();
+        ByteBuf direct = PooledByteBufAllocator.DEFAULT.directBuffer(length, length);
+        direct.writeBytes(message, message.readerIndex(), length);
+        message.release();
+        message = direct;
+      }
+      request = into.read(message.nioBuffer()) && model.admits(into) ? into : null;
+    }
+  }
+
+  Lane lane() {
+    return slot.held().lane();
+  }
+
+  /** Nanoseconds that its caller gives it. */
+  long leftNs() {
+    return call.leftNs();
+  }
+
+  /** Whether nobody waits for it any more. */
+  boolean isOver() {
+    return call.done() || call.leftNs() <= 0;
+  }
+
+  /** The request when it can run as it lies in memory. */
+  @Override
+  @SuppressWarnings("NullAway") // The model asks for it only once it is there.
+  public @Nullable EncodedRequest request() {
+    return request;
+  }
+
+  @Override
+  public byte[] modelName() {
+    return to.asked().getBytes(StandardCharsets.UTF_8);
+  }
+
+  @Override
+  public byte[] modelVersion() {
+    return VERSION;
+  }
+
+  @Override
+  public ByteBuffer room(int bytes) {
+    ByteBuf room = Answers.room(bytes);
+    answer = room;
+    return room.nioBuffer(Wire.PREFIX_BYTES, bytes);
+  }
+
+  /** Runs all of them, as one where they can be, and ends each. */
+  static Ran runTogether(List<Inference> all, Workspace workspace) {
+    List<Inference> here = new ArrayList<>(all.size());
+    for (int i = 0; i < all.size(); i++) {
+      if (all.get(i).begins()) {
+        here.add(all.get(i));
+      }
+    }
+    if (here.size() == 1) {
+      here.getFirst().runAlone(workspace);
+      return all.size() == 1 ? Ran.TOGETHER : Ran.OTHERWISE;
+    }
+    if (here.isEmpty()) {
+      return Ran.OTHERWISE;
+    }
+    try {
+      if (here.getFirst().loaded() instanceof EncodedModel model) {
+        long runNs = System.nanoTime();
+        if (model.infer(here, workspace, Cancellation.NEVER)) {
+          ranTogether(here, runNs);
+          return here.size() == all.size() ? Ran.TOGETHER : Ran.OTHERWISE;
+        }
+      }
+      here.forEach(each -> each.runAlone(workspace));
+      return Ran.NOT_BY_ROWS;
+    } catch (InferenceException | RuntimeException e) {
+      // One of them may be the cause; the others must not pay for it.
+      here.forEach(each -> each.runAlone(workspace));
+      return Ran.OTHERWISE;
+    }
+  }
+
+  private static void ranTogether(List<Inference> all, long runNs) {
+    long doneNs = System.nanoTime();
+    long rows = 0;
+    for (int i = 0; i < all.size(); i++) {
+      EncodedRequest request = all.get(i).request;
+      rows += request == null ? 0 : request.rows();
+    }
+    Inference first = all.getFirst();
+    first
+        .stats()
+        .executed(
+            all.size(),
+            rows,
+            runNs - first.beganNs,
+            doneNs - runNs,
+            0,
+            first.call.pod.clock.nowMs());
+    for (int i = 0; i < all.size(); i++) {
+      all.get(i).measured(doneNs - runNs);
+      all.get(i).answered(doneNs);
+      all.get(i).letGo();
+    }
+  }
+
+  /** Whether it is to run; when not, it has ended. */
+  private boolean begins() {
+    beganNs = System.nanoTime();
+    call.pod.metrics.queued(beganNs - queuedNs);
+    slot.waited(beganNs - queuedNs);
+    leave();
+    if (!isOver()) {
+      if (!looked) {
+        look(new EncodedRequest());
+      }
+      EncodedRequest plain = request;
+      if (plain != null) {
+        tap(plain.id());
+      }
+      return true;
+    }
+    stats().cancelled(beganNs - call.startNs());
+    if (!call.done()) {
+      call.didNotRun(Statuses.LATE);
+    }
+    letGo();
+    return false;
+  }
+
+  private void tap(String v2Id) {
+    PayloadTap payloads = call.pod.payloads;
+    id = payloads.correlationId(v2Id, call.headers);
+    sampled = payloads.samples(id);
+    if (sampled) {
+      payloads.request(id, to, ByteBufUtil.getBytes(message), call.headers);
+    }
+  }
+
+  private void runAlone(Workspace workspace) {
+    try {
+      dropAnswer();
+      if (request != null) {
+        inferEncoded(workspace);
+      } else {
+        inferDecoded();
+      }
+    } catch (InferenceException e) {
+      failed(Statuses.of(e), e);
+    } catch (StatusException e) {
+      failed(e.getStatus(), e);
+    } catch (RuntimeException | Error e) {
+      // Whatever it is, the caller must hear of it and its place be free again.
+      failed(
+          Status.INTERNAL.withDescription(
+              "model '%s' failed in pod '%s': %s"
+                  .formatted(to.model().id(), call.pod.config.id(), e)),
+          e);
+    } finally {
+      letGo();
+    }
+  }
+
+  private void inferEncoded(Workspace workspace) throws InferenceException {
+    EncodedModel model = (EncodedModel) loaded();
+    EncodedRequest plain = request;
+    runNs = System.nanoTime();
+    model.infer(List.of(this), workspace, cancellation());
+    long doneNs = System.nanoTime();
+    lane().ranAlone(doneNs - runNs);
+    measured(doneNs - runNs);
+    int rows = plain == null ? 0 : plain.rows();
+    stats()
+        .executed(1, Math.max(1, rows), runNs - beganNs, doneNs - runNs, 0, call.pod.clock.nowMs());
+    answered(doneNs);
+  }
+
+  private void inferDecoded() throws InferenceException, StatusException {
+    ModelInferRequest decoded;
+    try {
+      CodedInputStream in = bytes(message).newCodedInput();
+      in.enableAliasing(true);
+      decoded = ModelInferRequest.parseFrom(in);
+    } catch (IOException e) {
+      stats().failed(System.nanoTime() - call.startNs());
+      call.didNotRun(
+          Status.INVALID_ARGUMENT.withDescription(
+              "the request is not a well-formed ModelInferRequest: " + e.getMessage()));
+      return;
+    }
+    tap(decoded.getId());
+    LoadedModel model = loaded();
+    runNs = System.nanoTime();
+    ModelInferResponse response;
+    long ranNs;
+    try (Extended extended = extended(decoded)) {
+      response =
+          extended == null
+              ? model.infer(decoded, cancellation())
+              : extended.run(model, cancellation());
+      ranNs = System.nanoTime();
+      if (extended != null) {
+        response = extended.answer(response, BatchAxis.of(model.metadata()));
+      }
+    }
+    answer = Answers.framed(V2Answer.of(response, decoded, to));
+    long doneNs = System.nanoTime();
+    lane().ranAlone(doneNs - runNs);
+    measured(doneNs - runNs);
+    stats()
+        .executed(
+            1,
+            BatchAxis.rows(model.metadata(), decoded),
+            runNs - beganNs,
+            ranNs - runNs,
+            doneNs - ranNs,
+            call.pod.clock.nowMs());
+    answered(doneNs);
+  }
+
+  private void measured(long ns) {
+    call.pod.metrics.ran(to, call.op, Status.Code.OK, ns);
+  }
+
+  /** Null for a plain request. */
+  private @Nullable Extended extended(ModelInferRequest decoded) throws StatusException {
+    Status refused = to.refuseVersion(decoded.getModelVersion());
+    if (refused != null) {
+      throw refused.asException();
+    }
+    return Extended.of(call.pod.sharedMemory, call.pod.config.id(), decoded);
+  }
+
+  private void answered(long doneNs) {
+    ByteBuf framed = answer;
+    if (framed == null) {
+      throw new IllegalStateException("the model ran and left no answer");
+    }
+    answer = null;
+    stats().succeeded(beganNs - queuedNs, doneNs - call.startNs());
+    if (sampled) {
+      int length = framed.readableBytes() - Wire.PREFIX_BYTES;
+      byte[] copy = ByteBufUtil.getBytes(framed, Wire.PREFIX_BYTES, length);
+      call.pod.payloads.response(id, to, copy, call.headers);
+    }
+    call.ran(framed);
+  }
+
+  private void failed(Status status, Throwable cause) {
+    dropAnswer();
+    if (runNs != 0) {
+      call.pod.metrics.ran(to, call.op, status.getCode(), System.nanoTime() - runNs);
+    }
+    long tookNs = System.nanoTime() - call.startNs();
+    if (status.getCode() == Status.Code.CANCELLED) {
+      stats().cancelled(tookNs);
+    } else {
+      stats().failed(tookNs);
+    }
+    if (status.getCode() == Status.Code.INTERNAL) {
+      LOG.log(Level.WARNING, "{0}: {1}", status.getDescription(), cause);
+    }
+    call.pod.payloads.failure(id, to, status, call.headers);
+    call.didNotRun(status);
+  }
+
+  private LoadedModel loaded() {
+    return slot.held().loaded();
+  }
+
+  private ModelStats stats() {
+    return slot.held().stats();
+  }
+
+  private Cancellation cancellation() {
+    return lane().stoppable() ? call.cancellation : Cancellation.NEVER;
+  }
+
+  /** The same bytes, not copied where they lie in one piece. */
+  private static ByteString bytes(ByteBuf message) {
+    return message.nioBufferCount() == 1
+        ? UnsafeByteOperations.unsafeWrap(message.nioBuffer())
+        : UnsafeByteOperations.unsafeWrap(ByteBufUtil.getBytes(message));
   }
 
   private void leave() {
@@ -69,131 +425,11 @@ record Inference(
     message.release();
   }
 
-  @Override
-  public void run() {
-    long beganNs = System.nanoTime();
-    call.pod.metrics.queued(beganNs - queuedNs);
-    slot.waited(beganNs - queuedNs);
-    leave();
-    try {
-      if (call.done()) {
-        stats().cancelled(beganNs - call.startNs());
-        return;
-      }
-      if (call.leftNs() <= 0) {
-        stats().cancelled(beganNs - call.startNs());
-        call.didNotRun(
-            Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran"));
-        return;
-      }
-      infer(beganNs);
-    } catch (RuntimeException | Error e) {
-      stats().failed(System.nanoTime() - call.startNs());
-      // Whatever it is, the caller must hear of it and its place be free again.
-      call.didNotRun(
-          Status.INTERNAL.withDescription(
-              "model '%s' failed in pod '%s': %s"
-                  .formatted(to.model().id(), call.pod.config.id(), e)));
-      throw e;
-    } finally {
-      letGo();
+  private void dropAnswer() {
+    ByteBuf left = answer;
+    answer = null;
+    if (left != null) {
+      left.release();
     }
-  }
-
-  private ModelStats stats() {
-    return slot.held().stats();
-  }
-
-  private void infer(long beganNs) {
-    Dispatcher pod = call.pod;
-    ModelInferRequest request;
-    try {
-      CodedInputStream in = bytes(message).newCodedInput();
-      in.enableAliasing(true);
-      request = ModelInferRequest.parseFrom(in);
-    } catch (IOException e) {
-      stats().failed(System.nanoTime() - call.startNs());
-      call.didNotRun(
-          Status.INVALID_ARGUMENT.withDescription(
-              "the request is not a well-formed ModelInferRequest: " + e.getMessage()));
-      return;
-    }
-    String id = pod.payloads.correlationId(request.getId(), call.headers);
-    boolean sampled = pod.payloads.samples(id);
-    if (sampled) {
-      pod.payloads.request(id, to, ByteBufUtil.getBytes(message), call.headers);
-    }
-    LoadedModel model = slot.held().loaded();
-    long runNs = System.nanoTime();
-    try (Extended extended = extended(request)) {
-      ModelInferResponse response =
-          extended == null
-              ? model.infer(request, call.cancellation)
-              : extended.run(model, call.cancellation);
-      long ranNs = System.nanoTime();
-      if (extended != null) {
-        response = extended.answer(response, BatchAxis.of(model.metadata()));
-      }
-      ByteBuf answer = Answers.framed(V2Answer.of(response, request, to));
-      long doneNs = System.nanoTime();
-      pod.metrics.ran(to, call.op, Status.Code.OK, doneNs - runNs);
-      stats()
-          .executed(
-              1,
-              BatchAxis.rows(model.metadata(), request),
-              runNs - beganNs,
-              ranNs - runNs,
-              doneNs - ranNs,
-              pod.clock.nowMs());
-      stats().succeeded(beganNs - queuedNs, doneNs - call.startNs());
-      if (sampled) {
-        int length = answer.readableBytes() - Wire.PREFIX_BYTES;
-        byte[] copy = ByteBufUtil.getBytes(answer, Wire.PREFIX_BYTES, length);
-        pod.payloads.response(id, to, copy, call.headers);
-      }
-      call.ran(answer);
-    } catch (InferenceException e) {
-      failed(id, runNs, Statuses.of(e), e);
-    } catch (StatusException e) {
-      failed(id, runNs, e.getStatus(), e);
-    } catch (RuntimeException e) {
-      failed(
-          id,
-          runNs,
-          Status.INTERNAL.withDescription(
-              "model '%s' failed in pod '%s': %s".formatted(to.model().id(), pod.config.id(), e)),
-          e);
-    }
-  }
-
-  /** Null for a plain request. */
-  private @Nullable Extended extended(ModelInferRequest request) throws StatusException {
-    Status refused = to.refuseVersion(request.getModelVersion());
-    if (refused != null) {
-      throw refused.asException();
-    }
-    return Extended.of(call.pod.sharedMemory, call.pod.config.id(), request);
-  }
-
-  /** The same bytes, not copied where they lie in one piece. */
-  private static ByteString bytes(ByteBuf message) {
-    return message.nioBufferCount() == 1
-        ? UnsafeByteOperations.unsafeWrap(message.nioBuffer())
-        : UnsafeByteOperations.unsafeWrap(ByteBufUtil.getBytes(message));
-  }
-
-  private void failed(String id, long runNs, Status status, Exception cause) {
-    call.pod.metrics.ran(to, call.op, status.getCode(), System.nanoTime() - runNs);
-    long tookNs = System.nanoTime() - call.startNs();
-    if (status.getCode() == Status.Code.CANCELLED) {
-      stats().cancelled(tookNs);
-    } else {
-      stats().failed(tookNs);
-    }
-    if (status.getCode() == Status.Code.INTERNAL) {
-      LOG.log(Level.WARNING, "{0}: {1}", status.getDescription(), cause);
-    }
-    call.pod.payloads.failure(id, to, status, call.headers);
-    call.didNotRun(status);
   }
 }

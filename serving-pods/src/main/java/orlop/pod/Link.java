@@ -106,8 +106,7 @@ abstract class Link extends Http2ConnectionHandler {
     return new DefaultHttp2ConnectionDecoder(
         encoder.connection(),
         encoder,
-        new DefaultHttp2FrameReader(
-            new DefaultHttp2HeadersDecoder(validate, maxHeaderBytes)),
+        new DefaultHttp2FrameReader(new DefaultHttp2HeadersDecoder(validate, maxHeaderBytes)),
         Http2PromisedRequestVerifier.ALWAYS_VERIFY,
         true,
         true,

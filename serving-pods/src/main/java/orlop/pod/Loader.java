@@ -39,7 +39,7 @@ final class Loader {
   private final ModelStore store;
   private final List<ModelRuntime> runtimes;
 
-  private final long timeoutMs;
+  private final PodConfig config;
 
   /** Kept for a while: a new thread costs more than a small model, and the C heap knows its own. */
   private final Executor threads =
@@ -51,13 +51,10 @@ final class Loader {
           new SynchronousQueue<>(),
           Thread.ofPlatform().daemon().factory());
 
-  /**
-   * @param timeoutMs longest that a runtime may take
-   */
-  Loader(ModelStore store, List<ModelRuntime> runtimes, long timeoutMs) {
+  Loader(ModelStore store, List<ModelRuntime> runtimes, PodConfig config) {
     this.store = store;
     this.runtimes = List.copyOf(runtimes);
-    this.timeoutMs = timeoutMs;
+    this.config = config;
   }
 
   /** Why a model did not load, in one line, and what kind of failure that is. */
@@ -101,6 +98,7 @@ final class Loader {
    * @param stats goes with the model from now on
    */
   Held load(Model model, ModelStats stats) throws LoadException, InterruptedException {
+    Tuning tuning = Tuning.of(model, config);
     long startNs = System.nanoTime();
     ModelRuntime runtime = runtimeFor(model);
     ModelStore.Files files;
@@ -114,10 +112,11 @@ final class Loader {
     long pullMs = (System.nanoTime() - startNs) / 1_000_000;
     boolean done = false;
     try {
-      LoadedModel loaded = load(runtime, model, files);
+      LoadedModel loaded = load(runtime, model, files, tuning.warmUp());
       done = true;
       long loadMs = (System.nanoTime() - startNs) / 1_000_000;
-      return new Held(model, loaded, files, loadMs, pullMs, stats);
+      Lane lane = new Lane(loaded, tuning, config.computeThreads());
+      return new Held(model, loaded, files, loadMs, pullMs, stats, lane);
     } finally {
       if (!done) {
         files.close();
@@ -129,10 +128,10 @@ final class Loader {
    * Loads on a platform thread, since native work would hold the carrier of a virtual one; their
    * number is bounded by whoever calls. One that takes too long is left to itself.
    */
-  private LoadedModel load(ModelRuntime runtime, Model model, ModelStore.Files files)
+  private LoadedModel load(ModelRuntime runtime, Model model, ModelStore.Files files, int warmUp)
       throws LoadException, InterruptedException {
     CompletableFuture<LoadedModel> result = new CompletableFuture<>();
-    Runnable work = () -> load(runtime, model, files, result);
+    Runnable work = () -> load(runtime, model, files, warmUp, result);
     String name = "orlop-load-" + model.id();
     // One of its own where it may have to be interrupted.
     Thread own =
@@ -146,6 +145,7 @@ final class Loader {
             work.run();
           });
     }
+    long timeoutMs = config.loadTimeoutMs();
     try {
       return result.get(timeoutMs, TimeUnit.MILLISECONDS);
     } catch (TimeoutException e) {
@@ -184,6 +184,7 @@ final class Loader {
       ModelRuntime runtime,
       Model model,
       ModelStore.Files files,
+      int warmUp,
       CompletableFuture<LoadedModel> result) {
     try {
       LoadedModel loaded =
@@ -194,6 +195,7 @@ final class Loader {
                   elsewhere(runtime) ? model.path() : files.path().toString(),
                   model.key())
               : runtime.load(model.id(), model.type(), files.path(), files.beside());
+      WarmUp.run(model.id(), loaded, warmUp);
       if (!result.complete(loaded)) {
         loaded.close();
       }

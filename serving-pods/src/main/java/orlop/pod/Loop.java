@@ -11,12 +11,17 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import orlop.placement.MeshView;
+import orlop.runtime.EncodedRequest;
+import orlop.runtime.Workspace;
 
 /**
  * One event loop and what is its alone: the connections to other places, the deadlines of its calls
  * and the connections that wait to be flushed. Everything here runs on that loop.
  */
 final class Loop {
+  /** What all runs of one turn may take. */
+  private static final long TURN_NS = 500_000;
+
   /** How long calls that a load has set free may run on, and the pause after it. */
   private static final long FREED_SLICE_NS = 250_000;
 
@@ -34,6 +39,12 @@ final class Loop {
   private final Runnable resumeSome = this::resumeSome;
   private boolean resuming;
   private boolean flushing;
+
+  /** What runs of quick models need, one at a time. */
+  final Workspace workspace = new Workspace();
+
+  final EncodedRequest request = new EncodedRequest();
+  private long spentNs;
 
   /**
    * @param opener makes a connection, on this loop
@@ -60,8 +71,27 @@ final class Loop {
     }
   }
 
+  /**
+   * Asks for time on this loop in the turn that is under way, so that a burst of runs does not keep
+   * frames waiting.
+   *
+   * @return whether it is granted, which counts as spent
+   */
+  boolean takeTime(long ns) {
+    if (spentNs + ns > TURN_NS) {
+      return false;
+    }
+    spentNs += ns;
+    if (!flushing) {
+      flushing = true;
+      executor.execute(flush);
+    }
+    return true;
+  }
+
   private void flush() {
     flushing = false;
+    spentNs = 0;
     for (int i = 0; i < dirty.size(); i++) {
       dirty.get(i).flushNow();
     }

@@ -173,6 +173,11 @@ final class Pages implements AutoCloseable {
     }
   }
 
+  /** Requests of {@code /prestop} that have no answer yet. */
+  int waiting() {
+    return waiting.get();
+  }
+
   /** The pod has drained: whoever waits for it hears of it now. */
   void drained() {
     drained.countDown();

@@ -36,6 +36,7 @@ import orlop.placement.Memory;
  * @param computeThreads platform threads that run inferences, 1 to 1,024; default one per core
  * @param computeQueue inferences that may wait for such a thread before the next is refused, 1 to
  *     1,000,000; default 1,024
+ * @param batch how far requests of one model run together
  * @param maxInFlight calls accepted at the same time, those that wait for a load or for another pod
  *     included, 1 to 1,000,000; default 20,000
  * @param maxInFlightBytes bytes that the requests of those calls may hold, at least {@code
@@ -94,6 +95,7 @@ public record PodConfig(
     int eventLoops,
     int computeThreads,
     int computeQueue,
+    Batching batch,
     int maxInFlight,
     long maxInFlightBytes,
     int maxMessageBytes,
@@ -206,6 +208,7 @@ public record PodConfig(
     b.eventLoops = eventLoops;
     b.computeThreads = computeThreads;
     b.computeQueue = computeQueue;
+    b.batch = batch;
     b.maxInFlight = maxInFlight;
     b.maxInFlightBytes = maxInFlightBytes;
     b.maxMessageBytes = maxMessageBytes;
@@ -259,6 +262,7 @@ public record PodConfig(
     private int eventLoops = Math.clamp(Runtime.getRuntime().availableProcessors() / 2, 1, 64);
     private int computeThreads = Runtime.getRuntime().availableProcessors();
     private int computeQueue = 1_024;
+    private Batching batch = Batching.defaults();
     private int maxInFlight = 20_000;
     private long maxInFlightBytes = Math.max(64L << 20, Runtime.getRuntime().maxMemory() / 4);
     private int maxMessageBytes = 16 << 20;
@@ -365,6 +369,11 @@ public record PodConfig(
     public Builder compute(int threads, int queue) {
       computeThreads = threads;
       computeQueue = queue;
+      return this;
+    }
+
+    public Builder batch(Batching value) {
+      batch = value;
       return this;
     }
 
@@ -487,6 +496,7 @@ public record PodConfig(
           eventLoops,
           computeThreads,
           computeQueue,
+          batch,
           maxInFlight,
           maxInFlightBytes,
           maxMessageBytes,

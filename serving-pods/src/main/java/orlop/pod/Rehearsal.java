@@ -70,11 +70,14 @@ final class Rehearsal {
 
   /** Once in a process; returns when the time is over or enough has been done. */
   static void before(PodConfig config, List<ModelRuntime> runtimes) {
-    if (config.warmUpMs() == 0 || !DONE.compareAndSet(false, true)) {
+    // A runtime beside the pod is not to be told of models that nobody has registered.
+    List<ModelRuntime> own =
+        runtimes.stream().filter(runtime -> runtime.sample().isPresent()).toList();
+    if (config.warmUpMs() == 0 || own.isEmpty() || !DONE.compareAndSet(false, true)) {
       return;
     }
     try {
-      perform(config, runtimes, ROUNDS);
+      perform(config, own, ROUNDS);
     } catch (ExecutionException e) {
       LOG.log(Level.WARNING, "the first calls will be slow: {0}", String.valueOf(e.getCause()));
     } catch (TimeoutException e) {

@@ -1,10 +1,12 @@
 package orlop.pod;
 
 import com.google.protobuf.InvalidProtocolBufferException;
+import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.CompositeByteBuf;
 import io.netty.buffer.Unpooled;
 import java.nio.charset.StandardCharsets;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,6 +22,7 @@ final class Rename {
   private final int[] path;
   private final int maxHeadBytes;
   private @Nullable CharSequence encoding;
+  private Set<String> known = Set.of();
   private NamePeek peek;
   private @Nullable CompositeByteBuf head;
 
@@ -44,10 +47,17 @@ final class Rename {
     return this;
   }
 
+  /** Refuses messages that carry another name than these; messages without a name are taken. */
+  Rename only(Set<String> names) {
+    known = names;
+    return this;
+  }
+
   /**
    * Takes the next part.
    *
    * @return what can be passed on, with the name changed; null while a name is still to come
+   * @throws Compression.Unreadable also for a name that is not to be there
    */
   @Nullable ByteBuf next(ByteBuf data) throws Compression.Unreadable {
     CompositeByteBuf all = head;
@@ -59,16 +69,41 @@ final class Rename {
     }
     head = null;
     ByteBuf out = null;
-    while (in.isReadable()) {
-      ByteBuf part = left > 0 ? rest(in) : begun(in);
-      if (part == null) {
-        head = in == all ? all : Unpooled.compositeBuffer(Integer.MAX_VALUE).addComponent(true, in);
-        return out;
+    try {
+      while (in.isReadable()) {
+        ByteBuf part = left > 0 ? rest(in) : begun(in);
+        if (part == null) {
+          head = kept(in, all, out != null);
+          return out;
+        }
+        out = out == null ? part : Unpooled.wrappedBuffer(out, part);
       }
-      out = out == null ? part : Unpooled.wrappedBuffer(out, part);
+    } catch (Compression.Unreadable e) {
+      in.release();
+      if (out != null) {
+        out.release();
+      }
+      throw e;
     }
     in.release();
     return out;
+  }
+
+  /**
+   * What waits for more; a copy where other parts of the same memory have passed, which must not
+   * stay for as long as a stream goes on.
+   */
+  private static CompositeByteBuf kept(ByteBuf in, @Nullable CompositeByteBuf all, boolean passed) {
+    if (all != null && !passed) {
+      return all;
+    }
+    CompositeByteBuf kept = Unpooled.compositeBuffer(Integer.MAX_VALUE);
+    if (!passed) {
+      return kept.addComponent(true, in);
+    }
+    kept.addComponent(true, Unpooled.copiedBuffer(in));
+    in.release();
+    return kept;
   }
 
   private ByteBuf rest(ByteBuf in) {
@@ -97,6 +132,13 @@ final class Rename {
       return passed(in, length);
     }
     NamePeek found = peek;
+    String was = found.name();
+    if (!known.isEmpty() && !was.isEmpty() && !known.contains(was)) {
+      throw new Compression.Unreadable(
+          Status.INVALID_ARGUMENT.withDescription(
+              "a stream for model '%s' carries a request for '%s': open one for each"
+                  .formatted(name, was)));
+    }
     ByteBuf begun = passed(in, length);
     return found.name().equals(name) ? begun : renamed(begun, found, name);
   }

@@ -4,6 +4,7 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -51,6 +52,10 @@ final class Renames {
         path.length == 0 || there
             ? null
             : new Rename(id, path, pod.config.maxMessageBytes()).decompressing(encoding);
+    if (requests != null && op == Op.STREAM && said != null && !said.name().isEmpty()) {
+      // Where headers name the model they hold for all of the stream.
+      requests.only(new HashSet<>(List.of(id, said.name(), to.named().asked())));
+    }
     Rename answers =
         to.named().alias().isEmpty() || op.answerPath.length == 0
             ? null

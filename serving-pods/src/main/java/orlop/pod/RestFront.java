@@ -14,13 +14,11 @@ import java.util.List;
  * of the gRPC calls. Every V1 and V2 error is {@code {"error": text}} with a fitting status.
  */
 final class RestFront implements AutoCloseable {
-  private static final List<String> EXTENSIONS =
-      List.of("binary_tensor_data", "model_repository", "model_configuration", "parameters");
-
   private final PodConfig config;
   private final Front front;
   private final RestCalls calls;
   private final RestRepository repository;
+  private final RestSettings settings;
   private final RestV1 v1;
   private final RestOpenAi openAi;
   private final RestServer server;
@@ -36,6 +34,7 @@ final class RestFront implements AutoCloseable {
     this.front = front;
     calls = new RestCalls(config, dispatcher);
     repository = new RestRepository(config, front.repository);
+    settings = new RestSettings(config, front.settings, dispatcher.sharedMemory);
     v1 = new RestV1(config, calls, front::modelReady, repository);
     openAi = new RestOpenAi(config, calls, dispatcher.registry::view);
     server = new RestServer(config, this::answer, dispatcher.tls, dispatcher.handshakes);
@@ -97,6 +96,8 @@ final class RestFront implements AutoCloseable {
     return switch (path.get(1)) {
       case "health" -> health(request, path);
       case "repository" -> repository.answer(request, path);
+      case "systemsharedmemory", "cudasharedmemory", "logging", "trace" ->
+          settings.answer(request, path);
       case "models" -> {
         if (path.size() == 2) {
           only("GET", request);
@@ -144,7 +145,7 @@ final class RestFront implements AutoCloseable {
     ObjectNode json = RestJson.object();
     json.put("name", front.metadata().getName());
     json.put("version", front.metadata().getVersion());
-    EXTENSIONS.forEach(json.putArray("extensions")::add);
+    Front.EXTENSIONS.forEach(json.putArray("extensions")::add);
     return RestJson.reply(200, json);
   }
 
@@ -184,10 +185,20 @@ final class RestFront implements AutoCloseable {
   private record Sent(byte[] message, RestReader.Wanted wanted) {}
 
   private Sent read(RestRequest request, Target target) throws RestError {
+    String headerLength = request.header(RestWriter.HEADER_LENGTH);
+    if (headerLength != null && headerLength.strip().equals("0")) {
+      RestReader.Infer raw =
+          RestReader.raw(
+              body(request, config),
+              calls.signature(request, target.model),
+              target.model,
+              target.version);
+      return new Sent(calls.encoded(raw.request()), raw.wanted());
+    }
     RestReader.Infer asked =
         RestReader.read(
             body(request, config),
-            request.header(RestWriter.HEADER_LENGTH),
+            headerLength,
             target.model,
             target.version,
             config.maxMessageBytes());

@@ -8,7 +8,10 @@ import inference.InferParameter;
 import inference.ModelInferRequest;
 import inference.ModelInferRequest.InferInputTensor;
 import inference.ModelInferRequest.InferRequestedOutputTensor;
+import inference.ModelMetadataResponse;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -23,13 +26,6 @@ import org.jspecify.annotations.Nullable;
  * leave it in raw form. Source: Open Inference Protocol, REST; Triton's binary tensor extension.
  */
 final class RestReader {
-  private static final Set<String> NOT_SERVED =
-      Set.of(
-          "classification",
-          "shared_memory_region",
-          "shared_memory_byte_size",
-          "shared_memory_offset");
-
   private final byte[] body;
   private final int jsonBytes;
   private final int mostBytes;
@@ -95,6 +91,72 @@ final class RestReader {
               .formatted(header, body.length));
     }
     return length;
+  }
+
+  /**
+   * The body is the data of the model's only input, and nothing else.
+   *
+   * @param signature what the model takes
+   */
+  static Infer raw(byte[] body, ModelMetadataResponse signature, String model, String version)
+      throws RestError {
+    if (signature.getInputsCount() != 1) {
+      throw RestError.bad(
+          "a raw request (Inference-Header-Content-Length 0) is for models of one input, model '%s' has %d"
+              .formatted(model, signature.getInputsCount()));
+    }
+    ModelMetadataResponse.TensorMetadata input = signature.getInputs(0);
+    RestType type = RestType.of(input.getDatatype());
+    if (type == null) {
+      throw new RestError(500, "the model's datatype " + input.getDatatype() + " is unknown");
+    }
+    InferInputTensor.Builder tensor =
+        InferInputTensor.newBuilder().setName(input.getName()).setDatatype(input.getDatatype());
+    ByteString raw = UnsafeByteOperations.unsafeWrap(body);
+    if (type == RestType.BYTES) {
+      ByteBuffer length = ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN);
+      raw = ByteString.copyFrom(length.putInt(0, body.length)).concat(raw);
+    }
+    long elements = type == RestType.BYTES ? 1 : body.length / type.width;
+    for (long dimension : rawShape(input, BatchAxis.of(signature), elements)) {
+      tensor.addShape(dimension);
+    }
+    ModelInferRequest.Builder request =
+        ModelInferRequest.newBuilder().setModelName(model).setModelVersion(version);
+    return new Infer(
+        request.addInputs(tensor).addRawInputContents(raw).build(), new Wanted(true, Map.of()));
+  }
+
+  /** One row where there is a batch; one further dimension may be open and takes what there is. */
+  private static long[] rawShape(
+      ModelMetadataResponse.TensorMetadata input, boolean batched, long elements) throws RestError {
+    long[] shape = input.getShapeList().stream().mapToLong(Long::longValue).toArray();
+    if (batched) {
+      shape[0] = 1;
+    }
+    int open = -1;
+    long known = 1;
+    for (int i = 0; i < shape.length; i++) {
+      if (shape[i] >= 0) {
+        known *= shape[i];
+      } else if (open < 0) {
+        open = i;
+      } else {
+        throw RestError.bad(
+            "input '%s' has more than one dimension of any size, so a raw request does not tell its shape"
+                .formatted(input.getName()));
+      }
+    }
+    if (open >= 0) {
+      shape[open] = known == 0 ? 0 : elements / known;
+      known *= shape[open];
+    }
+    if (known != elements) {
+      throw RestError.bad(
+          "the body holds %d elements of input '%s', which do not fill its shape %s"
+              .formatted(elements, input.getName(), input.getShapeList()));
+    }
+    return shape;
   }
 
   private void root(JsonParser json) throws IOException, RestError {
@@ -280,6 +342,14 @@ final class RestReader {
       input.tensor.addShape(dimension);
     }
     RestElements elements = input.elements;
+    if (input.tensor.containsParameters(Extended.REGION)) {
+      if (elements != null || input.binaryBytes >= 0) {
+        throw RestError.bad(
+            input.where + ": has data and a shared_memory_region, expected one of them");
+      }
+      request.addInputs(input.tensor);
+      return;
+    }
     if ((elements == null) == (input.binaryBytes < 0)) {
       throw RestError.bad(
           input.where + ": expected either an array 'data' or the parameter 'binary_data_size'");
@@ -339,7 +409,6 @@ final class RestReader {
       input.binaryBytes = value.getInt64Param();
       return;
     }
-    requireServed(name, input.where);
     input.tensor.putParameters(name, value);
   }
 
@@ -366,7 +435,6 @@ final class RestReader {
                 if (name.equals("binary_data")) {
                   binary[0] = flag(name, value, where);
                 } else {
-                  requireServed(name, where);
                   output.putParameters(name, value);
                 }
               });
@@ -396,12 +464,6 @@ final class RestReader {
       throw RestError.bad(where + ": '" + name + "' must be true or false");
     }
     return value.getBoolParam();
-  }
-
-  private static void requireServed(String name, String where) throws RestError {
-    if (NOT_SERVED.contains(name)) {
-      throw RestError.bad(where + ": the parameter '" + name + "' is not served over REST");
-    }
   }
 
   private interface Put {

@@ -39,10 +39,15 @@ record RestTensor(String name, RestType type, long[] shape, ByteBuffer raw) {
           raws > 0
               ? response.getRawOutputContents(i).asReadOnlyByteBuffer()
               : raw(type, output.getContents());
+      if (output.containsParameters(Extended.REGION)) {
+        raw = ByteBuffer.allocate(0);
+      }
       long[] shape = output.getShapeList().stream().mapToLong(Long::longValue).toArray();
       RestTensor tensor =
           new RestTensor(output.getName(), type, shape, raw.order(ByteOrder.LITTLE_ENDIAN));
-      tensor.requireWhole();
+      if (!output.containsParameters(Extended.REGION)) {
+        tensor.requireWhole();
+      }
       tensors.add(tensor);
     }
     return tensors;

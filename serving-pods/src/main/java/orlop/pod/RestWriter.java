@@ -42,7 +42,8 @@ final class RestWriter {
       json.writeArrayFieldStart("outputs");
       for (int i = 0; i < tensors.size(); i++) {
         RestTensor tensor = tensors.get(i);
-        boolean binary = asked.binary(tensor.name());
+        boolean there = response.getOutputs(i).containsParameters(Extended.REGION);
+        boolean binary = !there && asked.binary(tensor.name());
         output(json, tensor, response.getOutputs(i).getParametersMap(), binary);
         if (binary) {
           parts.add(tensor.raw());
@@ -88,7 +89,7 @@ final class RestWriter {
       }
       json.writeEndObject();
     }
-    if (!binary) {
+    if (!binary && !parameters.containsKey(Extended.REGION)) {
       json.writeArrayFieldStart("data");
       tensor.flat(json);
       json.writeEndArray();

@@ -117,7 +117,7 @@ public final class ServingPod implements AutoCloseable {
     this.config = config;
     this.registry = registry;
     this.metrics = new Metrics(config.metrics());
-    Loader loader = new Loader(store, runtimes, config.loadTimeoutMs());
+    Loader loader = new Loader(store, runtimes, config);
     host =
         new ModelHost(config, registry, loader, config.evictionPolicy().policy(), metrics, clock);
     PayloadTap tap = new PayloadTap(payloads, config.payloadHeaders(), clock);
@@ -416,9 +416,13 @@ public final class ServingPod implements AutoCloseable {
     return host.waiting();
   }
 
+  Pages pages() {
+    return pages;
+  }
+
   /** Inferences that wait for a compute thread. */
   int queuedInferences() {
-    return dispatcher.compute.getQueue().size();
+    return dispatcher.compute.waiting();
   }
 
   /**

@@ -8,6 +8,7 @@ import io.grpc.ServerInterceptor;
 import io.grpc.Status;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
+import orlop.api.Headers;
 import orlop.placement.Action;
 import orlop.placement.Fault;
 import orlop.placement.Route;
@@ -16,6 +17,17 @@ import orlop.runtime.InferenceException;
 /** What went wrong, as a gRPC status. Pure. */
 final class Statuses {
   private static final int MAX_ENCODED_BYTES = 4_000;
+
+  /** Nobody waits for the answer any more, so the call is not run. */
+  static final Status LATE =
+      Status.DEADLINE_EXCEEDED.withDescription("the deadline passed before the call ran");
+
+  static final Status NAMELESS =
+      Status.INVALID_ARGUMENT.withDescription(
+          "the call names no model: set model_name, or header "
+              + Headers.MODEL_ID
+              + " or "
+              + Headers.VMODEL_ID);
 
   private Statuses() {}
 

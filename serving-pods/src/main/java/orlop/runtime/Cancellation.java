@@ -1,7 +1,6 @@
 package orlop.runtime;
 
 import ai.onnxruntime.OrtException;
-import ai.onnxruntime.OrtSession.RunOptions;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -16,12 +15,17 @@ public final class Cancellation {
   public static final Cancellation NEVER = new Cancellation();
 
   /*
-   * The lock guards the life of the native options: they must not be freed while another thread
+   * The lock guards the life of what the stop needs: it must not be freed while another thread
    * sets their flag. Nothing under it waits or calls out beyond storing that flag.
    */
   private final Object lock = new Object();
   private boolean cancelled;
-  private @Nullable RunOptions running;
+  private @Nullable Stop running;
+
+  /** Makes a run end early; may be called while it has not begun. */
+  interface Stop {
+    void stop() throws OrtException;
+  }
 
   /**
    * Stops the inference that runs with this, or refuses the one that will. Idempotent.
@@ -50,12 +54,19 @@ public final class Cancellation {
     }
   }
 
-  /** Ties the options of a run that is about to start; they are terminated if it is too late. */
-  void begin(RunOptions options) {
+  /** Whether a run is tied to it now. */
+  boolean runs() {
     synchronized (lock) {
-      running = options;
+      return running != null;
+    }
+  }
+
+  /** Ties a run that is about to start; it is stopped at once if it is too late. */
+  void begin(Stop stop) {
+    synchronized (lock) {
+      running = stop;
       if (cancelled) {
-        terminate(options);
+        terminate(stop);
       }
     }
   }
@@ -67,9 +78,9 @@ public final class Cancellation {
     }
   }
 
-  private static void terminate(RunOptions options) {
+  private static void terminate(Stop stop) {
     try {
-      options.setTerminate(true);
+      stop.stop();
     } catch (OrtException e) {
       throw new IllegalStateException("the engine refused to take the terminate flag", e);
     }

@@ -106,6 +106,11 @@ final class EnsembleModel implements LoadedModel {
   }
 
   @Override
+  public boolean computesOnly() {
+    return true;
+  }
+
+  @Override
   public ModelInferResponse infer(ModelInferRequest request, Cancellation cancellation)
       throws InferenceException {
     Ensemble model = ensemble;

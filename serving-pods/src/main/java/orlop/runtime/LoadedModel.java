@@ -36,6 +36,14 @@ public interface LoadedModel extends AutoCloseable {
       throws InferenceException;
 
   /**
+   * Whether a run only computes, and never waits for anything: then it may run on a thread that
+   * must not stand still, provided that it is short.
+   */
+  default boolean computesOnly() {
+    return false;
+  }
+
+  /**
    * The same for raw inputs that lie in memory of somebody else, who keeps it until this returns
    * and may change it meanwhile. Numbers in native memory are read where they are, where the model
    * can.

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 import orlop.runtime.InferenceException.Code;
 
 /** One ONNX Runtime session and what it declares. */
-final class OnnxModel implements LoadedModel {
+final class OnnxModel implements EncodedModel {
   private static final System.Logger LOG = System.getLogger(OnnxModel.class.getName());
   private static final int CLOSED = Integer.MIN_VALUE;
 
@@ -33,6 +33,7 @@ final class OnnxModel implements LoadedModel {
   private final long sizeBytes;
   private final OrtSession session;
   private final Engine engine;
+  private final EncodedOnnx encoded;
   private final Runnable freed;
 
   private OnnxModel(
@@ -42,6 +43,7 @@ final class OnnxModel implements LoadedModel {
     this.sizeBytes = sizeBytes;
     this.session = session;
     this.engine = engine;
+    this.encoded = new EncodedOnnx(signature, EngineApi.handle(session));
     this.freed = freed;
   }
 
@@ -81,12 +83,43 @@ final class OnnxModel implements LoadedModel {
   private ModelInferResponse inferOpen(
       ModelInferRequest request, @Nullable List<ByteBuffer> raws, Cancellation cancellation)
       throws InferenceException {
-    if (!enter()) {
-      throw new InferenceException(
-          Code.INTERNAL, "model '" + signature.modelId() + "' is unloaded and runs no more");
-    }
+    enterOpen();
     try {
       return run(request, raws, cancellation);
+    } finally {
+      leave();
+    }
+  }
+
+  @Override
+  public boolean computesOnly() {
+    return true;
+  }
+
+  @Override
+  public boolean admits(EncodedRequest request) {
+    return encoded.admits(request);
+  }
+
+  @Override
+  public boolean takesRows() {
+    return encoded.takesRows();
+  }
+
+  @Override
+  public boolean infer(
+      List<? extends EncodedCall> calls, Workspace workspace, Cancellation cancellation)
+      throws InferenceException {
+    enterOpen();
+    try {
+      if (cancellation.isCancelled()) {
+        throw cancelled();
+      }
+      return encoded.infer(calls, workspace, cancellation);
+    } catch (OrtException e) {
+      throw failure(e, cancellation);
+    } catch (OutOfMemoryError e) {
+      throw noMemory(e);
     } finally {
       leave();
     }
@@ -97,6 +130,13 @@ final class OnnxModel implements LoadedModel {
     int before = users.getAndUpdate(n -> n < 0 ? n : n + CLOSED);
     if (before == 0) {
       free();
+    }
+  }
+
+  private void enterOpen() throws InferenceException {
+    if (!enter()) {
+      throw new InferenceException(
+          Code.INTERNAL, "model '" + signature.modelId() + "' is unloaded and runs no more");
     }
   }
 
@@ -148,9 +188,13 @@ final class OnnxModel implements LoadedModel {
     } catch (OrtException e) {
       throw failure(e, cancellation);
     } catch (OutOfMemoryError e) {
-      String text = "model '" + signature.modelId() + "': no memory for the tensors: ";
-      throw new InferenceException(Code.RESOURCE_EXHAUSTED, text + e.getMessage(), e);
+      throw noMemory(e);
     }
+  }
+
+  private InferenceException noMemory(OutOfMemoryError e) {
+    String text = "model '" + signature.modelId() + "': no memory for the tensors: ";
+    return new InferenceException(Code.RESOURCE_EXHAUSTED, text + e.getMessage(), e);
   }
 
   private OrtSession.Result execute(
@@ -160,7 +204,7 @@ final class OnnxModel implements LoadedModel {
       return session.run(inputs.tensors(), outputNames);
     }
     try (RunOptions options = new RunOptions()) {
-      cancellation.begin(options);
+      cancellation.begin(() -> options.setTerminate(true));
       try {
         return session.run(inputs.tensors(), outputNames, options);
       } finally {

@@ -78,7 +78,7 @@ public final class OnnxRuntime implements ModelRuntime {
                 new NativeHeap(config.trimIntervalMs()));
       }
     } catch (OrtException | LinkageError e) {
-      throw new IllegalStateException("ONNX Runtime does not start: " + e.getMessage(), e);
+      throw new IllegalStateException("ONNX Runtime does not start: " + e, e);
     }
     this.onGpu = config.gpu() && gpuWorks(gpu);
     this.copyName = MappedCopy.name(engine.environment());

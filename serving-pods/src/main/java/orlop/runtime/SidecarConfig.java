@@ -48,6 +48,11 @@ public record SidecarConfig(
     return !address.isEmpty();
   }
 
+  /** Whether no type is left to the runtimes in the pod. */
+  public boolean takesAll() {
+    return modelTypes.isEmpty();
+  }
+
   /** Where inferences go. */
   public String inference() {
     return inferenceAddress.isEmpty() ? address : inferenceAddress;

@@ -7,11 +7,7 @@ import ai.onnxruntime.OrtException;
 import com.google.protobuf.ByteString;
 import java.lang.foreign.AddressLayout;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.reflect.Field;
@@ -23,16 +19,10 @@ import java.util.List;
  * Byte-exact string tensors, through the engine's C interface. The Java API passes strings as the
  * JVM's modified UTF-8: a zero byte, an emoji or anything that is no text would reach the model, or
  * come back from it, as other bytes. Thread-safe.
- *
- * <p>The C interface is a table of functions to which versions only append, so the positions below
- * hold for every later one.
  */
 final class StringTensors {
   private static final AddressLayout POINTER = ValueLayout.ADDRESS;
   private static final ValueLayout.OfLong SIZE = ValueLayout.JAVA_LONG;
-
-  /** The version of the C interface that first had all three functions. */
-  private static final int API_VERSION = 15;
 
   private static final int GET_STRING_TENSOR_DATA_LENGTH = 53;
   private static final int GET_STRING_TENSOR_CONTENT = 54;
@@ -49,18 +39,14 @@ final class StringTensors {
    */
   StringTensors(OrtEnvironment environment) {
     this.environment = environment;
-    try {
-      MemorySegment api = api();
-      this.dataLength = function(api, GET_STRING_TENSOR_DATA_LENGTH, POINTER, POINTER);
-      this.content =
-          function(api, GET_STRING_TENSOR_CONTENT, POINTER, POINTER, SIZE, POINTER, SIZE);
-      this.resizedElement =
-          function(api, GET_RESIZED_STRING_TENSOR_ELEMENT_BUFFER, POINTER, SIZE, SIZE, POINTER);
-      this.nativeHandle = OnnxTensorLike.class.getDeclaredField("nativeHandle");
-      nativeHandle.setAccessible(true);
-    } catch (Throwable e) {
-      throw new IllegalStateException("ONNX Runtime's string tensors cannot be reached: " + e, e);
-    }
+    this.dataLength = EngineApi.function(GET_STRING_TENSOR_DATA_LENGTH, POINTER, POINTER, POINTER);
+    this.content =
+        EngineApi.function(
+            GET_STRING_TENSOR_CONTENT, POINTER, POINTER, POINTER, SIZE, POINTER, SIZE);
+    this.resizedElement =
+        EngineApi.function(
+            GET_RESIZED_STRING_TENSOR_ELEMENT_BUFFER, POINTER, POINTER, SIZE, SIZE, POINTER);
+    this.nativeHandle = EngineApi.handleOf(OnnxTensorLike.class);
   }
 
   /** The caller closes the tensor. */
@@ -123,28 +109,5 @@ final class StringTensors {
     if (status.address() != 0) {
       throw new IllegalStateException("the engine refused an access to a string tensor");
     }
-  }
-
-  private static MemorySegment api() throws Throwable {
-    Linker linker = Linker.nativeLinker();
-    MethodHandle getApiBase =
-        linker.downcallHandle(
-            SymbolLookup.loaderLookup().findOrThrow("OrtGetApiBase"),
-            FunctionDescriptor.of(POINTER));
-    MemorySegment base = (MemorySegment) getApiBase.invokeExact();
-    // OrtApiBase begins with GetApi(uint32_t version).
-    MemorySegment getApiAddress = base.reinterpret(POINTER.byteSize()).get(POINTER, 0);
-    MethodHandle getApi =
-        linker.downcallHandle(getApiAddress, FunctionDescriptor.of(POINTER, ValueLayout.JAVA_INT));
-    MemorySegment api = (MemorySegment) getApi.invokeExact(API_VERSION);
-    if (api.address() == 0) {
-      throw new IllegalStateException("it does not speak version " + API_VERSION);
-    }
-    return api.reinterpret((GET_RESIZED_STRING_TENSOR_ELEMENT_BUFFER + 1) * POINTER.byteSize());
-  }
-
-  private static MethodHandle function(MemorySegment api, int index, MemoryLayout... arguments) {
-    return Linker.nativeLinker()
-        .downcallHandle(api.getAtIndex(POINTER, index), FunctionDescriptor.of(POINTER, arguments));
   }
 }

@@ -155,6 +155,7 @@ class BootstrapTest {
       TestMesh.await("the call runs", () -> mesh.runtimes.getFirst().running.get() > 0);
       int port = pod.probePort();
       Future<HttpResponse<String>> stopped = threads.submit(() -> get(port, "/prestop"));
+      TestMesh.await("the hook waits", () -> pod.pages().waiting() > 0);
       var closing = threads.submit(pod::close);
       TestMesh.await("the pod drains", () -> pod.host().draining());
       assertFalse(stopped.isDone());

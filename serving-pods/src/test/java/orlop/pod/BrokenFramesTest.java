@@ -195,9 +195,7 @@ class BrokenFramesTest {
               () -> {
                 for (int i = 0; i < 5_000; i++) {
                   flood(
-                      client,
-                      1,
-                      frame(RawHttp2.HEADERS, RawHttp2.END_HEADERS, 2 * i + 1, headers));
+                      client, 1, frame(RawHttp2.HEADERS, RawHttp2.END_HEADERS, 2 * i + 1, headers));
                   flood(client, 1, frame(RawHttp2.WINDOW_UPDATE, 0, 2 * i + 1, new byte[4]));
                 }
               });
@@ -266,8 +264,7 @@ class BrokenFramesTest {
         assertNotNull(end, field[0]);
         boolean told = end.type() == RawHttp2.RST_STREAM || end.type() == RawHttp2.GOAWAY;
         assertTrue(told, field[0] + " was answered by " + end);
-        assertEquals(
-            PROTOCOL_ERROR, end.number(end.type() == RawHttp2.GOAWAY ? 4 : 0), field[0]);
+        assertEquals(PROTOCOL_ERROR, end.number(end.type() == RawHttp2.GOAWAY ? 4 : 0), field[0]);
       }
     }
     assertServes();

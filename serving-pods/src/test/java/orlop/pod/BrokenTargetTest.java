@@ -127,8 +127,7 @@ class BrokenTargetTest {
       // Not called, so that only the test's own calls reach the target.
       var loaded =
           orlop.api.PodControlGrpc.newBlockingStub(mesh.channel(mesh.pod(holder)))
-              .load(
-                  orlop.api.LoadRequest.newBuilder().setModelId("broken").setWait(true).build());
+              .load(orlop.api.LoadRequest.newBuilder().setModelId("broken").setWait(true).build());
       assertNotNull(loaded);
       mesh.runtimes.forEach(runtime -> runtime.sidecar = other.address());
       TestMesh.await("the copy", () -> mesh.loadedCopies("broken") == 1);
@@ -231,8 +230,7 @@ class BrokenTargetTest {
           peer.close();
         };
     try (Beside beside = new Beside(script)) {
-      assertEquals(
-          Status.Code.UNAVAILABLE, beside.call(FakeSidecar.STREAM).status().getCode());
+      assertEquals(Status.Code.UNAVAILABLE, beside.call(FakeSidecar.STREAM).status().getCode());
       assertEquals(0, beside.other.calls.get());
       Call inference = beside.call(Bytes.INFER);
       assertEquals(Status.Code.OK, inference.status().getCode(), inference.status().toString());
@@ -417,7 +415,8 @@ class BrokenTargetTest {
         session.publish("m", new CopyState.Loaded(Memory.ram(1_000), 1), 1);
         session.flush(10_000);
         long startNs = System.nanoTime();
-        assertEquals("m", mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")).getModelName());
+        assertEquals(
+            "m", mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")).getModelName());
         long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - startNs);
         assertTrue(tookMs > 9_000, "answered after " + tookMs + " ms");
         assertEquals(1, silent.connections());

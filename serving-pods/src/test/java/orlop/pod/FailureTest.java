@@ -344,6 +344,46 @@ class FailureTest {
   }
 
   @Test
+  void aModelDoesNotWaitForTheWholeLineOfASlowOne() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.compute(1, 64))) {
+      mesh.register("slow");
+      mesh.register("other");
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      var order = new java.util.concurrent.CopyOnWriteArrayList<String>();
+      for (String model : java.util.List.of("slow", "other")) {
+        runtime.functions.put(
+            model,
+            request -> {
+              order.add(model);
+              long endNs = System.nanoTime() + (model.equals("slow") ? 5_000_000 : 0);
+              while (System.nanoTime() < endNs) {
+                Thread.onSpinWait();
+              }
+              return ModelInferResponse.newBuilder().setModelName(model).build();
+            });
+        mesh.client(mesh.pod(0)).modelInfer(TestMesh.request(model));
+      }
+      order.clear();
+      CountDownLatch gate = new CountDownLatch(1);
+      runtime.inferGate = gate;
+      var calls = new java.util.ArrayList<ListenableFuture<ModelInferResponse>>();
+      for (int i = 0; i < 40; i++) {
+        calls.add(begin(mesh, 0, "slow"));
+      }
+      TestMesh.await("the slow ones", () -> mesh.pod(0).queuedInferences() == 39);
+      for (int i = 0; i < 5; i++) {
+        calls.add(begin(mesh, 0, "other"));
+      }
+      TestMesh.await("the others", () -> mesh.pod(0).queuedInferences() == 44);
+      gate.countDown();
+      for (var call : calls) {
+        call.get(60, TimeUnit.SECONDS);
+      }
+      assertTrue(order.lastIndexOf("other") < 10, order.toString());
+    }
+  }
+
+  @Test
   void callsInFlightAreBoundedInNumberAndBytes() throws Exception {
     try (TestMesh mesh = new TestMesh(1, b -> b.maxMessageBytes(10_000).inFlight(2, 10_000))) {
       mesh.register("m");

@@ -1,8 +1,10 @@
 package orlop.pod;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.protobuf.ByteString;
 import inference.GRPCInferenceServiceGrpc;
 import inference.InferTensorContents;
 import inference.ModelInferRequest;
@@ -11,10 +13,15 @@ import inference.ModelMetadataRequest;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -98,6 +105,148 @@ class OnnxPodTest {
               - a.stats().loadFailures()
               - b.stats().loadFailures());
       assertTrue(a.stats().hops() + b.stats().hops() > 0);
+    }
+  }
+
+  private static ModelInferRequest rawRequest(String model, int rows, float first) {
+    ByteBuffer raw = ByteBuffer.allocate(rows * 2 * 4).order(ByteOrder.LITTLE_ENDIAN);
+    for (int i = 0; i < 2 * rows; i++) {
+      raw.putFloat(first + i);
+    }
+    return ModelInferRequest.newBuilder()
+        .setModelName(model)
+        .setId("id-" + first)
+        .addInputs(
+            ModelInferRequest.InferInputTensor.newBuilder()
+                .setName("x")
+                .setDatatype("FP32")
+                .addShape(rows)
+                .addShape(2))
+        .addRawInputContents(ByteString.copyFrom(raw.flip()))
+        .build();
+  }
+
+  private static void requireAnswer(ModelInferResponse answer, int rows, float first) {
+    assertEquals("id-" + first, answer.getId());
+    assertEquals(List.of((long) rows, 1L), answer.getOutputs(0).getShapeList());
+    ByteBuffer y =
+        answer.getRawOutputContents(0).asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+    for (int row = 0; row < rows; row++) {
+      float at = first + 2 * row;
+      assertEquals(0.5f + at + 2 * (at + 1), y.getFloat());
+    }
+    assertFalse(y.hasRemaining());
+  }
+
+  /** Calls that begin while the only compute thread is busy; each gets what it alone would get. */
+  @Test
+  void callsThatGatherRunTogetherAndEachGetsItsOwnRows() throws Exception {
+    Path heavy = Files.write(dir.resolve("heavy.onnx"), OnnxModels.slow(256, 60));
+    Path linear = Files.write(dir.resolve("linear.onnx"), OnnxModels.linear(0.5f, 1, 2));
+    PullerConfig pulling = PullerConfig.defaults(dir.resolve("cache"), 64L << 20);
+    try (LocalRegistry registry = new LocalRegistry();
+        ModelPuller puller = new ModelPuller(pulling);
+        OnnxRuntime runtime = new OnnxRuntime(RuntimeConfig.defaults());
+        ServingPod pod = start("a", registry, puller, runtime)) {
+      String oneAtATime = "{\"orlop\": {\"instances\": 1, \"warmUp\": 2}}";
+      registry.createModel(Model.of("heavy", "onnx", heavy.toUri().toString(), "", 1));
+      registry.createModel(Model.of("linear", "onnx", linear.toUri().toString(), oneAtATime, 1));
+      ManagedChannel channel =
+          NettyChannelBuilder.forAddress("127.0.0.1", pod.grpcPort()).usePlaintext().build();
+      try {
+        var client = GRPCInferenceServiceGrpc.newFutureStub(channel);
+        ModelInferRequest wide =
+            ModelInferRequest.newBuilder()
+                .setModelName("heavy")
+                .addInputs(
+                    ModelInferRequest.InferInputTensor.newBuilder()
+                        .setName("x")
+                        .setDatatype("FP32")
+                        .addShape(256)
+                        .addShape(256))
+                .addRawInputContents(ByteString.copyFrom(new byte[256 * 256 * 4]))
+                .build();
+        requireAnswer(client.modelInfer(rawRequest("linear", 1, 7)).get(), 1, 7);
+        long calls = 1;
+        long rows = 1;
+        long deadlineNs = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        do {
+          List<Future<?>> busy = new ArrayList<>();
+          for (int i = 0; i < 4; i++) {
+            busy.add(client.modelInfer(wide));
+          }
+          List<Future<ModelInferResponse>> answers = new ArrayList<>();
+          for (int i = 0; i < 40; i++) {
+            answers.add(client.modelInfer(rawRequest("linear", 1 + i % 3, i)));
+          }
+          for (int i = 0; i < 40; i++) {
+            requireAnswer(answers.get(i).get(60, TimeUnit.SECONDS), 1 + i % 3, i);
+            calls++;
+            rows += 1 + i % 3;
+          }
+          for (Future<?> each : busy) {
+            each.get(60, TimeUnit.SECONDS);
+          }
+        } while (executions(pod) == calls && System.nanoTime() < deadlineNs);
+        assertTrue(executions(pod) < calls, executions(pod) + " runs for " + calls + " calls");
+        assertEquals(rows, figures(pod).inferences());
+        assertEquals(calls, figures(pod).success().count());
+      } finally {
+        channel.shutdownNow();
+      }
+    }
+  }
+
+  private static ModelStats.Figures figures(ServingPod pod) {
+    return Objects.requireNonNull(pod.host().stats("linear")).figures();
+  }
+
+  private static long executions(ServingPod pod) {
+    return figures(pod).executions();
+  }
+
+  @Test
+  void quickModelsRunWithoutWaitingForAComputeThread() throws Exception {
+    Path heavy = Files.write(dir.resolve("heavy.onnx"), OnnxModels.slow(512, 2_000));
+    Path linear = Files.write(dir.resolve("linear.onnx"), OnnxModels.linear(0.5f, 1, 2));
+    PullerConfig pulling = PullerConfig.defaults(dir.resolve("cache"), 64L << 20);
+    try (LocalRegistry registry = new LocalRegistry();
+        ModelPuller puller = new ModelPuller(pulling);
+        OnnxRuntime runtime = new OnnxRuntime(RuntimeConfig.defaults());
+        ServingPod pod = start("a", registry, puller, runtime)) {
+      registry.createModel(Model.of("heavy", "onnx", heavy.toUri().toString(), "", 1));
+      registry.createModel(Model.of("linear", "onnx", linear.toUri().toString(), "", 1));
+      ManagedChannel channel =
+          NettyChannelBuilder.forAddress("127.0.0.1", pod.grpcPort()).usePlaintext().build();
+      try {
+        var client = GRPCInferenceServiceGrpc.newFutureStub(channel);
+        for (int i = 0; i < 30; i++) {
+          requireAnswer(client.modelInfer(rawRequest("linear", 1, i)).get(), 1, i);
+        }
+        ModelInferRequest wide =
+            ModelInferRequest.newBuilder()
+                .setModelName("heavy")
+                .addInputs(
+                    ModelInferRequest.InferInputTensor.newBuilder()
+                        .setName("x")
+                        .setDatatype("FP32")
+                        .addShape(512)
+                        .addShape(512))
+                .addRawInputContents(ByteString.copyFrom(new byte[512 * 512 * 4]))
+                .build();
+        List<Future<?>> busy = new ArrayList<>();
+        for (int i = 0; i < 64; i++) {
+          busy.add(client.modelInfer(wide));
+        }
+        TestMesh.await("all threads to be busy", () -> pod.queuedInferences() > 0);
+        requireAnswer(
+            client.modelInfer(rawRequest("linear", 1, 5)).get(60, TimeUnit.SECONDS), 1, 5);
+        assertTrue(busy.stream().anyMatch(each -> !each.isDone()), "it waited for all of them");
+        busy.forEach(each -> each.cancel(true));
+        TestMesh.await("the cancelled runs to stop", () -> pod.queuedInferences() == 0);
+      } finally {
+        channel.shutdownNow();
+      }
     }
   }
 

@@ -139,8 +139,7 @@ class OutboxTest {
   void aHeaderBlockLongerThanAFrameGoesOnInOthers() throws Exception {
     outbox.writeHeaders(ctx, 1, headers(1, 50_000), 0, false, ctx.newPromise());
     outbox.writeHeaders(ctx, 3, headers(2, 10), 0, true, ctx.newPromise());
-    assertEquals(
-        List.of("headers 1 /11m50000false", "headers 3 /22m10true"), read(written()));
+    assertEquals(List.of("headers 1 /11m50000false", "headers 3 /22m10true"), read(written()));
   }
 
   @Test
@@ -152,8 +151,7 @@ class OutboxTest {
     assertFalse(left.isDone());
     assertFalse(last.isDone());
     assertEquals(
-        List.of("headers 1 /11m1true", "headers 3 /22m1true", "data 5 1 10true"),
-        read(written()));
+        List.of("headers 1 /11m1true", "headers 3 /22m1true", "data 5 1 10true"), read(written()));
     assertTrue(left.isSuccess());
     assertTrue(last.isSuccess());
   }

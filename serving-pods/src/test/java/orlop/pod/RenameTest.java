@@ -1,6 +1,8 @@
 package orlop.pod;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
@@ -13,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
 import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.Test;
 
@@ -66,6 +69,34 @@ class RenameTest {
     UnknownFieldSet got = UnknownFieldSet.parseFrom(ByteString.copyFrom(out, 5, out.length - 5));
     assertEquals(0, out[0]);
     assertEquals(List.of("new"), names(got, new int[] {2, 3}, 0));
+  }
+
+  @Test
+  void aStreamThatNamesAnotherModelLaterIsRefused() throws Exception {
+    Rename rename = new Rename("id", new int[] {1}, 1 << 20).only(Set.of("id", "alias"));
+    for (String name : List.of("alias", "id")) {
+      ByteBuf passed = rename.next(Unpooled.wrappedBuffer(framed(named(name))));
+      assertNotNull(passed);
+      assertEquals(List.of("id"), names(UnknownFieldSet.parseFrom(body(passed)), new int[] {1}, 0));
+    }
+    Compression.Unreadable refused =
+        assertThrows(
+            Compression.Unreadable.class,
+            () -> rename.next(Unpooled.wrappedBuffer(framed(named("other")))));
+    assertEquals(
+        "a stream for model 'id' carries a request for 'other': open one for each",
+        refused.status().getDescription());
+  }
+
+  private static byte[] named(String name) {
+    return UnknownFieldSet.newBuilder()
+        .mergeField(1, bytes(ByteString.copyFromUtf8(name)))
+        .build()
+        .toByteArray();
+  }
+
+  private static ByteString body(ByteBuf framed) {
+    return ByteString.copyFrom(ByteBufUtil.getBytes(framed, 5, framed.readableBytes() - 5));
   }
 
   private static byte[] pass(Rename rename, byte[] in, Random random, int round) throws Exception {

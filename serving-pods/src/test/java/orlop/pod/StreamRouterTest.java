@@ -536,7 +536,8 @@ class StreamRouterTest {
       assertArrayEquals(request("m"), beside.mesh.events.getFirst().value());
       orlop.api.PayloadEvent failure = beside.mesh.events.getLast();
       assertEquals(Status.Code.ABORTED.value(), failure.statusCode());
-      assertEquals("not today", new String(failure.value(), java.nio.charset.StandardCharsets.UTF_8));
+      assertEquals(
+          "not today", new String(failure.value(), java.nio.charset.StandardCharsets.UTF_8));
       beside.awaitIdle();
     }
   }

@@ -87,6 +87,15 @@ public final class OnnxModels {
         List.of(value("y", "FP32", size, size)));
   }
 
+  /** y = x twice, one below the other, though both say to be FP32[-1,n]: it breaks its word. */
+  public static byte[] twice(int n) {
+    return model(
+        List.of(node("Concat", List.of("x", "x"), List.of("y"), intAttribute("axis", 0))),
+        List.of(),
+        List.of(value("x", "FP32", -1, n)),
+        List.of(value("y", "FP32", -1, n)));
+  }
+
   /** y = x cast to another datatype. */
   public static byte[] cast(String from, String to, long... shape) {
     return model(

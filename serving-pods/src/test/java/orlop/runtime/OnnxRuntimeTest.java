@@ -364,7 +364,8 @@ class OnnxRuntimeTest extends RuntimeTestBase {
     Gpu other = Gpu.Nvml.probe("libc.so.6");
     assertEquals(
         new Gpu.Absent(
-            "the NVIDIA driver could not be asked: java.lang.IllegalStateException: no nvmlInit_v2"),
+            "the NVIDIA driver could not be asked: java.lang.IllegalStateException: no"
+                + " nvmlInit_v2"),
         other);
   }
 
