@@ -3,7 +3,9 @@ package orlop.pod;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.netty.channel.DefaultEventLoop;
+import io.netty.channel.EventLoop;
+import io.netty.channel.MultiThreadIoEventLoopGroup;
+import io.netty.channel.nio.NioIoHandler;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
@@ -16,7 +18,9 @@ import org.junit.jupiter.api.Test;
 class LoopTest {
   private static final int TIMEOUT_S = 30;
 
-  private final DefaultEventLoop executor = new DefaultEventLoop();
+  private final MultiThreadIoEventLoopGroup group =
+      new MultiThreadIoEventLoopGroup(1, NioIoHandler.newFactory());
+  private final EventLoop executor = group.next();
   private final Loop loop =
       new Loop(
           executor,
@@ -27,7 +31,7 @@ class LoopTest {
 
   @AfterEach
   void stop() {
-    executor.shutdownGracefully(0, 1, TimeUnit.SECONDS);
+    var unused = group.shutdownGracefully(0, 1, TimeUnit.SECONDS);
   }
 
   @Test
