@@ -39,6 +39,7 @@ final class Lane {
   final int instances;
 
   final Batcher batcher;
+  final RowProof proof = new RowProof();
   final Deque<Inference> waiting = new ArrayDeque<>(2);
   int running;
   boolean listed;

@@ -126,6 +126,19 @@ class OnnxPodTest {
         .build();
   }
 
+  private static ModelInferRequest wide(int size) {
+    return ModelInferRequest.newBuilder()
+        .setModelName("heavy")
+        .addInputs(
+            ModelInferRequest.InferInputTensor.newBuilder()
+                .setName("x")
+                .setDatatype("FP32")
+                .addShape(size)
+                .addShape(size))
+        .addRawInputContents(ByteString.copyFrom(new byte[size * size * 4]))
+        .build();
+  }
+
   private static void requireAnswer(ModelInferResponse answer, int rows, float first) {
     assertEquals("id-" + first, answer.getId());
     assertEquals(List.of((long) rows, 1L), answer.getOutputs(0).getShapeList());
@@ -155,17 +168,7 @@ class OnnxPodTest {
           NettyChannelBuilder.forAddress("127.0.0.1", pod.grpcPort()).usePlaintext().build();
       try {
         var client = GRPCInferenceServiceGrpc.newFutureStub(channel);
-        ModelInferRequest wide =
-            ModelInferRequest.newBuilder()
-                .setModelName("heavy")
-                .addInputs(
-                    ModelInferRequest.InferInputTensor.newBuilder()
-                        .setName("x")
-                        .setDatatype("FP32")
-                        .addShape(256)
-                        .addShape(256))
-                .addRawInputContents(ByteString.copyFrom(new byte[256 * 256 * 4]))
-                .build();
+        ModelInferRequest wide = wide(256);
         requireAnswer(client.modelInfer(rawRequest("linear", 1, 7)).get(), 1, 7);
         long calls = 1;
         long rows = 1;
@@ -191,6 +194,55 @@ class OnnxPodTest {
         assertTrue(executions(pod) < calls, executions(pod) + " runs for " + calls + " calls");
         assertEquals(rows, figures(pod).inferences());
         assertEquals(calls, figures(pod).success().count());
+      } finally {
+        channel.shutdownNow();
+      }
+    }
+  }
+
+  /** The softmax over all rows is 1 for a row that is alone, and less for one in company. */
+  @Test
+  void aModelWhoseRowsTouchOneAnotherAnswersEachCallAsIfItWasAlone() throws Exception {
+    Path heavy = Files.write(dir.resolve("heavy.onnx"), OnnxModels.slow(256, 60));
+    Path across = Files.write(dir.resolve("across.onnx"), OnnxModels.acrossRows(2));
+    PullerConfig pulling = PullerConfig.defaults(dir.resolve("cache"), 64L << 20);
+    try (LocalRegistry registry = new LocalRegistry();
+        ModelPuller puller = new ModelPuller(pulling);
+        OnnxRuntime runtime = new OnnxRuntime(RuntimeConfig.defaults());
+        ServingPod pod = start("a", registry, puller, runtime)) {
+      String oneAtATime = "{\"orlop\": {\"instances\": 1, \"warmUp\": 2}}";
+      registry.createModel(Model.of("heavy", "onnx", heavy.toUri().toString(), "", 1));
+      registry.createModel(Model.of("linear", "onnx", across.toUri().toString(), oneAtATime, 1));
+      ManagedChannel channel =
+          NettyChannelBuilder.forAddress("127.0.0.1", pod.grpcPort()).usePlaintext().build();
+      try {
+        var client = GRPCInferenceServiceGrpc.newFutureStub(channel);
+        client.modelInfer(rawRequest("linear", 1, 7)).get();
+        long calls = 1;
+        int roundsAfter = 0;
+        long deadlineNs = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        while (roundsAfter < 3 && System.nanoTime() < deadlineNs) {
+          List<Future<?>> busy = new ArrayList<>();
+          for (int i = 0; i < 4; i++) {
+            busy.add(client.modelInfer(wide(256)));
+          }
+          List<Future<ModelInferResponse>> answers = new ArrayList<>();
+          for (int i = 0; i < 40; i++) {
+            answers.add(client.modelInfer(rawRequest("linear", 1, i)));
+          }
+          for (Future<ModelInferResponse> each : answers) {
+            ByteString y = each.get(60, TimeUnit.SECONDS).getRawOutputContents(0);
+            ByteBuffer row = y.asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+            assertEquals(1f, row.getFloat());
+            assertEquals(1f, row.getFloat());
+            calls++;
+          }
+          for (Future<?> each : busy) {
+            each.get(60, TimeUnit.SECONDS);
+          }
+          roundsAfter += executions(pod) < calls ? 1 : 0;
+        }
+        assertEquals(3, roundsAfter, "no calls ever gathered");
       } finally {
         channel.shutdownNow();
       }
@@ -223,17 +275,7 @@ class OnnxPodTest {
         for (int i = 0; i < 30; i++) {
           requireAnswer(client.modelInfer(rawRequest("linear", 1, i)).get(), 1, i);
         }
-        ModelInferRequest wide =
-            ModelInferRequest.newBuilder()
-                .setModelName("heavy")
-                .addInputs(
-                    ModelInferRequest.InferInputTensor.newBuilder()
-                        .setName("x")
-                        .setDatatype("FP32")
-                        .addShape(512)
-                        .addShape(512))
-                .addRawInputContents(ByteString.copyFrom(new byte[512 * 512 * 4]))
-                .build();
+        ModelInferRequest wide = wide(512);
         List<Future<?>> busy = new ArrayList<>();
         for (int i = 0; i < 64; i++) {
           busy.add(client.modelInfer(wide));

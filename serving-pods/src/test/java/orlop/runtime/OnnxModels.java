@@ -96,6 +96,15 @@ public final class OnnxModels {
         List.of(value("y", "FP32", -1, n)));
   }
 
+  /** y = softmax over all rows of each column of x, an FP32[-1,n]: no row is alone. */
+  public static byte[] acrossRows(int n) {
+    return model(
+        List.of(node("Softmax", List.of("x"), List.of("y"), intAttribute("axis", 0))),
+        List.of(),
+        List.of(value("x", "FP32", -1, n)),
+        List.of(value("y", "FP32", -1, n)));
+  }
+
   /** y = x cast to another datatype. */
   public static byte[] cast(String from, String to, long... shape) {
     return model(
