@@ -99,7 +99,8 @@ final class DensityBench extends Benchmark {
       double again = pod.metric("orlop_loads_total") - loads;
       say(
           table,
-          "each called once: %.0f/s, p50 %.2f ms, p99 %.2f ms, %.0f loads, %.0f MiB of %.0f at the start",
+          "each called once: %.0f/s, p50 %.2f ms, p99 %.2f ms, %.0f loads, %.0f MiB of %.0f at the"
+              + " start",
           served.perSecond(),
           served.p50Ms(),
           served.p99Ms(),

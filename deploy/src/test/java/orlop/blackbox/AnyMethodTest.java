@@ -41,8 +41,7 @@ import org.junit.jupiter.api.io.TempDir;
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 final class AnyMethodTest {
   private static final String DATAPLANE =
-      "{\"rpcConfigs\":{"
-          + "\"blackbox.Guess/One\":{\"idExtractionPath\":[2,3],\"vModelId\":true},"
+      "{\"rpcConfigs\":{\"blackbox.Guess/One\":{\"idExtractionPath\":[2,3],\"vModelId\":true},"
           + "\"blackbox.Guess/Echo\":{\"idExtractionPath\":[2,3]},"
           + "\"blackbox.Guess/Count\":{},\"blackbox.Guess/Join\":{},"
           + "\"inference.GRPCInferenceService/ModelStreamInfer\":{},"

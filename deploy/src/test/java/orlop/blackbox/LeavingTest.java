@@ -75,6 +75,7 @@ final class LeavingTest {
       for (String model : List.of("a", "b", "c", "d", "e", "f")) {
         pod.register(model, "p?size=3000", false);
       }
+      var unused = runtime.say("clear");
       for (String model : List.of("a", "b", "c", "a", "c", "b")) {
         call(pod, model);
       }

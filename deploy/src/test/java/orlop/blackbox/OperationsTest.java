@@ -126,7 +126,7 @@ final class OperationsTest {
     environment.put("KV_STORE", "etcd:" + nobody);
     PodUnderTest pod = stage.start(environment);
     assertEquals(1, pod.exitStatus(60), pod.log());
-    assertTrue(pod.log().contains("error: no etcd at " + nobody), pod.log());
+    assertTrue(pod.log().contains("error: no etcd at [" + nobody + "]"), pod.log());
   }
 
   @Test

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.AlgorithmParameters;
 import java.security.KeyPairGenerator;
 import java.security.PrivateKey;
 import java.security.SecureRandom;
@@ -17,7 +16,6 @@ import java.util.Arrays;
 import java.util.Base64;
 import java.util.HexFormat;
 import javax.crypto.Cipher;
-import javax.crypto.EncryptedPrivateKeyInfo;
 import javax.crypto.SecretKeyFactory;
 import javax.crypto.spec.PBEKeySpec;
 import javax.crypto.spec.PBEParameterSpec;
@@ -102,8 +100,13 @@ final class PemTest {
             .generateSecret(new PBEKeySpec(SECRET.toCharArray()));
     Cipher cipher = Cipher.getInstance(algorithm);
     cipher.init(Cipher.ENCRYPT_MODE, secret, new PBEParameterSpec(salt, 2_048));
-    AlgorithmParameters parameters = cipher.getParameters();
-    return new EncryptedPrivateKeyInfo(parameters, cipher.doFinal(key.getEncoded())).getEncoded();
+    // As openssl writes it: PBES2, its parameters, and what is encrypted.
+    byte[] scheme = HexFormat.of().parseHex("06092a864886f70d01050d");
+    byte[] parameters = cipher.getParameters().getEncoded();
+    return Pem.tagged(
+        0x30,
+        Pem.tagged(0x30, scheme, parameters),
+        Pem.tagged(0x04, cipher.doFinal(key.getEncoded())));
   }
 
   private static String refusal(Path file, String passphrase) {

@@ -37,6 +37,10 @@ final class WishesTest {
     refuses("{\"orlop\":{\"minCopies\":-1}}", "orlop.minCopies");
     refuses("{\"orlop\":{\"pinned\":\"yes\"}}", "orlop.pinned");
     refuses("{\"orlop\":{\"requiredLabels\":\"gpu\"}}", "orlop.requiredLabels");
+    refuses("{\"orlop\":{\"instances\":0}}", "orlop.instances");
+    refuses("{\"orlop\":{\"batchRows\":4097}}", "orlop.batchRows");
+    refuses("{\"orlop\":{\"batchLatencyMs\":\"fast\"}}", "orlop.batchLatencyMs");
+    refuses("{\"orlop\":{\"warmUp\":1001}}", "orlop.warmUp");
     refuses("{\"orlop\":3}", "orlop");
   }
 

@@ -226,7 +226,7 @@ final class Survey {
   private Past sortIn(Need need, Demand.@Nullable Use use, Past past) {
     CopyCount count = need.count();
     boolean lost = past.lostMs() > 0 || count.leaving() > 0 || count.misplaced() > 0;
-    if (count.misplaced() > 0 && (count.loaded() > 0 || !used(need, config.recentMs()))) {
+    if (count.misplaced() > 0 && (count.loaded() > 0 || surelyUnused(need))) {
       misplaced.add(need);
     }
     if (count.live() < need.model().floor()) {
@@ -267,6 +267,11 @@ final class Survey {
       }
     }
     return next;
+  }
+
+  /** A planner that is new has not heard of all that is used. */
+  private boolean surelyUnused(Need need) {
+    return nowMs - recall.bornMs() >= config.hotMs() && !used(need, config.recentMs());
   }
 
   /** There is no copy that stays. */

@@ -103,7 +103,8 @@ final class Messenger implements Caller, Leg.Sink {
     }
     Leg on = call.loop.outlet(to.target()).begin(onward, false, this);
     leg = on;
-    on.data(renamed(Answers.framed(message), to.named().model().id(), to.idPath()), true, null);
+    ByteBuf request = Answers.framed(message);
+    on.data(renamed(request, to.named().model().id(), to.idPath(), true), true, null);
   }
 
   private void capture(Named named, ByteBuf answered, Status status) {
@@ -117,13 +118,18 @@ final class Messenger implements Caller, Leg.Sink {
     }
   }
 
-  /** Of a message that is all there: with that name in that place. */
-  private static ByteBuf renamed(ByteBuf framed, String name, int[] path) {
+  /**
+   * A message that is all there, with that name in that place.
+   *
+   * @param adds whether it gets one when it has none
+   */
+  private static ByteBuf renamed(ByteBuf framed, String name, int[] path, boolean adds) {
     if (path.length == 0) {
       return framed;
     }
+    Rename rename = new Rename(name, path, Integer.MAX_VALUE);
     try {
-      ByteBuf renamed = new Rename(name, path, Integer.MAX_VALUE).next(framed);
+      ByteBuf renamed = (adds ? rename.adding() : rename).next(framed);
       return renamed == null ? framed : renamed;
     } catch (Compression.Unreadable e) {
       throw new IllegalStateException(e); // It is not compressed.
@@ -237,7 +243,9 @@ final class Messenger implements Caller, Leg.Sink {
       ByteBuf answer = all.retain();
       if (named != null) {
         capture(named, all, status);
-        answer = named.alias().isEmpty() ? answer : renamed(answer, named.asked(), op.answerPath);
+        if (!named.alias().isEmpty()) {
+          answer = renamed(answer, named.asked(), op.answerPath, false);
+        }
       }
       answered(answer);
     }

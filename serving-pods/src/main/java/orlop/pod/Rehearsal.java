@@ -220,7 +220,8 @@ final class Rehearsal {
     ModelInferRequest.InferInputTensor input = request.getInputs(0);
     long columns = input.getShape(1);
     return """
-        {"inputs":[{"name":"%s","datatype":"%s","shape":[1,%d],"data":[%s0]}]}"""
+    {"inputs":[{"name":"%s","datatype":"%s","shape":[1,%d],"data":[%s0]}]}\
+    """
         .formatted(input.getName(), input.getDatatype(), columns, "0,".repeat((int) columns - 1));
   }
 

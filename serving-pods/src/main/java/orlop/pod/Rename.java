@@ -23,6 +23,7 @@ final class Rename {
   private final int maxHeadBytes;
   private @Nullable CharSequence encoding;
   private Set<String> known = Set.of();
+  private boolean adds;
   private NamePeek peek;
   private @Nullable CompositeByteBuf head;
 
@@ -44,6 +45,12 @@ final class Rename {
   /** Reads compressed messages too, which then pass uncompressed. */
   Rename decompressing(@Nullable CharSequence grpcEncoding) {
     encoding = grpcEncoding;
+    return this;
+  }
+
+  /** Puts the name also into messages that have none. */
+  Rename adding() {
+    adds = true;
     return this;
   }
 
@@ -140,7 +147,13 @@ final class Rename {
                   .formatted(name, was)));
     }
     ByteBuf begun = passed(in, length);
-    return found.name().equals(name) ? begun : renamed(begun, found, name);
+    return put(begun, found);
+  }
+
+  private ByteBuf put(ByteBuf begun, NamePeek found) {
+    boolean there = found.to() > found.from();
+    boolean right = found.name().equals(name) && (there || name.isEmpty());
+    return right || !there && !adds ? begun : renamed(begun, found, name);
   }
 
   private ByteBuf passed(ByteBuf in, int length) {
@@ -162,7 +175,7 @@ final class Rename {
     NamePeek found = new NamePeek(path);
     try {
       found.look(plain, plain.readableBytes());
-      return renamed(framed, found, name);
+      return put(framed, found);
     } catch (InvalidProtocolBufferException e) {
       return framed;
     }

@@ -51,7 +51,7 @@ final class Renames {
     Rename requests =
         path.length == 0 || there
             ? null
-            : new Rename(id, path, pod.config.maxMessageBytes()).decompressing(encoding);
+            : new Rename(id, path, pod.config.maxMessageBytes()).adding().decompressing(encoding);
     if (requests != null && op == Op.STREAM && said != null && !said.name().isEmpty()) {
       // Where headers name the model they hold for all of the stream.
       requests.only(new HashSet<>(List.of(id, said.name(), to.named().asked())));

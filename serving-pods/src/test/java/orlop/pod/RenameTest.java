@@ -33,7 +33,9 @@ class RenameTest {
       int[] path = random.ints(1 + random.nextInt(4), 1, 40).toArray();
       String name = "n".repeat(1 + random.nextInt(300));
       int maxHead = random.nextInt(3) == 0 ? 1 << 20 : 1 << 16;
+      boolean adds = random.nextBoolean();
       Rename rename = new Rename(name, path, maxHead);
+      rename = adds ? rename.adding() : rename;
       ByteArrayOutputStream all = new ByteArrayOutputStream();
       int messages = 1 + random.nextInt(4);
       UnknownFieldSet[] sent = new UnknownFieldSet[messages];
@@ -48,7 +50,11 @@ class RenameTest {
         UnknownFieldSet out =
             UnknownFieldSet.parseFrom(ByteString.copyFrom(received, at + 5, length));
         at += 5 + length;
-        assertEquals(List.of(name), names(out, path, 0), () -> "path " + Arrays.toString(path));
+        boolean named = adds || !names(message, path, 0).isEmpty();
+        assertEquals(
+            named ? List.of(name) : List.of(),
+            names(out, path, 0),
+            () -> "path " + Arrays.toString(path));
         assertEquals(others(message, path, 0), others(out, path, 0));
       }
       assertEquals(received.length, at);

@@ -76,7 +76,8 @@ class RestBinaryTest {
              {"name":"h","datatype":"FP16","shape":[2],"parameters":{"binary_data_size":4}},
              {"name":"j","datatype":"INT32","shape":[1],"data":[7]},
              {"name":"b","datatype":"BYTES","shape":[2],"parameters":{"binary_data_size":10}}],
-             "outputs":[{"name":"h"},{"name":"j","parameters":{"binary_data":false}},{"name":"b"}]}""",
+             "outputs":[{"name":"h"},{"name":"j","parameters":{"binary_data":false}},{"name":"b"}]}\
+            """,
             half,
             text);
     assertEquals(200, answer.status());
@@ -99,7 +100,8 @@ class RestBinaryTest {
             """
             {"inputs":[{"name":"x","datatype":"FP32","shape":[2],"data":[1.5,-2]},
                        {"name":"y","datatype":"FP32","shape":[1],"data":[3]}],
-             "outputs":[{"name":"x","parameters":{"binary_data":true}},{"name":"y"}]}"""
+             "outputs":[{"name":"x","parameters":{"binary_data":true}},{"name":"y"}]}\
+            """
                 .getBytes(StandardCharsets.UTF_8));
     ByteBuffer raw = ByteBuffer.wrap(tail(answer)).order(ByteOrder.LITTLE_ENDIAN);
     assertEquals(1.5f, raw.getFloat());
