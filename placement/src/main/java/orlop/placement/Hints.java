@@ -53,18 +53,26 @@ public final class Hints {
     if (old != null && old.heard != null && old.heard.atMs >= heard.atMs) {
       return this;
     }
-    List<Sent> sent = old == null ? List.of() : after(old.sent, heard.atMs);
+    // Its word counts what was sent before, but does not say of which models.
+    List<Sent> sent = old == null ? List.of() : after(old.sent, heard.atMs - JOIN_MS);
     return with(podId, new Note(heard, sent, nowMs), nowMs);
   }
 
   /**
-   * After a load was asked for there.
+   * After a load was asked for there. Asking for the same one again a moment later changes nothing:
+   * it is one load.
    *
    * @param loadMs what it is expected to take, without the wait
    */
   public Hints sent(String podId, String modelId, long loadMs, Memory size, long nowMs) {
     Note old = notes.get(podId);
     List<Sent> sent = new ArrayList<>(old == null ? List.of() : after(old.sent, nowMs - LIFE_MS));
+    for (Sent before : sent) {
+      if (before.modelId.equals(modelId) && before.atMs > nowMs - JOIN_MS) {
+        return this;
+      }
+    }
+    sent.removeIf(before -> before.modelId.equals(modelId));
     if (sent.size() >= MAX_SENT) {
       sent.removeFirst();
     }

@@ -317,6 +317,34 @@ class OutlookPlacementTest {
     }
   }
 
+  /** A thousand callers of one cold model cause one load, so they must not look like a thousand. */
+  @Test
+  void callsOfOneModelCountAsOneLoad() {
+    Hints hints = Hints.NONE;
+    for (int i = 0; i < 1_000; i++) {
+      hints = hints.sent("a", "m", 5_000, Memory.ram(1), NOW_MS + i);
+    }
+    Pod seen = hints.seen(pod("a", "z", "1", 0, queued(0).saidAt(NOW_MS - 1)), NOW_MS + 1_000);
+    assertEquals(1, seen.loadsQueued());
+    assertEquals(5_000, seen.outlook().queuedMs());
+  }
+
+  /** The pod's word tells how much it has queued by now, and not that this model is among it. */
+  @Test
+  void callsGoOnToJoinALoadAfterItsPodHasSpoken() {
+    Model model = model("m", GB);
+    MeshView view =
+        mesh(model, pod("a", 0), pod("b", "z", "1", 0, queued(0).saidAt(NOW_MS - 500))).view();
+    Hints hints =
+        Hints.NONE
+            .sent("a", "m", 1_000, Memory.ram(1), NOW_MS)
+            .heard("a", new Hints.Heard(NOW_MS + 1, 1, 90_000, Memory.NONE, false), NOW_MS + 1)
+            .sent("b", "m", 1_000, Memory.ram(1), NOW_MS - 10_000);
+    assertEquals("a", chosen(view, model, with(model, hints)).pod().id());
+    Pod seen = hints.seen(pod("a", "z", "1", 0, queued(0).saidAt(NOW_MS - 1)), NOW_MS + 1);
+    assertEquals(1, seen.loadsQueued(), "what was sent is part of what was said");
+  }
+
   @Test
   void hintsAreBoundedAndExpire() {
     Hints hints = Hints.NONE;
@@ -325,7 +353,7 @@ class OutlookPlacementTest {
     }
     assertEquals(Hints.MAX_PODS, hints.size());
     for (int i = 0; i < 200; i++) {
-      hints = hints.sent("p999", "m", 1_000, Memory.ram(1), NOW_MS + 1_000);
+      hints = hints.sent("p999", "m" + i, 1_000, Memory.ram(1), NOW_MS + 1_000);
     }
     Pod pod = pod("p999", "z", "1", 0, Outlook.UNKNOWN);
     assertEquals(Hints.MAX_SENT, hints.seen(pod, NOW_MS + 1_000).loadsQueued());
