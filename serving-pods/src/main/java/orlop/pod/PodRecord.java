@@ -6,16 +6,26 @@ import orlop.placement.Pod;
 import orlop.registry.PodSession;
 
 /**
- * What this pod says of itself to the mesh, said again when it has changed enough to matter and at
- * most once a second; draining is said at once. Owned by the host thread.
+ * What this pod says of itself to the mesh, said again when it has changed enough to matter for a
+ * while and at most once a second; draining is said at once. Owned by the host thread.
  */
 final class PodRecord {
   private static final long LEAST_PAUSE_NS = 1_000_000_000;
+  private static final long LOOK_NS = 100_000_000;
   private static final long OLDEST_USE_STEP_MS = 10_000;
+
+  /*
+   * Longer than a loading copy is held back. Else others would see the queue before the copy that
+   * stands in it, and send further callers of the same model to a pod that looks freer.
+   */
+  private static final long SETTLED_NS = 400_000_000;
 
   private final Pod initial;
   private Pod said;
+  private long lastSaidNs;
   private long lastLookNs;
+  private long changedNs;
+  private boolean changed;
 
   /**
    * @param initial the record with which the pod joined
@@ -32,15 +42,28 @@ final class PodRecord {
   void publish(
       PodSession session, ModelCache cache, Backlog backlog, boolean draining, long nowNs) {
     boolean urgent = draining != said.draining();
-    if (!urgent && nowNs - lastLookNs < LEAST_PAUSE_NS) {
+    if (!urgent && (nowNs - lastSaidNs < LEAST_PAUSE_NS || nowNs - lastLookNs < LOOK_NS)) {
       return;
     }
     lastLookNs = nowNs;
     Pod now = record(cache, draining).withOutlook(backlog.outlook(cache, nowNs / 1_000_000));
-    if (urgent || matters(now)) {
-      session.publish(now);
-      said = now;
+    if (!urgent && !settled(matters(now), nowNs)) {
+      return;
     }
+    lastSaidNs = nowNs;
+    changed = false;
+    session.publish(now);
+    said = now;
+  }
+
+  /** Whether a change that matters is there for long enough. */
+  private boolean settled(boolean matters, long nowNs) {
+    if (!matters || !changed) {
+      changed = matters;
+      changedNs = nowNs;
+      return false;
+    }
+    return nowNs - changedNs >= SETTLED_NS;
   }
 
   private Pod record(ModelCache cache, boolean draining) {
