@@ -36,6 +36,7 @@ final class Fan {
   private byte[] message = {};
   private int begun;
   private int ended;
+  private long answerBytes;
   private @Nullable Status failure;
 
   private Fan(Call whole, Http2Headers received, List<String> models, String header, boolean any) {
@@ -172,6 +173,16 @@ final class Fan {
     ended++;
     if (status.isOk() && answer != null) {
       answers[index] = Unpooled.wrappedBuffer(answer);
+      answerBytes += answer.length;
+      if (answerBytes > whole.pod.config.maxMessageBytes()) {
+        whole.fail(
+            Status.RESOURCE_EXHAUSTED.withDescription(
+                "the answers of %d of %d models have %d bytes, maxMessageBytes is %d"
+                    .formatted(
+                        ended, models.size(), answerBytes, whole.pod.config.maxMessageBytes())));
+        cancel();
+        return;
+      }
     } else {
       Status told =
           status.withDescription(
@@ -193,21 +204,14 @@ final class Fan {
 
   private void finish() {
     List<ByteBuf> parts = new ArrayList<>();
-    long bytes = 0;
     for (ByteBuf answer : answers) {
       if (answer != null) {
-        bytes += answer.readableBytes();
         parts.add(answer);
       }
     }
     Status none = failure;
     if (parts.isEmpty() && none != null) {
       whole.fail(none);
-    } else if (bytes > whole.pod.config.maxMessageBytes()) {
-      whole.fail(
-          Status.RESOURCE_EXHAUSTED.withDescription(
-              "the answers of %d models have %d bytes, maxMessageBytes is %d"
-                  .formatted(parts.size(), bytes, whole.pod.config.maxMessageBytes())));
     } else {
       whole.answer(Answers.framed(Unpooled.wrappedBuffer(parts.toArray(ByteBuf[]::new))));
     }

@@ -232,6 +232,9 @@ final class InferStream extends ServerCall.Listener<byte[]> {
 
   private void ended(Turn turn, Status status, byte @Nullable [] answer) {
     turn.call = null;
+    if (over) {
+      return;
+    }
     if (answer != null) {
       turn.answer = answer;
       // Should there be no room for it, the requests that come next are refused.

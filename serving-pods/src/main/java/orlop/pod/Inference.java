@@ -114,16 +114,29 @@ final class Inference implements EncodedCall {
     Lane lane = lane();
     boolean small = message.readableBytes() <= MOST_ON_LOOP_BYTES;
     Loop loop = call.loop;
-    if (small && lane.quick() && loop.takeTime(lane.costNs())) {
-      look(loop.request);
-      runTogether(List.of(this), loop.workspace);
-      loop.request.forget();
+    boolean now = small && lane.quick() && loop.takeTime(lane.costNs());
+    if (!now && !small && !message.isDirect()) {
+      return false;
+    }
+    try {
+      look(now ? loop.request : new EncodedRequest());
+    } catch (RuntimeException | Error e) {
+      leave();
+      failed(broken(e), e);
+      letGo();
       return true;
     }
-    if (small || message.isDirect()) {
-      look(new EncodedRequest());
+    if (now) {
+      runTogether(List.of(this), loop.workspace);
+      loop.request.forget();
     }
-    return false;
+    return now;
+  }
+
+  /** Of what should not happen: memory that is not to be had, or a defect. */
+  private Status broken(Throwable e) {
+    return Status.INTERNAL.withDescription(
+        "model '%s' failed in pod '%s': %s".formatted(to.model().id(), call.pod.config.id(), e));
   }
 
   /** Finds out whether the request is plain. */
@@ -279,19 +292,24 @@ final class Inference implements EncodedCall {
     call.pod.metrics.queued(beganNs - queuedNs);
     slot.waited(beganNs - queuedNs);
     leave();
-    if (!isOver()) {
-      if (!looked) {
-        look(new EncodedRequest());
+    try {
+      if (!isOver()) {
+        if (!looked) {
+          look(new EncodedRequest());
+        }
+        EncodedRequest plain = request;
+        if (plain != null) {
+          tap(plain.id());
+        }
+        return true;
       }
-      EncodedRequest plain = request;
-      if (plain != null) {
-        tap(plain.id());
+      stats().cancelled(beganNs - call.startNs());
+      if (!call.done()) {
+        call.didNotRun(Statuses.LATE);
       }
-      return true;
-    }
-    stats().cancelled(beganNs - call.startNs());
-    if (!call.done()) {
-      call.didNotRun(Statuses.LATE);
+    } catch (RuntimeException | Error e) {
+      // The others that were to run with it must not pay for it.
+      failed(broken(e), e);
     }
     letGo();
     return false;
@@ -320,11 +338,7 @@ final class Inference implements EncodedCall {
       failed(e.getStatus(), e);
     } catch (RuntimeException | Error e) {
       // Whatever it is, the caller must hear of it and its place be free again.
-      failed(
-          Status.INTERNAL.withDescription(
-              "model '%s' failed in pod '%s': %s"
-                  .formatted(to.model().id(), call.pod.config.id(), e)),
-          e);
+      failed(broken(e), e);
     } finally {
       letGo();
     }

@@ -82,6 +82,7 @@ final class Messenger implements Caller, Leg.Sink {
   @Override
   public void pass(Caller.Hop to) {
     hop = to;
+    dropAnswer(); // What the place before gave of one.
     Http2Headers onward = new DefaultHttp2Headers(false, 32);
     onward.method(POST).scheme(HTTP).path(op.path).authority(AsciiString.of(to.target().address()));
     onward.set(Wire.CONTENT_TYPE, Wire.GRPC).set(TE, TRAILERS);
@@ -183,16 +184,21 @@ final class Messenger implements Caller, Leg.Sink {
       leg = null;
       on.cancel(Http2Error.CANCEL);
     }
-    if (answer != null) {
-      pod.release(answer.readableBytes());
-      answer.release();
-      answer = null;
-    }
+    dropAnswer();
     Metadata trailers = new Metadata();
     if (refused) {
       trailers.put(Named.ascii(orlop.api.Headers.REFUSED), Wire.NOT_HERE.toString());
     }
     reply.ended(status, trailers, bytes);
+  }
+
+  private void dropAnswer() {
+    ByteBuf left = answer;
+    answer = null;
+    if (left != null) {
+      pod.release(left.readableBytes());
+      left.release();
+    }
   }
 
   // ---- from the leg

@@ -110,6 +110,8 @@ final class Outlet {
     if (state == State.OPEN) {
       state = State.RETIRING;
       known().retireWithin(RETIRE_MS);
+      // Not at once, since whoever retires it may be about to begin a call elsewhere.
+      known().loop.executor.execute(() -> failWaiting(target.address() + " is left"));
     } else if (state == State.CONNECTING) {
       failedToConnect("it is no longer wanted");
     }

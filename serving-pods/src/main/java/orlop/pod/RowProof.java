@@ -110,7 +110,8 @@ final class RowProof {
   }
 
   private static boolean close(double a, double b, double part) {
+    double most = Math.max(Math.abs(a), Math.abs(b));
     return Double.compare(a, b) == 0
-        || Math.abs(a - b) <= LEAST + part * Math.max(Math.abs(a), Math.abs(b));
+        || Double.isFinite(most) && Math.abs(a - b) <= LEAST + part * most;
   }
 }

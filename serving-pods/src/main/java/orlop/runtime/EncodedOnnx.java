@@ -16,6 +16,9 @@ import orlop.runtime.EncodedRequest.Spans;
  * the engine made them into the answers.
  */
 final class EncodedOnnx {
+  /** More than any batch holds; an empty tensor may claim any number. */
+  private static final long MOST_ROWS = 1 << 20;
+
   private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
 
   /** A declared tensor. */
@@ -167,8 +170,12 @@ final class EncodedOnnx {
     return true;
   }
 
+  /** 0 when they do not run together with others: not as many everywhere, or no real ones. */
   private static int rows(EncodedRequest request) {
     long rows = request.dimensions()[request.shapes.from(0)];
+    if (rows > MOST_ROWS) {
+      return 0;
+    }
     for (int i = 1; i < request.inputNames.count(); i++) {
       if (request.dimensions()[request.shapes.from(i)] != rows) {
         return 0;

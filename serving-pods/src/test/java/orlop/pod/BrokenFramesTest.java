@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.net.SocketException;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Set;
@@ -71,7 +72,12 @@ class BrokenFramesTest {
   }
 
   private static void assertSentAway(RawHttp2 client, Integer... codes) throws IOException {
-    RawHttp2.Frame goodbye = client.next(RawHttp2.GOAWAY);
+    RawHttp2.Frame goodbye;
+    try {
+      goodbye = client.next(RawHttp2.GOAWAY);
+    } catch (SocketException e) {
+      return; // Who still writes is sent a reset, which may overtake the goodbye.
+    }
     assertTrue(Set.of(codes).contains(goodbye.number(4)), "error code " + goodbye.number(4));
     RawHttp2.Frame more = client.next();
     while (more != null) {

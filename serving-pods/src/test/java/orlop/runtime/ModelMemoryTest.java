@@ -117,10 +117,17 @@ class ModelMemoryTest extends RuntimeTestBase {
     models.forEach(LoadedModel::close);
   }
 
+  /** Once the Java heap and the C heap have nothing more to give back. */
   private static long settledRss() throws IOException {
-    System.gc();
-    NativeHeap.trimNow();
-    return rss();
+    long before = Long.MAX_VALUE;
+    long now = rss();
+    for (int i = 0; i < 20 && before - now > MB / 4; i++) {
+      before = now;
+      System.gc();
+      NativeHeap.trimNow();
+      now = rss();
+    }
+    return now;
   }
 
   private static long rss() throws IOException {
