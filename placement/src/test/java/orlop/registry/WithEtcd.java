@@ -1,10 +1,13 @@
 package orlop.registry;
 
+import java.io.IOException;
 import java.net.URI;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.io.TempDir;
@@ -51,6 +54,24 @@ abstract class WithEtcd {
   void signal(String name) throws Exception {
     if (etcd.isAlive()) {
       new ProcessBuilder("kill", "-" + name, String.valueOf(etcd.pid())).start().waitFor();
+      if (name.equals("STOP")) {
+        Await.until("etcd stands still", () -> stopped(etcd.pid()));
+      }
+    }
+  }
+
+  /** Each of its threads stops by itself, some a moment after the signal. */
+  private static boolean stopped(long pid) {
+    try (Stream<Path> threads = Files.list(Path.of("/proc/" + pid + "/task"))) {
+      for (Path thread : threads.toList()) {
+        String stat = Files.readString(thread.resolve("stat"));
+        if (stat.charAt(stat.lastIndexOf(')') + 2) != 'T') {
+          return false;
+        }
+      }
+      return true;
+    } catch (IOException e) {
+      return !Files.exists(Path.of("/proc"));
     }
   }
 
