@@ -40,7 +40,9 @@ final class HostLoop implements Runnable {
    * Order of things. A model is in the slots from the moment its load is reported until the cache
    * lets it go, so a waiter that hears Ready can pin at once. A slot that leaves is taken out and
    * shut before anybody waits for its pins: a call either pinned in time, or asks the host again
-   * and is queued behind the unload.
+   * and is queued behind the unload. Whoever finds a copy lost takes it out of the slots at once
+   * and on his own thread, so what is to be closed is never looked for there, but in staying and
+   * leaving.
    *
    * Bounds. Wishes of calls are refused when the queue is full. Reports of loads and unloads wait
    * for room, on virtual threads, no more of them than actions under way. The registry's news is
@@ -74,9 +76,13 @@ final class HostLoop implements Runnable {
   /** Models whose size is being asked for, with their last use. */
   private final Map<String, Message.Want> sizing = new HashMap<>();
 
-  /** Models whose unload will be no eviction: somebody asked for it. */
+  /** Models whose unload will be no eviction: somebody asked for it, or they are lost. */
   private final Set<String> askedToGo = new HashSet<>();
 
+  /** The copies that the cache holds as loaded; a lost one until that is heard here. */
+  private final Map<String, Slot<Held>> staying = new HashMap<>();
+
+  /** The copies that were told to go, until they are closed. */
   private final Map<String, Slot<Held>> leaving = new HashMap<>();
 
   /** Threads that load, to be called off when nobody can want the model any more. */
@@ -169,9 +175,10 @@ final class HostLoop implements Runnable {
       }
       case Message.Loaded(Held held) -> loaded(held);
       case Message.Lost(String id, Slot<Held> slot) -> {
-        leaving.put(id, slot);
-        backlog.left(id, clock.nowMs());
-        step(new Event.Lost(id));
+        // It may have been told to go meanwhile, and a new copy may stand in its place.
+        if (staying.get(id) == slot) {
+          step(new Event.Lost(id));
+        }
       }
       case Message.Happened(Event event) -> step(event);
     }
@@ -242,8 +249,8 @@ final class HostLoop implements Runnable {
     try {
       bytes = loader.sizeBytes(model);
       metrics.sized(System.nanoTime() - startNs);
-    } catch (Loader.LoadException e) {
-      LOG.log(Level.DEBUG, "size of model ''{0}'' is unknown: {1}", model.id(), e.getMessage());
+    } catch (Loader.LoadException | RuntimeException | Error e) {
+      LOG.log(Level.DEBUG, "size of model ''{0}'' is unknown: {1}", model.id(), e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
@@ -255,7 +262,9 @@ final class HostLoop implements Runnable {
     Memory size = memory(Math.max(1, held.loaded().sizeBytes()));
     measured.put(id, size);
     backlog.loaded(held);
-    host.slots().put(id, new Slot<>(held));
+    Slot<Held> slot = new Slot<>(held);
+    staying.put(id, slot);
+    host.slots().put(id, slot);
     metrics.loaded(held.loadMs(), held.loaded().sizeBytes());
     host.bootstrap().loadEnded(true, false);
     step(new Event.LoadDone(id, size, held.loadMs() * 1_000_000));
@@ -264,6 +273,7 @@ final class HostLoop implements Runnable {
   private void step(Event event) {
     switch (event) {
       case Event.Unwanted(String id) -> askedToGo.add(id);
+      case Event.Lost(String id) -> askedToGo.add(id);
       case Event.Forgotten(String id) -> {
         askedToGo.add(id);
         Thread load = loading.get(id);
@@ -273,6 +283,7 @@ final class HostLoop implements Runnable {
       }
       case Event.LoadDone(String id, Memory _, long _) -> loading.remove(id);
       case Event.LoadFailed(String id, String _, Fault _) -> loading.remove(id);
+      case Event.UnloadDone(String id) -> leaving.remove(id);
       case Event.Wanted(String id, Memory size, long lastUsedNs, Event.Purpose purpose) ->
           askedToGo.remove(id);
       default -> {}
@@ -341,7 +352,8 @@ final class HostLoop implements Runnable {
                 failed(id, String.valueOf(e.getMessage()), e.fault());
               } catch (InterruptedException e) {
                 failed(id, "interrupted", Fault.TRANSIENT);
-              } catch (RuntimeException e) {
+              } catch (RuntimeException | Error e) {
+                // Unheard it would hold its memory and its place among the loads for ever.
                 failed(id, e.toString(), Fault.TRANSIENT);
               }
             }));
@@ -354,12 +366,13 @@ final class HostLoop implements Runnable {
   }
 
   private void unload(String id) {
-    Slot<Held> slot = host.slots().remove(id);
+    Slot<Held> slot = staying.remove(id);
     boolean first = slot != null;
     if (slot == null) {
-      // A repeated try: it left the slots when it was first told to go.
+      // A repeated try.
       slot = leaving.get(id);
     } else {
+      host.slots().remove(id, slot);
       leaving.put(id, slot);
       backlog.left(id, clock.nowMs());
       metrics.leaving(!askedToGo.remove(id), slot.lastUsedNs(), clock.nowNs());
@@ -385,7 +398,7 @@ final class HostLoop implements Runnable {
       reason = slot.pins() + " calls still use it after " + config.unloadWaitMs() + " ms";
     } catch (InterruptedException e) {
       reason = "interrupted";
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       reason = e.toString();
     }
     LOG.log(Level.WARNING, "model ''{0}'' is not unloaded: {1}", id, reason);
@@ -454,7 +467,6 @@ final class HostLoop implements Runnable {
         askedToGo.remove(id);
       }
     }
-    leaving.keySet().removeIf(id -> cache.state(id) == null || host.slots().containsKey(id));
   }
 
   /** The last measured sizes, the least recently asked forgotten first. */

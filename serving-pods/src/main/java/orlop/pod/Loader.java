@@ -10,6 +10,7 @@ import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import orlop.placement.Fault;
 import orlop.placement.Model;
 import orlop.runtime.LoadedModel;
@@ -110,17 +111,29 @@ final class Loader {
       throw new LoadException(Fault.TRANSIENT, "pull of " + model.path() + " failed: " + e, e);
     }
     long pullMs = (System.nanoTime() - startNs) / 1_000_000;
+    LoadedModel loaded = null;
     boolean done = false;
     try {
-      LoadedModel loaded = load(runtime, model, files, tuning.warmUp());
-      done = true;
+      loaded = load(runtime, model, files, tuning.warmUp());
       long loadMs = (System.nanoTime() - startNs) / 1_000_000;
       Lane lane = new Lane(loaded, tuning, config.computeThreads());
-      return new Held(model, loaded, files, loadMs, pullMs, stats, lane);
+      Held held = new Held(model, loaded, files, loadMs, pullMs, stats, lane);
+      done = true;
+      return held;
     } finally {
       if (!done) {
-        files.close();
+        letGo(loaded, files);
       }
+    }
+  }
+
+  private static void letGo(@Nullable LoadedModel loaded, ModelStore.Files files) {
+    try {
+      if (loaded != null) {
+        loaded.close();
+      }
+    } finally {
+      files.close();
     }
   }
 

@@ -27,6 +27,10 @@ final class FakeRuntime implements ModelRuntime {
 
   final AtomicInteger loads = new AtomicInteger();
   final AtomicInteger loaded = new AtomicInteger();
+
+  /** How often models were told to go, also those that had gone. */
+  final AtomicInteger closes = new AtomicInteger();
+
   final AtomicInteger inferences = new AtomicInteger();
   final AtomicInteger running = new AtomicInteger();
   final AtomicInteger cancelled = new AtomicInteger();
@@ -35,6 +39,12 @@ final class FakeRuntime implements ModelRuntime {
   final Map<String, ModelLoadException> loadFailures = new ConcurrentHashMap<>();
   final Map<String, InferenceException> inferenceFailures = new ConcurrentHashMap<>();
   final Map<String, Error> inferenceErrors = new ConcurrentHashMap<>();
+
+  /** What models throw that the pod asks about themselves once they are loaded. */
+  final Map<String, Error> askErrors = new ConcurrentHashMap<>();
+
+  /** What models throw when they are closed for the first time. */
+  final Map<String, Error> closeErrors = new ConcurrentHashMap<>();
 
   /** What models say that they take and give; nothing where unset. */
   final Map<String, ModelMetadataResponse> metadata = new ConcurrentHashMap<>();
@@ -50,6 +60,11 @@ final class FakeRuntime implements ModelRuntime {
 
   volatile @Nullable CountDownLatch loadGate;
   volatile @Nullable CountDownLatch inferGate;
+
+  /** Holds who asks a loaded model for its size: the pod's host thread. */
+  volatile @Nullable CountDownLatch sizeGate;
+
+  final AtomicInteger atSizeGate = new AtomicInteger();
 
   @Override
   public String name() {
@@ -122,7 +137,21 @@ final class FakeRuntime implements ModelRuntime {
     }
 
     @Override
+    public boolean computesOnly() {
+      Error error = askErrors.get(modelId);
+      if (error != null) {
+        throw error;
+      }
+      return false;
+    }
+
+    @Override
     public long sizeBytes() {
+      CountDownLatch gate = sizeGate;
+      if (gate != null) {
+        atSizeGate.incrementAndGet();
+        pass(gate);
+      }
       return sizes.getOrDefault(modelId, defaultBytes);
     }
 
@@ -182,6 +211,11 @@ final class FakeRuntime implements ModelRuntime {
 
     @Override
     public void close() {
+      closes.incrementAndGet();
+      Error error = closeErrors.remove(modelId);
+      if (error != null) {
+        throw error;
+      }
       if (!closed) {
         closed = true;
         loaded.decrementAndGet();
