@@ -129,6 +129,12 @@ final class ClientCommands {
                       .setLoadNow(load)
                       .setSync(load)
                       .build());
+      if (load && status.getStatus() == ModelStatusInfo.ModelStatus.LOADING_FAILED) {
+        throw new CommandException(
+            "model '%s' is registered and was not loaded: %s"
+                .formatted(id, String.join("; ", status.getErrorsList())),
+            "./orlop status " + id + " tells when it is tried again");
+      }
       print(out, "model " + id, status, "");
     }
   }

@@ -112,7 +112,7 @@ final class FailureLinesTest {
               "--mesh",
               mesh),
           "broken",
-          "FAILED_PRECONDITION");
+          "is not an ONNX model");
       assertOneLine(
           Orlop.run(
               dir, TIMEOUT_S, "register", "far", "--path", "s3://b/m", "--load", "--mesh", mesh),

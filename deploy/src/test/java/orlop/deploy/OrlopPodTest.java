@@ -48,8 +48,8 @@ final class OrlopPodTest {
                   "test",
                   "MM_SVC_GRPC_PORT",
                   String.valueOf(port),
-                  "MM_LOCATION",
-                  "node",
+                  "MAX_GC_PAUSE",
+                  "50",
                   "MM_PROBE_PORT",
                   String.valueOf(freePort()),
                   "MM_METRICS",
@@ -75,7 +75,7 @@ final class OrlopPodTest {
                         .build());
         assertEquals(ModelStatusInfo.ModelStatus.NOT_LOADED, status(mesh, "m"));
         String err = Files.readString(dir.resolve("err"));
-        assertTrue(err.contains("MM_LOCATION=node changes nothing here"), err);
+        assertTrue(err.contains("MAX_GC_PAUSE=50 changes nothing here"), err);
         pod.destroy();
         assertTrue(pod.waitFor(READY_SECONDS, TimeUnit.SECONDS), "still runs after SIGTERM");
       } finally {
