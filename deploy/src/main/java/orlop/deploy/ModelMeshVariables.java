@@ -136,8 +136,13 @@ final class ModelMeshVariables {
           of("MEM_BUFFER_BYTES", new Use.Combined("pod.capacity.ramBytes")),
           sets("LOADING_CONCURRENCY", "pod.loadingConcurrency", whole(1)),
           sets("LOADTIME_TIMEOUT", "pod.loadTimeoutMs", whole(1)),
-          nothing("MODELSIZE_MULTIPLIER", "a model's size is read from its file, or asked of its runtime"),
-          nothing("LIMIT_PER_MODEL_CONCURRENCY", "orlop.instances in a model's key bounds its runs", "0"));
+          nothing(
+              "MODELSIZE_MULTIPLIER",
+              "a model's size is read from its file, or asked of its runtime"),
+          nothing(
+              "LIMIT_PER_MODEL_CONCURRENCY",
+              "orlop.instances in a model's key bounds its runs",
+              "0"));
 
   private ModelMeshVariables() {}
 

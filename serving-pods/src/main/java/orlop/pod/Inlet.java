@@ -35,6 +35,11 @@ final class Inlet extends Link {
   private static final long LEAST_PING_NS = TimeUnit.SECONDS.toNanos(5);
   private static final int MAX_PING_STRIKES = 2;
 
+  /** What the ping behind a goodbye carries, and how long its answer is awaited. */
+  private static final long GOODBYE = 0x6f726c6f_70627965L;
+
+  private static final long GOODBYE_HEARD_MS = 1_000;
+
   /*
    * A gRPC client resets the stream of each call that it cancels or whose deadline passes, which
    * happens by the thousand when a mesh is overloaded; what a reset stream costs here is little.
@@ -57,6 +62,9 @@ final class Inlet extends Link {
   private boolean trusted;
 
   private @Nullable Future<?> aging;
+  private boolean saidGoodbye;
+  private long leaveMs;
+  private boolean left;
   private long lastPingNs;
   private long nuisancesSinceNs;
   private int nuisances;
@@ -183,7 +191,7 @@ final class Inlet extends Link {
       long ageMs = mostMs - tenth + ThreadLocalRandom.current().nextLong(2 * tenth + 1);
       aging =
           loop.executor.schedule(
-              () -> retireWithin(pod.config.maxConnectionAgeGraceMs()),
+              () -> leaveWithin(pod.config.maxConnectionAgeGraceMs()),
               ageMs,
               TimeUnit.MILLISECONDS);
     }
@@ -264,7 +272,43 @@ final class Inlet extends Link {
     }
   }
 
+  /**
+   * Asks the client to begin no more calls here. Those that were on their way before it heard of
+   * that are served like those under way, which may then take that long. See RFC 9113, section 6.8.
+   */
+  void leaveWithin(long timeoutMs) {
+    if (saidGoodbye) {
+      return;
+    }
+    saidGoodbye = true;
+    goAway(
+        context(),
+        Integer.MAX_VALUE,
+        Http2Error.NO_ERROR.code(),
+        io.netty.buffer.Unpooled.EMPTY_BUFFER,
+        context().newPromise());
+    encoder().writePing(context(), false, GOODBYE, context().newPromise());
+    touch();
+    leaveMs = timeoutMs;
+    loop.executor.schedule(
+        this::leave, Math.min(timeoutMs, GOODBYE_HEARD_MS), TimeUnit.MILLISECONDS);
+  }
+
+  private void leave() {
+    if (!left) {
+      left = true;
+      retireWithin(leaveMs);
+    }
+  }
+
   private final class Requests extends Frames {
+    @Override
+    public void onPingAckRead(ChannelHandlerContext ctx, long data) {
+      if (data == GOODBYE && saidGoodbye) {
+        leave();
+      }
+    }
+
     @Override
     public void onHeadersRead(
         ChannelHandlerContext ctx, int id, Http2Headers headers, int padding, boolean end) {

@@ -240,7 +240,7 @@ final class StreamRouter implements AutoCloseable {
           () -> {
             Inlet inlet = client.pipeline().get(Inlet.class);
             if (inlet != null) {
-              inlet.retireWithin(timeoutMs);
+              inlet.leaveWithin(timeoutMs);
             }
           });
     }
