@@ -10,7 +10,6 @@ import io.netty.handler.codec.http2.Http2Error;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.util.AsciiString;
 import java.util.Base64;
-import java.util.Objects;
 import java.util.concurrent.RejectedExecutionException;
 import org.jspecify.annotations.Nullable;
 
@@ -103,16 +102,10 @@ final class Messenger implements Caller, Leg.Sink {
       onward.set(Wire.FORWARDED_BY, pod.asciiId);
       HintBoard.promise(onward, to.loadAfterMs());
     }
-    ByteBuf request;
-    try {
-      request = stamped(Answers.framed(message), to.named().model().id(), to.idPath());
-    } catch (Compression.Unreadable e) {
-      call.fail(e.status());
-      return;
-    }
     Leg on = call.loop.outlet(to.target()).begin(onward, false, this);
     leg = on;
-    on.data(request, true, null);
+    ByteBuf request = Answers.framed(message);
+    on.data(renamed(request, to.named().model().id(), to.idPath(), true), true, null);
   }
 
   private void capture(Named named, ByteBuf answered, Status status) {
@@ -126,21 +119,22 @@ final class Messenger implements Caller, Leg.Sink {
     }
   }
 
-  /** A request that is all there, with the model's id in that place. */
-  private static ByteBuf stamped(ByteBuf framed, String id, int[] path)
-      throws Compression.Unreadable {
+  /**
+   * A message that is all there, with that name in that place.
+   *
+   * @param adds whether it gets one when it has none
+   */
+  private static ByteBuf renamed(ByteBuf framed, String name, int[] path, boolean adds) {
     if (path.length == 0) {
       return framed;
     }
-    return Objects.requireNonNull(new Stamp(id, path, Integer.MAX_VALUE).next(framed));
-  }
-
-  /** An answer that is all there, with that name where it has one. */
-  private static ByteBuf renamed(ByteBuf framed, String name, int[] path) {
-    if (path.length == 0) {
-      return framed;
+    Rename rename = new Rename(name, path, Integer.MAX_VALUE);
+    try {
+      ByteBuf renamed = (adds ? rename.adding() : rename).next(framed);
+      return renamed == null ? framed : renamed;
+    } catch (Compression.Unreadable e) {
+      throw new IllegalStateException(e); // It is not compressed.
     }
-    return Objects.requireNonNull(new Rename(name, path, Integer.MAX_VALUE).next(framed));
   }
 
   @Override
@@ -256,7 +250,7 @@ final class Messenger implements Caller, Leg.Sink {
       if (named != null) {
         capture(named, all, status);
         if (!named.alias().isEmpty()) {
-          answer = renamed(answer, named.asked(), op.answerPath);
+          answer = renamed(answer, named.asked(), op.answerPath, false);
         }
       }
       answered(answer);

@@ -1,14 +1,18 @@
 package orlop.pod;
 
 import com.google.protobuf.InvalidProtocolBufferException;
+import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
+import io.netty.buffer.CompositeByteBuf;
 import io.netty.buffer.Unpooled;
+import java.nio.charset.StandardCharsets;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Puts what the caller asked for into the gRPC answers of a call as they pass, where the runtime
- * has put the model's id. The tensors are not touched, and of a message no more is kept back than
- * stands before the name. Owned by one event loop.
+ * Puts another name into the gRPC messages of one direction of a call as they pass: a runtime knows
+ * its models by their ids alone, a caller by what it asked for. The tensors are not touched, and of
+ * a message no more is kept back than stands before the name. Owned by one event loop.
  */
 final class Rename {
   /** The most bytes of an answer that are kept back to look for its name. */
@@ -17,10 +21,11 @@ final class Rename {
   private final String name;
   private final int[] path;
   private final int maxHeadBytes;
+  private @Nullable CharSequence encoding;
+  private Set<String> known = Set.of();
+  private boolean adds;
   private NamePeek peek;
-
-  /** A copy, so that small parts do not hold the large blocks that they were received in. */
-  private @Nullable ByteBuf head;
+  private @Nullable CompositeByteBuf head;
 
   /** Bytes of the message under way that pass as they are. */
   private long left;
@@ -37,35 +42,75 @@ final class Rename {
     this.peek = new NamePeek(path);
   }
 
-  /**
-   * Takes the next part over.
-   *
-   * @return what can be passed on, with the name changed; null while a name is still to come
-   */
-  @Nullable ByteBuf next(ByteBuf data) {
-    ByteBuf in = joined(data);
-    Gather out = new Gather();
-    while (in.isReadable()) {
-      ByteBuf part = left > 0 ? rest(in) : begun(in);
-      if (part == null) {
-        head = in == data || in.readerIndex() > 0 ? Unpooled.buffer().writeBytes(in) : in.retain();
-        break;
-      }
-      out.add(part);
-    }
-    in.release();
-    return out.all();
+  /** Reads compressed messages too, which then pass uncompressed. */
+  Rename decompressing(@Nullable CharSequence grpcEncoding) {
+    encoding = grpcEncoding;
+    return this;
   }
 
-  private ByteBuf joined(ByteBuf data) {
-    ByteBuf all = head;
-    head = null;
+  /** Puts the name also into messages that have none. */
+  Rename adding() {
+    adds = true;
+    return this;
+  }
+
+  /** Refuses messages that carry another name than these; messages without a name are taken. */
+  Rename only(Set<String> names) {
+    known = names;
+    return this;
+  }
+
+  /**
+   * Takes the next part.
+   *
+   * @return what can be passed on, with the name changed; null while a name is still to come
+   * @throws Compression.Unreadable also for a name that is not to be there
+   */
+  @Nullable ByteBuf next(ByteBuf data) throws Compression.Unreadable {
+    CompositeByteBuf all = head;
+    ByteBuf in;
     if (all == null) {
-      return data;
+      in = data;
+    } else {
+      in = all.addComponent(true, data);
     }
-    Gather.copy(data, data.readableBytes(), all);
-    data.release();
-    return all;
+    head = null;
+    ByteBuf out = null;
+    try {
+      while (in.isReadable()) {
+        ByteBuf part = left > 0 ? rest(in) : begun(in);
+        if (part == null) {
+          head = kept(in, all, out != null);
+          return out;
+        }
+        out = out == null ? part : Unpooled.wrappedBuffer(out, part);
+      }
+    } catch (Compression.Unreadable e) {
+      in.release();
+      if (out != null) {
+        out.release();
+      }
+      throw e;
+    }
+    in.release();
+    return out;
+  }
+
+  /**
+   * What waits for more; a copy where other parts of the same memory have passed, which must not
+   * stay for as long as a stream goes on.
+   */
+  private static CompositeByteBuf kept(ByteBuf in, @Nullable CompositeByteBuf all, boolean passed) {
+    if (all != null && !passed) {
+      return all;
+    }
+    CompositeByteBuf kept = Unpooled.compositeBuffer(Integer.MAX_VALUE);
+    if (!passed) {
+      return kept.addComponent(true, in);
+    }
+    kept.addComponent(true, Unpooled.copiedBuffer(in));
+    in.release();
+    return kept;
   }
 
   private ByteBuf rest(ByteBuf in) {
@@ -75,29 +120,40 @@ final class Rename {
   }
 
   /** What can be passed on of a message that begins here; null when more of it is needed. */
-  private @Nullable ByteBuf begun(ByteBuf in) {
+  private @Nullable ByteBuf begun(ByteBuf in) throws Compression.Unreadable {
     if (in.readableBytes() < Wire.PREFIX_BYTES) {
       return null;
     }
     int start = in.readerIndex();
     int length = in.getInt(start + 1);
     if (in.getByte(start) != 0) {
-      return passed(in, length);
+      return encoding == null ? passed(in, length) : inflated(in, length, encoding);
     }
     ByteBuf message = in.slice(start + Wire.PREFIX_BYTES, in.readableBytes() - Wire.PREFIX_BYTES);
-    NamePeek found = peek;
     try {
-      NamePeek.Found far = found.look(message, length);
-      if (far == NamePeek.Found.MORE && in.readableBytes() <= maxHeadBytes) {
-        return null;
+      if (peek.look(message, length) == NamePeek.Found.MORE) {
+        return in.readableBytes() > maxHeadBytes ? passed(in, length) : null;
       }
-      ByteBuf begun = passed(in, length);
-      boolean changes = far == NamePeek.Found.NAME && !found.name().equals(name);
-      return changes ? renamed(begun, found, name) : begun;
     } catch (InvalidProtocolBufferException e) {
       // Not ours to judge; whoever parses it will.
       return passed(in, length);
     }
+    NamePeek found = peek;
+    String was = found.name();
+    if (!known.isEmpty() && !was.isEmpty() && !known.contains(was)) {
+      throw new Compression.Unreadable(
+          Status.INVALID_ARGUMENT.withDescription(
+              "a stream for model '%s' carries a request for '%s': open one for each"
+                  .formatted(name, was)));
+    }
+    ByteBuf begun = passed(in, length);
+    return put(begun, found);
+  }
+
+  private ByteBuf put(ByteBuf begun, NamePeek found) {
+    boolean there = found.to() > found.from();
+    boolean right = found.name().equals(name) && (there || name.isEmpty());
+    return right || !there && !adds ? begun : renamed(begun, found, name);
   }
 
   private ByteBuf passed(ByteBuf in, int length) {
@@ -105,6 +161,24 @@ final class Rename {
     left = length - here;
     peek = new NamePeek(path);
     return in.readRetainedSlice(Wire.PREFIX_BYTES + here);
+  }
+
+  private @Nullable ByteBuf inflated(ByteBuf in, int length, CharSequence encoding)
+      throws Compression.Unreadable {
+    if (in.readableBytes() < Wire.PREFIX_BYTES + length) {
+      return null;
+    }
+    ByteBuf packed = in.slice(in.readerIndex() + Wire.PREFIX_BYTES, length);
+    ByteBuf plain = Compression.inflated(packed, encoding, maxHeadBytes);
+    in.skipBytes(Wire.PREFIX_BYTES + length);
+    ByteBuf framed = Answers.framed(plain);
+    NamePeek found = new NamePeek(path);
+    try {
+      found.look(plain, plain.readableBytes());
+      return put(framed, found);
+    } catch (InvalidProtocolBufferException e) {
+      return framed;
+    }
   }
 
   /** What was kept back to the end; null when nothing was. */
@@ -115,7 +189,7 @@ final class Rename {
   }
 
   /**
-   * The beginning of a message with the name changed.
+   * The beginning of a message with the name changed, or put there when it has none.
    *
    * @param message with its gRPC prefix, which this takes over
    * @param found where the name stands
@@ -123,10 +197,11 @@ final class Rename {
   static ByteBuf renamed(ByteBuf message, NamePeek found, String name) {
     int start = message.readerIndex();
     int body = start + Wire.PREFIX_BYTES;
+    boolean there = found.to() > found.from();
     int[] path = found.path();
-    int levels = path.length - 1;
-    ByteBuf field = Unpooled.wrappedBuffer(Stamp.field(path, levels, name));
+    ByteBuf field = field(path, there ? path.length - 1 : 0, name);
     int grown = field.readableBytes() - (found.to() - found.from());
+    int levels = there ? path.length - 1 : 0;
     ByteBuf[] parts = new ByteBuf[4 + 2 * levels];
     int end = found.from();
     int last = parts.length - 1;
@@ -150,9 +225,23 @@ final class Rename {
     return renamed;
   }
 
+  /** The name as a field, inside the messages of the path from {@code depth} on. */
+  private static ByteBuf field(int[] path, int depth, String name) {
+    ByteBuf inner =
+        depth == path.length - 1
+            ? Unpooled.wrappedBuffer(name.getBytes(StandardCharsets.UTF_8))
+            : field(path, depth + 1, name);
+    return Unpooled.wrappedBuffer(
+        varint(path[depth] << 3 | 2), varint(inner.readableBytes()), inner);
+  }
+
   private static ByteBuf varint(int value) {
     ByteBuf out = Unpooled.buffer(5);
-    Stamp.writeVarint(out, value);
-    return out;
+    int rest = value;
+    while (rest >>> 7 != 0) {
+      out.writeByte(rest & 0x7f | 0x80);
+      rest >>>= 7;
+    }
+    return out.writeByte(rest);
   }
 }

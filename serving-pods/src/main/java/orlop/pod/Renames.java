@@ -3,6 +3,7 @@ package orlop.pod;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -14,14 +15,14 @@ import org.jspecify.annotations.Nullable;
  */
 final class Renames {
   private final Dispatcher pod;
-  private final @Nullable Stamp requests;
+  private final @Nullable Rename requests;
   private @Nullable Rename answers;
   private final boolean oneAnswer;
   private final List<Link.Credit> uncredited = new ArrayList<>(1);
   private int keptBytes;
 
   private Renames(
-      Dispatcher pod, @Nullable Stamp requests, @Nullable Rename answers, boolean oneAnswer) {
+      Dispatcher pod, @Nullable Rename requests, @Nullable Rename answers, boolean oneAnswer) {
     this.pod = pod;
     this.requests = requests;
     this.answers = answers;
@@ -45,10 +46,12 @@ final class Renames {
     }
     String id = to.named().model().id();
     int[] path = to.idPath();
-    Stamp requests =
-        path.length == 0
+    boolean there =
+        op.unary && said != null && said.name().equals(id) && Arrays.equals(said.path(), path);
+    Rename requests =
+        path.length == 0 || there
             ? null
-            : new Stamp(id, path, pod.config.maxMessageBytes()).decompressing(encoding);
+            : new Rename(id, path, pod.config.maxMessageBytes()).adding().decompressing(encoding);
     if (requests != null && op == Op.STREAM && said != null && !said.name().isEmpty()) {
       // Where headers name the model they hold for all of the stream.
       requests.only(new HashSet<>(List.of(id, said.name(), to.named().asked())));
@@ -69,24 +72,22 @@ final class Renames {
    * @return what can be sent; null when the part is kept back
    */
   @Nullable ByteBuf request(ByteBuf part, boolean last) throws Compression.Unreadable {
-    Stamp by = requests;
+    Rename by = requests;
     if (by == null) {
       return part;
     }
+    int bytes = part.readableBytes();
     ByteBuf named = by.next(part);
-    count(by.keptBytes());
-    if (!last) {
-      return named;
+    if (named == null && last) {
+      named = by.rest();
     }
-    try {
-      by.end();
-    } catch (Compression.Unreadable e) {
-      if (named != null) {
-        named.release();
-      }
-      throw e;
+    if (named != null || last) {
+      letGo();
+      return named == null ? Unpooled.EMPTY_BUFFER : named;
     }
-    return named == null ? Unpooled.EMPTY_BUFFER : named;
+    keptBytes += bytes;
+    var unused = pod.hold(bytes);
+    return null;
   }
 
   /**
@@ -100,11 +101,15 @@ final class Renames {
     if (by == null) {
       return part;
     }
-    ByteBuf named = by.next(part);
-    if (named != null && oneAnswer) {
-      answers = null;
+    try {
+      ByteBuf named = by.next(part);
+      if (named != null && oneAnswer) {
+        answers = null;
+      }
+      return named;
+    } catch (Compression.Unreadable e) {
+      throw new IllegalStateException(e); // Compressed answers pass as they are.
     }
-    return named;
   }
 
   /** What of the answers was kept back to the end; null when nothing was. */
@@ -122,21 +127,19 @@ final class Renames {
     return () -> all.forEach(Link.Credit::give);
   }
 
-  private void count(int bytes) {
-    if (bytes > keptBytes) {
-      var unused = pod.hold(bytes - keptBytes);
-    } else {
-      pod.release(keptBytes - bytes);
-    }
-    keptBytes = bytes;
+  private void letGo() {
+    pod.release(keptBytes);
+    keptBytes = 0;
   }
 
   /** Lets go of what was kept back. Idempotent. */
   void close() {
-    count(0);
-    ByteBuf rest = restOfAnswers();
-    if (rest != null) {
-      rest.release();
+    letGo();
+    for (ByteBuf rest :
+        new ByteBuf[] {requests == null ? null : requests.rest(), restOfAnswers()}) {
+      if (rest != null) {
+        rest.release();
+      }
     }
   }
 }

