@@ -76,6 +76,7 @@ final class Rename {
     }
     head = null;
     ByteBuf out = null;
+    CompositeByteBuf gathered = null;
     try {
       while (in.isReadable()) {
         ByteBuf part = left > 0 ? rest(in) : begun(in);
@@ -83,7 +84,18 @@ final class Rename {
           head = kept(in, all, out != null);
           return out;
         }
-        out = out == null ? part : Unpooled.wrappedBuffer(out, part);
+        if (out == null) {
+          out = part;
+        } else {
+          // Flat: a composite for each of very many messages would overflow the stack when written.
+          CompositeByteBuf parts = gathered;
+          if (parts == null) {
+            parts = Unpooled.compositeBuffer(Integer.MAX_VALUE).addComponent(true, out);
+            gathered = parts;
+            out = parts;
+          }
+          parts.addComponent(true, part);
+        }
       }
     } catch (Compression.Unreadable e) {
       in.release();
