@@ -72,12 +72,7 @@ class BrokenFramesTest {
   }
 
   private static void assertSentAway(RawHttp2 client, Integer... codes) throws IOException {
-    RawHttp2.Frame goodbye;
-    try {
-      goodbye = client.next(RawHttp2.GOAWAY);
-    } catch (SocketException e) {
-      return; // Who still writes is sent a reset, which may overtake the goodbye.
-    }
+    RawHttp2.Frame goodbye = client.next(RawHttp2.GOAWAY);
     assertTrue(Set.of(codes).contains(goodbye.number(4)), "error code " + goodbye.number(4));
     RawHttp2.Frame more = client.next();
     while (more != null) {
@@ -152,7 +147,12 @@ class BrokenFramesTest {
     try (RawHttp2 client = client()) {
       client.frame(RawHttp2.HEADERS, 0, 1, RawHttp2.call(INFER));
       flood(client, 10_000, frame(RawHttp2.CONTINUATION, 0, 1, RawHttp2.block("x", "y")));
-      assertSentAway(client, ENHANCE_YOUR_CALM, PROTOCOL_ERROR);
+      try {
+        assertSentAway(client, ENHANCE_YOUR_CALM, PROTOCOL_ERROR);
+      } catch (SocketException e) {
+        // Closed as well: what was still being written is answered with a reset, which may
+        // overtake.
+      }
     }
     assertServes();
   }
