@@ -10,6 +10,7 @@ import org.jspecify.annotations.Nullable;
 import orlop.registry.ModelMeshKeyspace;
 import orlop.registry.RegistryConfig;
 import orlop.registry.RegistryException;
+import orlop.registry.RegistryTls;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -44,7 +45,7 @@ final class ImportCommand implements Callable<Integer> {
       required = true,
       split = ",",
       paramLabel = "URL",
-      description = "The source's etcd, http://host:port; several separated by commas.")
+      description = "The source's etcd, http(s)://host:port; several separated by commas.")
   List<String> etcd = new ArrayList<>();
 
   @Option(
@@ -67,6 +68,24 @@ final class ImportCommand implements Callable<Integer> {
       interactive = true,
       description = "Of that user; asked for when no value follows.")
   char @Nullable [] password;
+
+  @Option(
+      names = "--etcd-trust",
+      paramLabel = "FILE",
+      description = "The authorities that sign its certificates. Default: those known to Java.")
+  String trust = "";
+
+  @Option(
+      names = "--etcd-certificate",
+      paramLabel = "FILE",
+      description = "What it is shown, where it asks for a certificate.")
+  String certificate = "";
+
+  @Option(
+      names = "--etcd-key",
+      paramLabel = "FILE",
+      description = "The key of that certificate, PKCS #8.")
+  String key = "";
 
   @Option(
       names = "--to",
@@ -144,11 +163,6 @@ final class ImportCommand implements Callable<Integer> {
       throw new CommandException(
           "--timeout is " + timeoutSeconds + " seconds", "give a number from 1 to 600");
     }
-    if (etcd.stream().anyMatch(url -> url.startsWith("https:"))) {
-      throw new CommandException(
-          "--etcd " + String.join(",", etcd) + ": TLS to etcd is not supported yet",
-          "forward a plain local port to it, for example with stunnel or socat, and name that");
-    }
     RegistryConfig d = RegistryConfig.defaults();
     try {
       return new RegistryConfig(
@@ -160,7 +174,8 @@ final class ImportCommand implements Callable<Integer> {
           ModelMeshImport.IN_FLIGHT,
           PAGE_KEYS,
           user,
-          password == null ? null : new String(password));
+          password == null ? null : new String(password),
+          new RegistryTls(trust, certificate, key, ""));
     } catch (IllegalArgumentException e) {
       throw new CommandException(
           "--etcd: " + e.getMessage(), "for example --etcd http://127.0.0.1:2379", e);

@@ -1,6 +1,5 @@
 package orlop.deploy;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -144,78 +143,30 @@ final class ModelMeshEnvironment {
       warnings.add("KV_STORE is not set: unless registry.kind is, this pod is a mesh of its own");
       return;
     }
-    if (!store.startsWith("etcd:")) {
-      throw new CommandException(
-          "KV_STORE is '" + store + "'",
-          store.startsWith("zookeeper")
-              ? "ZooKeeper is not supported: run etcd, set KV_STORE=etcd:http://HOST:2379, and"
-                  + " register the models anew"
-              : "expected etcd: and a JSON file, JSON, or http://HOST:PORT");
-    }
-    JsonNode etcd = etcd(store.substring("etcd:".length()).strip());
+    KvStore etcd = KvStore.parse(store);
+    etcd.unused()
+        .forEach(field -> warnings.add("KV_STORE: %s changes nothing here".formatted(field)));
     set("KV_STORE", "registry.kind", "etcd");
-    set("KV_STORE", "registry.endpoints", endpoints(etcd));
-    String root = strip(etcd.path("root_prefix").asText(""));
+    ArrayNode endpoints = JSON.arrayNode();
+    etcd.endpoints().forEach(endpoints::add);
+    set("KV_STORE", "registry.endpoints", endpoints);
+    String root = strip(etcd.rootPrefix());
     set(
         "KV_STORE",
         "registry.root",
         (root.isEmpty() ? "" : root + "/") + (prefix.isEmpty() ? "" : prefix + "/") + OUR_SEGMENT);
-    for (Map.Entry<String, String> field :
-        Map.of("userid", "registry.user", "password", "registry.password").entrySet()) {
-      String value = etcd.path(field.getKey()).asText("");
-      if (!value.isEmpty()) {
-        set("KV_STORE", field.getValue(), value);
-      }
-    }
+    setUnlessEmpty("registry.user", etcd.user());
+    setUnlessEmpty("registry.password", etcd.password());
+    setUnlessEmpty("registry.tls.trust", etcd.trust());
+    setUnlessEmpty("registry.tls.certificate", etcd.certificate());
+    setUnlessEmpty("registry.tls.privateKey", etcd.privateKey());
+    setUnlessEmpty("registry.tls.serverName", etcd.serverName());
   }
 
-  private static JsonNode etcd(String target) {
-    String from = "KV_STORE";
-    String json = target;
-    if (!target.startsWith("{") && !target.contains("://")) {
-      if (target.matches("[^/]+:\\d+(,[^/]+:\\d+)*")) {
-        return MAPPER.createObjectNode().put("endpoints", target);
-      }
-      from = "KV_STORE file " + target;
-      try {
-        json = Files.readString(Path.of(target)).strip();
-      } catch (IOException e) {
-        throw new CommandException(
-            from + " cannot be read: " + e, "mount the etcd configuration there", e);
-      }
+  private void setUnlessEmpty(String key, String value) {
+    if (!value.isEmpty()) {
+      set("KV_STORE", key, value);
     }
-    if (!json.startsWith("{")) {
-      return MAPPER.createObjectNode().put("endpoints", json);
-    }
-    try {
-      return MAPPER.readTree(json);
-    } catch (JsonProcessingException e) {
-      // What stands there may be a password, so it is not shown.
-      throw new CommandException(
-          from + " is not valid JSON",
-          "expected for example {\"endpoints\":\"http://etcd:2379\",\"root_prefix\":\"mesh\"}",
-          e);
-    }
-  }
-
-  private static ArrayNode endpoints(JsonNode etcd) {
-    ArrayNode all = JSON.arrayNode();
-    for (String endpoint : etcd.path("endpoints").asText("").split(",", -1)) {
-      String one = endpoint.strip();
-      if (one.startsWith("https:")) {
-        throw new CommandException(
-            "KV_STORE names " + one + ": TLS to etcd is not supported yet",
-            "use http:// inside the cluster, or forward a plain local port to it");
-      }
-      if (!one.isEmpty()) {
-        all.add(one.contains("://") ? one : "http://" + one);
-      }
-    }
-    if (all.isEmpty()) {
-      throw new CommandException(
-          "KV_STORE names no endpoints", "give endpoints, for example http://etcd:2379");
-    }
-    return all;
   }
 
   private static String strip(String path) {

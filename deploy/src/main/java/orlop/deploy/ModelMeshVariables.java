@@ -43,7 +43,7 @@ final class ModelMeshVariables {
   /** Every known variable. */
   static final List<Variable> ALL =
       List.of(
-          of("KV_STORE", new Use.Combined("registry.kind, endpoints, root, user, password")),
+          of("KV_STORE", new Use.Combined("registry.kind, endpoints, root, user, password, tls")),
           of("MM_KVSTORE_PREFIX", new Use.Combined("registry.root")),
           sets("MM_SERVICE_NAME", "registry.mesh", ModelMeshVariables::text),
           nothing("KV_READ_ONLY", "the key space of ModelMesh is never written to", "false"),

@@ -27,6 +27,7 @@ import orlop.pod.MetricsConfig;
 import orlop.pod.PodConfig;
 import orlop.registry.LocalRegistry;
 import orlop.registry.RegistryConfig;
+import orlop.registry.RegistryTls;
 
 /** ModelMesh's variables, one by one and with a file and {@code --set} over them. */
 final class ModelMeshEnvironmentTest {
@@ -92,6 +93,55 @@ final class ModelMeshEnvironmentTest {
     assertEquals(
         List.of("http://c/x?m#p", "logger://"),
         settings.section("processors", ProcessorsConfig.class).uris());
+  }
+
+  private static RegistryConfig registry(String store) {
+    return read("KV_STORE", store, "MM_KVSTORE_PREFIX", "mm")
+        .settings()
+        .without("registry", "kind")
+        .section("registry", RegistryConfig.class);
+  }
+
+  private static String refused(String store) {
+    return String.valueOf(assertThrows(CommandException.class, () -> registry(store)).getMessage());
+  }
+
+  @Test
+  void etcdIsSpokenToAsItsConfigurationSays() throws Exception {
+    assertEquals(List.of("https://a:1"), registry("etcd:https://a:1").endpoints());
+    assertEquals(RegistryTls.DEFAULTS, registry("etcd:https://a:1").tls());
+    RegistryConfig simple = registry("etcd:a:1,b:2;rootPrefix=chroot");
+    assertEquals(List.of("http://a:1", "http://b:2"), simple.endpoints());
+    assertEquals("chroot/mm/orlop", simple.root());
+    // Without schemes a certificate decides, and with http:// it is not used.
+    String certificate = "\"certificate\":\"-----BEGIN x\"";
+    RegistryConfig secure = registry("etcd:{\"endpoints\":\"a:1,b:2\"," + certificate + "}");
+    assertEquals(List.of("https://a:1", "https://b:2"), secure.endpoints());
+    assertEquals("-----BEGIN x", secure.tls().trust());
+    RegistryConfig plain = registry("etcd:{\"endpoints\":\"http://a:1,b:2\"," + certificate + "}");
+    assertEquals(List.of("http://a:1", "http://b:2"), plain.endpoints());
+    assertEquals(RegistryTls.DEFAULTS, plain.tls());
+    assertEquals(
+        List.of("https://a:1"),
+        registry("etcd:{\"endpoints\":\"http://a:1\",\"tls_mode\":\"TLS\"}").endpoints());
+  }
+
+  @Test
+  void certificatesLieBesideEtcdsFileOrInIt() throws Exception {
+    Path trust = Files.writeString(dir.resolve("ca.crt"), "x");
+    Path file =
+        Files.writeString(
+            dir.resolve("etcd.json"),
+            "{\"endpoints\":\"https://a:1\",\"certificate_file\":\"ca.crt\","
+                + "\"client_certificate_file\":\"gone.crt\",\"client_certificate\":\"-----BEGIN c\","
+                + "\"client_key\":\"-----BEGIN k\",\"override_authority\":\"etcd-1\","
+                + "\"compose_deployment\":\"old\"}");
+    assertEquals(
+        new RegistryTls(trust.toString(), "-----BEGIN c", "-----BEGIN k", "etcd-1"),
+        registry("etcd:" + file).tls());
+    assertEquals(
+        List.of("KV_STORE: compose_deployment changes nothing here"),
+        read("KV_STORE", "etcd:" + file).warnings());
   }
 
   @Test
@@ -187,7 +237,12 @@ final class ModelMeshEnvironmentTest {
   @Test
   void whatCannotBeHadIsRefusedWithARemedyAndSecretsAreNotShown() {
     assertTrue(refusal("KV_STORE", "zookeeper:zk:2181").contains("ZooKeeper is not supported"));
-    assertTrue(refusal("KV_STORE", "etcd:https://e:2379").contains("TLS to etcd"));
+    String mode = refusal("KV_STORE", "etcd:{\"endpoints\":\"e:1\",\"tls_mode\":\"ON\"}");
+    assertTrue(mode.contains("tls_mode 'ON'") && mode.contains("PLAINTEXT"), mode);
+    String half =
+        refused("etcd:{\"endpoints\":\"https://e:1\",\"client_key\":\"-----BEGIN hush\"}");
+    assertTrue(half.startsWith("KV_STORE: key 'registry.tls"), half);
+    assertFalse(half.contains("hush"), half);
     String unread =
         String.valueOf(
             assertThrows(
@@ -203,7 +258,7 @@ final class ModelMeshEnvironmentTest {
                 .getMessage());
     assertTrue(unread.contains("tls.certificate file /c does not exist"), unread);
     assertFalse(unread.contains("hush"), unread);
-    String half =
+    String alone =
         String.valueOf(
             assertThrows(
                     CommandException.class,
@@ -212,8 +267,8 @@ final class ModelMeshEnvironmentTest {
                             .settings()
                             .section("tls", TlsConfig.class))
                 .getMessage());
-    assertTrue(half.startsWith("MM_TLS_KEY_CERT_PATH: key 'tls.certificate'"), half);
-    assertFalse(half.contains("hush"), half);
+    assertTrue(alone.startsWith("MM_TLS_KEY_CERT_PATH: key 'tls.certificate'"), alone);
+    assertFalse(alone.contains("hush"), alone);
     assertTrue(refusal("MM_METRICS", "prometheus:scheme=ftp").contains("http or https"));
     assertTrue(refusal("MM_LOG_EACH_INVOKE", "maybe").contains("expected true or false"));
     assertTrue(refusal("MM_INFO_METRICS", "name:label").contains("label=VARIABLE"));

@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An etcd server as a child process, on free ports of the loopback interface, for development,
@@ -36,17 +37,31 @@ public final class EtcdProcess implements AutoCloseable {
   private final Path log;
   private final int clientPort;
   private final int peerPort;
+  private final int healthPort;
+  private final @Nullable Tls tls;
   private final Thread hook = new Thread(this::endWithThisProcess, "orlop-etcd-shutdown");
   // Whether start returned it to somebody, who then closes it in turn.
   private volatile boolean handedOver;
   // Guarded by this.
   private Process process;
 
-  private EtcdProcess(Path binary, Path dataDir, int clientPort, int peerPort) throws IOException {
+  /**
+   * What a server speaks TLS with; PEM files.
+   *
+   * @param certificate its own chain, for 127.0.0.1
+   * @param privateKey of that certificate
+   * @param clientTrust the authorities that sign clients, which all must show a certificate
+   */
+  public record Tls(Path certificate, Path privateKey, Path clientTrust) {}
+
+  private EtcdProcess(Path binary, Path dataDir, int[] ports, @Nullable Tls tls)
+      throws IOException {
     this.binary = binary;
     this.dataDir = dataDir;
-    this.clientPort = clientPort;
-    this.peerPort = peerPort;
+    this.clientPort = ports[0];
+    this.peerPort = ports[1];
+    this.healthPort = ports[2];
+    this.tls = tls;
     log = dataDir.resolve("etcd.log");
     process = launch();
     try {
@@ -91,6 +106,11 @@ public final class EtcdProcess implements AutoCloseable {
 
   /** Starts etcd with its data in {@code dataDir} and returns once it answers. */
   public static EtcdProcess start(Path dataDir) throws IOException {
+    return start(dataDir, null);
+  }
+
+  /** As {@link #start(Path)}; with {@code tls} its endpoint is {@code https}. */
+  public static EtcdProcess start(Path dataDir, @Nullable Tls tls) throws IOException {
     Path binary =
         find()
             .orElseThrow(
@@ -104,8 +124,7 @@ public final class EtcdProcess implements AutoCloseable {
     IOException last = null;
     // Another process may take a free port before etcd does.
     for (int attempt = 0; attempt < 3; attempt++) {
-      int[] ports = freePorts();
-      EtcdProcess etcd = new EtcdProcess(binary, dataDir, ports[0], ports[1]);
+      EtcdProcess etcd = new EtcdProcess(binary, dataDir, freePorts(), tls);
       try {
         etcd.awaitHealthy();
         etcd.handedOver = true;
@@ -120,8 +139,9 @@ public final class EtcdProcess implements AutoCloseable {
 
   private static int[] freePorts() throws IOException {
     try (ServerSocket a = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
-        ServerSocket b = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      return new int[] {a.getLocalPort(), b.getLocalPort()};
+        ServerSocket b = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
+        ServerSocket c = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      return new int[] {a.getLocalPort(), b.getLocalPort(), c.getLocalPort()};
     }
   }
 
@@ -145,6 +165,16 @@ public final class EtcdProcess implements AutoCloseable {
             "--initial-cluster=orlop=" + peer,
             "--log-level=warn",
             "--logger=zap"));
+    if (tls != null) {
+      command.addAll(
+          List.of(
+              "--cert-file=" + tls.certificate,
+              "--key-file=" + tls.privateKey,
+              "--client-cert-auth",
+              "--trusted-ca-file=" + tls.clientTrust,
+              // Whoever asks for its health there needs no certificate.
+              "--listen-metrics-urls=" + healthEndpoint()));
+    }
     ProcessBuilder builder = new ProcessBuilder(command);
     builder.environment().keySet().removeIf(name -> name.startsWith("ETCD_"));
     // Debian's package needs this on processors that etcd's authors do not test.
@@ -161,7 +191,7 @@ public final class EtcdProcess implements AutoCloseable {
   private void awaitHealthy() throws IOException {
     long deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(HEALTHY_TIMEOUT_MS);
     HttpRequest request =
-        HttpRequest.newBuilder(URI.create(endpoint() + "/health"))
+        HttpRequest.newBuilder(URI.create(healthEndpoint() + "/health"))
             .timeout(Duration.ofSeconds(2))
             .build();
     try (HttpClient http = HttpClient.newHttpClient()) {
@@ -203,9 +233,16 @@ public final class EtcdProcess implements AutoCloseable {
     }
   }
 
-  /** What a client connects to: {@code http://127.0.0.1:port}. The same after a restart. */
+  /**
+   * What a client connects to: {@code http://127.0.0.1:port}, with TLS {@code https://…}. The same
+   * after a restart.
+   */
   public String endpoint() {
-    return "http://127.0.0.1:" + clientPort;
+    return (tls == null ? "http" : "https") + "://127.0.0.1:" + clientPort;
+  }
+
+  private String healthEndpoint() {
+    return tls == null ? endpoint() : "http://127.0.0.1:" + healthPort;
   }
 
   /** The operating system's number of the running, or last, server process. */

@@ -10,6 +10,8 @@ import io.etcd.jetcd.op.CmpTarget;
 import io.etcd.jetcd.op.Op;
 import io.etcd.jetcd.options.DeleteOption;
 import io.etcd.jetcd.options.PutOption;
+import java.io.IOException;
+import java.lang.System.Logger.Level;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -19,6 +21,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
 import orlop.placement.Delta;
@@ -34,6 +37,8 @@ import orlop.placement.Pod;
  * Source: the etcd v3 API, <a href="https://etcd.io/docs/v3.4/learning/api/">etcd.io</a>.
  */
 public final class EtcdRegistry implements Registry {
+  private static final System.Logger LOG = System.getLogger(EtcdRegistry.class.getName());
+
   private static final long PROBE_MS = 2_000;
   private static final long LATELY_MS = 3 * PROBE_MS;
   private static final long KNOCK_MS = 200;
@@ -56,7 +61,7 @@ public final class EtcdRegistry implements Registry {
   private volatile boolean answers = true;
   private volatile long answeredNs = System.nanoTime();
 
-  private EtcdRegistry(RegistryConfig config) {
+  private EtcdRegistry(RegistryConfig config) throws RegistryException {
     keys = new Keyspace(config.root(), config.mesh());
     records = new EtcdRecords(keys);
     store = new EtcdStore(config);
@@ -294,10 +299,7 @@ public final class EtcdRegistry implements Registry {
         pauseProbe(PROBE_MS);
         continue;
       }
-      boolean refused = false;
-      while (store.knock() != null && pauseProbe(KNOCK_MS)) {
-        refused = true;
-      }
+      boolean refused = awaitOpen();
       // It takes connections. A busy etcd needs patience; one that was away, a new connection: the
       // client would find out by itself, but perhaps in two minutes.
       boolean silent = System.nanoTime() - silentNs > TimeUnit.MILLISECONDS.toNanos(SILENCE_MS);
@@ -306,6 +308,25 @@ public final class EtcdRegistry implements Registry {
         silentNs = System.nanoTime();
       }
     }
+  }
+
+  /**
+   * Waits until etcd takes connections; says once when it and this process do not trust each other.
+   *
+   * @return whether there was something to wait for
+   */
+  private boolean awaitOpen() {
+    IOException why = store.knock();
+    boolean refused = why != null;
+    boolean told = false;
+    while (why != null && pauseProbe(KNOCK_MS)) {
+      if (!told && why instanceof SSLException) {
+        LOG.log(Level.WARNING, "{0}", store.noTls(why));
+        told = true;
+      }
+      why = store.knock();
+    }
+    return refused;
   }
 
   private boolean answers(long timeoutMs) {

@@ -14,6 +14,7 @@ import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
 import io.grpc.MethodDescriptor;
 import java.io.IOException;
+import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.URI;
@@ -29,6 +30,7 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Function;
+import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -36,6 +38,8 @@ import org.jspecify.annotations.Nullable;
  * writes in flight are bounded, failures say what was tried, where and what to do. Thread-safe.
  */
 final class EtcdStore implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(EtcdStore.class.getName());
+
   /*
    * Calls wait for a connection (waitForReady), so a short restart of etcd delays a write instead
    * of failing it. The client library has no deadline for that; an interceptor adds one, and
@@ -55,13 +59,21 @@ final class EtcdStore implements AutoCloseable {
   private volatile boolean closed;
   private volatile boolean answers = true;
 
-  EtcdStore(RegistryConfig config) {
+  /**
+   * @throws RegistryException when the certificates cannot be read
+   */
+  EtcdStore(RegistryConfig config) throws RegistryException {
     this.config = config;
     writes = new Semaphore(config.maxInFlightWrites(), true);
-    client = newClient();
+    client = newClient(tls());
   }
 
-  private Client newClient() {
+  /** The certificates as they are now; null where endpoints are not {@code https}. */
+  private @Nullable EtcdTls tls() throws RegistryException {
+    return config.secure() ? EtcdTls.read(config.tls()) : null;
+  }
+
+  private Client newClient(@Nullable EtcdTls tls) {
     ClientBuilder builder =
         Client.builder()
             .endpoints(config.endpoints().toArray(String[]::new))
@@ -77,12 +89,19 @@ final class EtcdStore implements AutoCloseable {
     if (config.user() != null && config.password() != null) {
       builder.user(bytes(config.user())).password(bytes(config.password()));
     }
+    if (tls != null) {
+      builder.sslContext(tls.context());
+      if (!config.tls().serverName().isEmpty()) {
+        builder.authority(config.tls().serverName());
+      }
+    }
     return builder.build();
   }
 
   /**
-   * Drops the connection and makes a new one at once. After an outage the old one would wait up to
-   * two minutes before it tries again, longer than leases live.
+   * Drops the connection and makes a new one at once, with the certificates as they are now. After
+   * an outage the old one would wait up to two minutes before it tries again, longer than leases
+   * live.
    */
   void reconnect() {
     Client old = client;
@@ -90,7 +109,12 @@ final class EtcdStore implements AutoCloseable {
       if (closed) {
         return;
       }
-      client = newClient();
+      try {
+        client = newClient(tls());
+      } catch (RegistryException e) {
+        LOG.log(Level.WARNING, "the connection to etcd stays as it was: {0}", e.getMessage());
+        return;
+      }
     }
     old.close();
   }
@@ -129,14 +153,19 @@ final class EtcdStore implements AutoCloseable {
         return;
       }
       if (System.nanoTime() > deadline - TimeUnit.MILLISECONDS.toNanos(100)) {
-        throw new RegistryException(
-            "no etcd at " + config.endpoints() + ": " + reason(last) + "; " + remedy(), last);
+        throw last instanceof SSLException
+            ? new RegistryException(noTls(last), last)
+            : new RegistryException(
+                "no etcd at " + config.endpoints() + ": " + reason(last) + "; " + remedy(), last);
       }
       pause(100);
     }
   }
 
-  /** Tries for at most about a second whether an endpoint takes connections; null when one does. */
+  /**
+   * Tries for at most about a second, by TLS three, whether an endpoint takes connections and, by
+   * TLS, whether it and this process trust one another; null when one does.
+   */
   @Nullable IOException knock() {
     int eachMs = (int) Math.max(1, Math.min(1_000, config.timeoutMs()) / config.endpoints().size());
     IOException last = null;
@@ -144,12 +173,24 @@ final class EtcdStore implements AutoCloseable {
       URI uri = RegistryConfig.uri(endpoint);
       try (Socket socket = new Socket()) {
         socket.connect(new InetSocketAddress(uri.getHost(), uri.getPort()), eachMs);
+        EtcdTls tls = tls();
+        if (tls != null) {
+          tls.greet(socket, uri.getHost(), uri.getPort(), eachMs);
+        }
         return null;
+      } catch (RegistryException e) {
+        return new IOException(e.getMessage(), e);
       } catch (IOException e) {
         last = e;
       }
     }
     return last;
+  }
+
+  /** What to tell when etcd and this process do not trust one another. */
+  String noTls(IOException why) {
+    return "no TLS with etcd at %s: %s; check %s"
+        .formatted(config.endpoints(), reason(why), config.tls());
   }
 
   private static String remedy() {

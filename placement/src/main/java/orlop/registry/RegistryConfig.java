@@ -7,7 +7,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Where etcd is and how to use it.
  *
- * @param endpoints {@code http://host:port} of the members of one etcd cluster, at least one
+ * @param endpoints {@code http://host:port} or {@code https://host:port} of the members of one etcd
+ *     cluster, at least one, all of one scheme
  * @param root first part of every key
  * @param mesh name of the mesh, second part of every key; meshes do not see one another
  * @param leaseTtlMs how long a pod's keys outlive its last sign of life; 2,000 to 600,000, rounded
@@ -18,6 +19,7 @@ import org.jspecify.annotations.Nullable;
  * @param pageKeys keys per page when everything is read; 1 to 100,000
  * @param user etcd user, or null without authentication
  * @param password of the user; null without
+ * @param tls the certificates, where endpoints are {@code https}
  */
 public record RegistryConfig(
     List<String> endpoints,
@@ -28,7 +30,8 @@ public record RegistryConfig(
     int maxInFlightWrites,
     int pageKeys,
     @Nullable String user,
-    @Nullable String password) {
+    @Nullable String password,
+    RegistryTls tls) {
 
   public RegistryConfig {
     endpoints = List.copyOf(endpoints);
@@ -36,6 +39,15 @@ public record RegistryConfig(
       throw new IllegalArgumentException("endpoints is empty: name at least one http://host:port");
     }
     endpoints.forEach(RegistryConfig::checkEndpoint);
+    long secure = endpoints.stream().filter(RegistryConfig::isSecure).count();
+    if (secure != 0 && secure != endpoints.size()) {
+      throw new IllegalArgumentException(
+          "endpoints: " + endpoints + " mix http and https: all members speak the same");
+    }
+    if (secure == 0 && !tls.equals(RegistryTls.DEFAULTS)) {
+      throw new IllegalArgumentException(
+          "tls is set and endpoints %s are not https".formatted(endpoints));
+    }
     if (root.isEmpty() || root.startsWith("/") || root.endsWith("/")) {
       throw new IllegalArgumentException(
           "root '" + root + "' must have at least one character and no '/' at its ends");
@@ -60,7 +72,16 @@ public record RegistryConfig(
   /** Defaults but for the endpoint and the mesh. */
   public static RegistryConfig of(String endpoint, String mesh) {
     return new RegistryConfig(
-        List.of(endpoint), "orlop", mesh, 10_000, 5_000, 512, 5_000, null, null);
+        List.of(endpoint),
+        "orlop",
+        mesh,
+        10_000,
+        5_000,
+        512,
+        5_000,
+        null,
+        null,
+        RegistryTls.DEFAULTS);
   }
 
   /** The same with another lease and timeout. */
@@ -74,7 +95,17 @@ public record RegistryConfig(
         maxInFlightWrites,
         pageKeys,
         user,
-        password);
+        password,
+        tls);
+  }
+
+  /** Whether endpoints are {@code https}. */
+  boolean secure() {
+    return isSecure(endpoints.getFirst());
+  }
+
+  private static boolean isSecure(String endpoint) {
+    return "https".equals(uri(endpoint).getScheme());
   }
 
   static URI uri(String endpoint) {
@@ -89,9 +120,10 @@ public record RegistryConfig(
       throw new IllegalArgumentException(
           "endpoints: '" + endpoint + "' is no URI: expected http://host:port", e);
     }
-    if (!"http".equals(uri.getScheme()) || uri.getHost() == null || uri.getPort() < 1) {
+    boolean known = "http".equals(uri.getScheme()) || "https".equals(uri.getScheme());
+    if (!known || uri.getHost() == null || uri.getPort() < 1) {
       throw new IllegalArgumentException(
-          "endpoints: '" + endpoint + "' must be http://host:port (TLS is not supported)");
+          "endpoints: '" + endpoint + "' must be http://host:port or https://host:port");
     }
   }
 
@@ -105,7 +137,8 @@ public record RegistryConfig(
   /** Without the password. */
   @Override
   public String toString() {
-    return "RegistryConfig[endpoints=%s, root=%s, mesh=%s, leaseTtlMs=%d, timeoutMs=%d, maxInFlightWrites=%d, pageKeys=%d, user=%s]"
-        .formatted(endpoints, root, mesh, leaseTtlMs, timeoutMs, maxInFlightWrites, pageKeys, user);
+    return "RegistryConfig[endpoints=%s, root=%s, mesh=%s, leaseTtlMs=%d, timeoutMs=%d, maxInFlightWrites=%d, pageKeys=%d, user=%s, tls=%s]"
+        .formatted(
+            endpoints, root, mesh, leaseTtlMs, timeoutMs, maxInFlightWrites, pageKeys, user, tls);
   }
 }

@@ -482,6 +482,15 @@ class EtcdFailureTest extends WithEtcd {
 
   private RegistryConfig withPassword(String password) {
     return new RegistryConfig(
-        List.of(etcd.endpoint()), "orlop", "m", 10_000, 5_000, 512, 5_000, "root", password);
+        List.of(etcd.endpoint()),
+        "orlop",
+        "m",
+        10_000,
+        5_000,
+        512,
+        5_000,
+        "root",
+        password,
+        RegistryTls.DEFAULTS);
   }
 }

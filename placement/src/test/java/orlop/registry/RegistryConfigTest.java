@@ -17,7 +17,9 @@ class RegistryConfigTest {
     refuses("ftp://x:1", () -> with(List.of("ftp://x:1"), "r", "m", 2_000, 100, 1, 1, null));
     refuses(
         "localhost:2379", () -> with(List.of("localhost:2379"), "r", "m", 2_000, 100, 1, 1, null));
-    refuses("https", () -> with(List.of("https://x:1"), "r", "m", 2_000, 100, 1, 1, null));
+    refuses(
+        "mix http and https",
+        () -> with(List.of("https://x:1", "http://y:1"), "r", "m", 2_000, 100, 1, 1, null));
     refuses("no URI", () -> with(List.of("http://a b"), "r", "m", 2_000, 100, 1, 1, null));
     refuses("root '/r'", () -> with(ok(), "/r", "m", 2_000, 100, 1, 1, null));
     refuses("mesh", () -> with(ok(), "r", "", 2_000, 100, 1, 1, null));
@@ -25,14 +27,26 @@ class RegistryConfigTest {
     refuses("timeoutMs is 99", () -> with(ok(), "r", "m", 2_000, 99, 1, 1, null));
     refuses("maxInFlightWrites is 5000", () -> with(ok(), "r", "m", 2_000, 100, 5_000, 1, null));
     refuses("pageKeys is 0", () -> with(ok(), "r", "m", 2_000, 100, 1, 0, null));
-    refuses("together", () -> new RegistryConfig(ok(), "r", "m", 2_000, 100, 1, 1, "user", null));
+    refuses(
+        "together",
+        () ->
+            new RegistryConfig(
+                ok(), "r", "m", 2_000, 100, 1, 1, "user", null, RegistryTls.DEFAULTS));
+    refuses("privateKey is not", () -> new RegistryTls("", "a.crt", "", ""));
+    RegistryTls tls = new RegistryTls("ca.crt", "", "", "");
+    refuses(
+        "not https", () -> new RegistryConfig(ok(), "r", "m", 2_000, 100, 1, 1, null, null, tls));
   }
 
   @Test
-  void neverShowsThePassword() {
+  void neverShowsThePasswordNorWhatPemHolds() {
     String shown = with(ok(), "r", "m", 2_000, 100, 1, 1, "geheim").toString();
     assertFalse(shown.contains("geheim"), shown);
     assertTrue(shown.contains("user=user"), shown);
+    String pem = "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----";
+    String tls = new RegistryTls("ca.crt", pem, pem, "").toString();
+    assertFalse(tls.contains("BEGIN"), tls);
+    assertTrue(tls.contains("ca.crt"), tls);
   }
 
   @Test
@@ -64,6 +78,15 @@ class RegistryConfigTest {
       @Nullable String password) {
     String user = password == null ? null : "user";
     return new RegistryConfig(
-        endpoints, root, mesh, ttlMs, timeoutMs, inFlight, page, user, password);
+        endpoints,
+        root,
+        mesh,
+        ttlMs,
+        timeoutMs,
+        inFlight,
+        page,
+        user,
+        password,
+        RegistryTls.DEFAULTS);
   }
 }

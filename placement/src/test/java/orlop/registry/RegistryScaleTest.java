@@ -52,7 +52,16 @@ class RegistryScaleTest {
         try (EtcdRegistry other =
             EtcdRegistry.connect(
                 new RegistryConfig(
-                    config.endpoints(), "orlop", "big", 10_000, 60_000, 512, 777, null, null))) {
+                    config.endpoints(),
+                    "orlop",
+                    "big",
+                    10_000,
+                    60_000,
+                    512,
+                    777,
+                    null,
+                    null,
+                    config.tls()))) {
           assertEquals(MODELS + 1, other.view().modelCount());
         }
       }
