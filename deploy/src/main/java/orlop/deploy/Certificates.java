@@ -61,16 +61,14 @@ final class Certificates implements AutoCloseable {
   private Certificates(TlsConfig config) {
     this.config = config;
     this.now = read(config);
-    List<Path> files =
-        Stream.of(
-                config.certificate(),
-                config.privateKey(),
-                config.clientTrust(),
-                config.podTrust(),
-                config.serverTrust())
-            .filter(file -> !file.isEmpty() && !file.equals(Trust.SYSTEM))
-            .map(Path::of)
-            .toList();
+    List<Path> files = new ArrayList<>();
+    if (config.serves()) {
+      files.addAll(List.of(Path.of(config.certificate()), Path.of(config.privateKey())));
+    }
+    Stream.of(config.clientTrust(), config.podTrust(), config.serverTrust())
+        .filter(names -> !names.equals(Trust.SYSTEM))
+        .flatMap(Trust::files)
+        .forEach(files::add);
     this.watched = new WatchedFiles(files, config.reloadMs(), this::readAgain);
   }
 
@@ -99,7 +97,7 @@ final class Certificates implements AutoCloseable {
     Own own = config.serves() ? own(config) : null;
     List<X509Certificate> pods =
         !config.podTrust().isEmpty()
-            ? Pem.certificates("tls.podTrust", Path.of(config.podTrust()))
+            ? Trust.certificates("tls.podTrust", config.podTrust())
             : own == null ? List.of() : List.of(own.chain);
     return new Held(
         own,

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import orlop.deploy.ModelMeshVariables.Use;
@@ -90,6 +91,17 @@ final class ModelMeshEnvironment {
                 warnings.add(
                     "%s is no variable of ModelMesh and is ignored; the nearest is %s"
                         .formatted(name, nearest)));
+  }
+
+  /** Of a variable that is read together with others, under whichever of its names. */
+  private @Nullable String value(String name) {
+    return ModelMeshVariables.ALL.stream()
+        .filter(variable -> variable.name().equals(name))
+        .map(this::nameInUse)
+        .filter(Objects::nonNull)
+        .map(environment::get)
+        .findFirst()
+        .orElse(null);
   }
 
   private @Nullable String nameInUse(Variable variable) {
@@ -176,7 +188,7 @@ final class ModelMeshEnvironment {
   // ---- the rest that takes more than one step ----
 
   private void identity() {
-    String location = environment.get("MM_LOCATION");
+    String location = value("MM_LOCATION");
     if (location != null && environment.get("MM_ZONE") == null) {
       // Without zones, copies of a model go to different nodes.
       set("MM_LOCATION", "pod.zone", location);
@@ -193,28 +205,31 @@ final class ModelMeshEnvironment {
         JSON.numberNode(port("port=" + preStop, "MM_PRESTOP_WAIT_PORT", preStop)));
   }
 
-  /** {@code name:label=VARIABLE;label=text}: a value that names a variable stands for its value. */
+  /** {@code name;label=VARIABLE,label=VARIABLE}: labels have the values of those variables. */
   private void info() {
     String text = environment.get("MM_INFO_METRICS");
     if (text == null) {
       return;
     }
+    String form = "expected name;label=VARIABLE,label=VARIABLE";
+    int end = text.indexOf(';');
+    if (end <= 0) {
+      throw new CommandException("MM_INFO_METRICS is '" + text + "'", form);
+    }
     ObjectNode labels = JSON.objectNode();
-    for (String part : text.substring(text.indexOf(':') + 1).split(";", -1)) {
-      int eq = part.indexOf('=');
-      if (eq <= 0) {
-        throw new CommandException(
-            "MM_INFO_METRICS is '" + text + "'", "expected name:label=VARIABLE;label=VARIABLE");
+    for (String part : text.substring(end + 1).split(",", -1)) {
+      String[] pair = part.strip().split("=", -1);
+      if (pair.length != 2 || pair[0].isEmpty()) {
+        throw new CommandException("MM_INFO_METRICS is '" + text + "'", form);
       }
-      String value = part.substring(eq + 1).strip();
-      labels.put(part.substring(0, eq).strip(), environment.getOrDefault(value, value));
+      String value = environment.get(pair[1]);
+      if (value == null) {
+        throw new CommandException(
+            "MM_INFO_METRICS is '%s' and %s is not set".formatted(text, pair[1]), form);
+      }
+      labels.put(pair[0], value);
     }
-    String name =
-        labels.path("metric_name").asText(text.substring(0, Math.max(0, text.indexOf(':'))));
-    labels.remove("metric_name");
-    if (!name.isBlank()) {
-      set("MM_INFO_METRICS", "pod.metrics.infoName", name.strip());
-    }
+    set("MM_INFO_METRICS", "pod.metrics.infoName", text.substring(0, end));
     set("MM_INFO_METRICS", "pod.metrics.info", labels);
   }
 
@@ -341,7 +356,7 @@ final class ModelMeshEnvironment {
   }
 
   private void json(String name, String key) {
-    String value = environment.get(name);
+    String value = value(name);
     if (value != null) {
       set(name, key, value);
     }

@@ -45,15 +45,10 @@ final class ModelMeshVariables {
       List.of(
           of("KV_STORE", new Use.Combined("registry.kind, endpoints, root, user, password, tls")),
           of("MM_KVSTORE_PREFIX", new Use.Combined("registry.root")),
-          sets("MM_SERVICE_NAME", "registry.mesh", ModelMeshVariables::text),
+          sets("MM_SERVICE_NAME", "registry.mesh", ModelMeshVariables::text, "TAS_SERVICE_NAME"),
           nothing("KV_READ_ONLY", "the key space of ModelMesh is never written to", "false"),
           sets("MM_SVC_GRPC_PORT", "pod.grpcPort", whole(1), "TAS_SVC_GRPC_PORT"),
-          sets(
-              "MM_SVC_GRPC_MAX_MSG_SIZE",
-              "pod.maxMessageBytes",
-              whole(1),
-              "TAS_GRPC_MAX_MSG_SIZE",
-              "TAS_SVC_GRPC_MAX_MSG_SIZE"),
+          sets("MM_SVC_GRPC_MAX_MSG_SIZE", "pod.maxMessageBytes", whole(1)),
           sets("MM_SVC_GRPC_MAX_HEADERS_SIZE", "pod.maxHeaderBytes", whole(1)),
           sets("MM_SVC_GRPC_MAX_CONNECTION_AGE_SECS", "pod.maxConnectionAgeMs", seconds(1)),
           sets(
@@ -70,7 +65,7 @@ final class ModelMeshVariables {
               "INTERNAL_SERVING_GRPC_SOCKET_PATH",
               "sidecar.inferenceAddress",
               ModelMeshVariables::socket),
-          of("MM_LOCATION", new Use.Combined("pod.zone")),
+          of("MM_LOCATION", new Use.Combined("pod.zone"), "WKUBE_NODE_IP"),
           sets("MM_ZONE", "pod.zone", ModelMeshVariables::text),
           sets("MM_LABELS", "pod.labels", ModelMeshVariables::commas),
           of("WKUBE_POD_IPADDR", new Use.Combined("pod.advertisedAddress")),
@@ -81,6 +76,9 @@ final class ModelMeshVariables {
           sets("MM_LOAD_FAILURE_EXPIRY_TIME_MS", "pod.loadFailureExpiryMs", whole(1)),
           of("MM_METRICS", new Use.Combined("pod.metricsPort, pod.metrics")),
           of("MM_INFO_METRICS", new Use.Combined("pod.metrics.info, infoName")),
+          nothing("MM_METRICS_STATSD_PORT", "nor in ModelMesh: MM_METRICS names the port"),
+          nothing("MM_METRICS_PROMETHEUS_PORT", "nor in ModelMesh: MM_METRICS names the port"),
+          nothing("MM_LOG_PROMETHEUS_REQS", "scrapes are not logged", "false"),
           sets("MM_LOG_EACH_INVOKE", "pod.logCalls", ModelMeshVariables::flag),
           sets("MM_LOG_REQUEST_HEADERS", "pod.logHeaders", ModelMeshVariables::names),
           nothing(
@@ -96,8 +94,15 @@ final class ModelMeshVariables {
               ModelMeshVariables::text),
           of("MM_DATAPLANE_CONFIG", new Use.Combined("pod.dataplane")),
           of("MM_DATAPLANE_CONFIG_PATH", new Use.Combined("pod.dataplane")),
-          of("MM_AUTO_REGISTER_MODELS", new Use.Combined("registration.models")),
-          sets("MM_AUTO_REGISTER_MODELS_PATH", "registration.modelsFile", ModelMeshVariables::text),
+          of(
+              "MM_AUTO_REGISTER_MODELS",
+              new Use.Combined("registration.models"),
+              "MM_AUTO_REGISTER_MODEL"),
+          sets(
+              "MM_AUTO_REGISTER_MODELS_PATH",
+              "registration.modelsFile",
+              ModelMeshVariables::text,
+              "MM_AUTO_REGISTER_MODEL_PATH"),
           sets("MM_PAYLOAD_PROCESSORS", "processors.uris", ModelMeshVariables::spaces),
           sets("MM_PAYLOAD_PROCESSORS_THREADS", "processors.parallelRequests", whole(1)),
           nothing(
@@ -108,8 +113,8 @@ final class ModelMeshVariables {
               "MM_TLS_KEY_CERT_PATH",
               "tls.certificate",
               ModelMeshVariables::text,
-              "MM_SVC_GRPC_KEY_CERT_PATH",
-              "TAS_SVC_GRPC_KEY_CERT_PATH"),
+              "MM_SVC_GRPC_CA_CERT_PATH",
+              "TAS_SVC_GRPC_CA_CERT_PATH"),
           sets(
               "MM_TLS_PRIVATE_KEY_PATH",
               "tls.privateKey",
@@ -123,10 +128,23 @@ final class ModelMeshVariables {
               "MM_SVC_GRPC_PRIVATE_KEY_PASSPHRASE"),
           sets("MM_TLS_CLIENT_AUTH", "tls.clientAuth", ModelMeshVariables::text),
           sets("MM_TLS_TRUST_CERT_PATH", "tls.clientTrust", ModelMeshVariables::text),
-          sets("MM_INTERNAL_TRUST_CERTS", "tls.podTrust", ModelMeshVariables::text),
-          sets("MM_PROBE_PORT", "pod.probePort", whole(1)),
+          sets(
+              "MM_INTERNAL_TRUST_CERTS",
+              "tls.podTrust",
+              ModelMeshVariables::text,
+              "MM_TRUST_CERTS"),
+          nothing("MM_ENABLE_SSL", "pods with a certificate always speak TLS", "true"),
+          nothing(
+              "MM_INTRACLUSTER_CLIENTAUTH", "pods always show one another certificates", "true"),
+          sets("MM_PROBE_PORT", "pod.probePort", ModelMeshVariables::portOrNone),
           of("MM_PRESTOP_WAIT_PORT", new Use.Combined("pod.preStopPort")),
           sets("SHUTDOWN_TIMEOUT_MS", "pod.drainTimeoutMs", whole(0)),
+          sets("SERVICE_VERSION", "pod.version", ModelMeshVariables::text),
+          nothing("MM_INSTALL_PATH", "bin/orlop-pod knows where it stands"),
+          nothing(
+              "MM_SERVICE_CLASS",
+              "models are in runtimes beside the pod or in it, not in subclasses",
+              "com.ibm.watson.modelmesh.SidecarModelMesh"),
           launcher("HEAP_SIZE_MB", "-Xmx, MiB"),
           launcher("MAX_DIRECT_BUFS_MB", "-XX:MaxDirectMemorySize, MiB"),
           launcher("CUSTOM_JVM_ARGS", "flags of the Java machine"),
@@ -174,6 +192,11 @@ final class ModelMeshVariables {
 
   private static JsonNode loopback(String port) {
     return JSON.textNode("127.0.0.1:" + whole(1).apply(port).asText());
+  }
+
+  /** {@code NONE} asks for no port; one that nobody knows is as good. */
+  private static JsonNode portOrNone(String port) {
+    return port.strip().equals("NONE") ? JSON.numberNode(0) : whole(1).apply(port);
   }
 
   private static JsonNode socket(String path) {

@@ -8,6 +8,7 @@ import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import mmesh.ModelInfo;
 import mmesh.ModelStatusInfo;
@@ -40,15 +41,26 @@ final class StaticModels {
 
   /**
    * @param text JSON, or empty
-   * @param file a file of it, or empty; wins over the text
+   * @param file a file of it, or empty; its models come first
    */
   static List<StaticModel> read(String text, String file) {
-    String from = file.isEmpty() ? "registration.models" : file;
+    List<StaticModel> all = new ArrayList<>();
     try {
-      String json = file.isEmpty() ? text : Files.readString(Path.of(file));
-      if (json.isBlank()) {
-        return List.of();
+      if (!file.isEmpty()) {
+        all.addAll(parse(file, Files.readString(Path.of(file))));
       }
+    } catch (IOException e) {
+      throw new CommandException(file + " cannot be read: " + e, "check the path", e);
+    }
+    all.addAll(parse("registration.models", text));
+    return all;
+  }
+
+  private static List<StaticModel> parse(String from, String json) {
+    if (json.isBlank()) {
+      return List.of();
+    }
+    try {
       List<StaticModel> models = MAPPER.readValue(json, new TypeReference<List<StaticModel>>() {});
       for (StaticModel model : models) {
         if (model == null || model.modelId == null || model.modelInfo == null) {
@@ -62,8 +74,6 @@ final class StaticModels {
           from + " is no list of models: " + ErrorLine.flat(e.getOriginalMessage()),
           "expected [{\"modelId\": \"m\", \"modelInfo\": {\"type\": \"onnx\", \"path\": \"p\"}}]",
           e);
-    } catch (IOException e) {
-      throw new CommandException(from + " cannot be read: " + e, "check the path", e);
     }
   }
 

@@ -1,7 +1,8 @@
 package orlop.deploy;
 
 /**
- * Which files make this process's side of TLS; empty ones do not. Files are PEM.
+ * Which files make this process's side of TLS; empty ones do not. Files are PEM; authorities may be
+ * in several, with commas between their names.
  *
  * @param certificate this process's own chain, its certificate first
  * @param privateKey of that certificate

@@ -8,6 +8,7 @@ import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.Date;
 import java.util.List;
+import java.util.stream.Stream;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;
@@ -25,12 +26,25 @@ record Trust(List<X509Certificate> authorities, @Nullable X509ExtendedTrustManag
 
   private static final String ANY_KEY = "UNKNOWN";
 
-  /** The authorities of a file; none for the empty name. */
-  static Trust in(String setting, String file) {
-    if (file.equals(SYSTEM)) {
+  /** The authorities of files with commas between them; none for the empty name. */
+  static Trust in(String setting, String files) {
+    if (files.equals(SYSTEM)) {
       return new Trust(List.of(), manager(null));
     }
-    return of(setting, file.isEmpty() ? List.of() : Pem.certificates(setting, Path.of(file)));
+    return of(setting, certificates(setting, files));
+  }
+
+  /** All certificates of files with commas between them. */
+  static List<X509Certificate> certificates(String setting, String files) {
+    return files(files).flatMap(file -> Pem.certificates(setting, file).stream()).toList();
+  }
+
+  /** The files that those names with commas between them stand for. */
+  static Stream<Path> files(String names) {
+    return Stream.of(names.split(",", -1))
+        .map(String::strip)
+        .filter(name -> !name.isEmpty())
+        .map(Path::of);
   }
 
   /**

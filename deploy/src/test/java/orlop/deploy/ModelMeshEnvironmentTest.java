@@ -154,8 +154,9 @@ final class ModelMeshEnvironmentTest {
                 "MM_TLS_TRUST_CERT_PATH", "/t",
                 "MM_INTERNAL_TRUST_CERTS", "/i",
                 "MM_METRICS", "prometheus:port=1;scheme=https;fq_names=true;per_model_metrics=true",
-                "MM_INFO_METRICS", "about:team=TEAM;stage=test",
+                "MM_INFO_METRICS", "about:mesh;team=TEAM,stage=STAGE",
                 "TEAM", "fraud",
+                "STAGE", "test",
                 "MM_LOG_EACH_INVOKE", "true",
                 "MM_LOG_REQUEST_HEADERS", "{\"X-Trace\":\"trace\"}",
                 "BOOTSTRAP_CLEARANCE_PERIOD_MS", "1000",
@@ -173,7 +174,7 @@ final class ModelMeshEnvironmentTest {
         tls);
     PodConfig pod = Roles.filledIn(settings).section("pod", PodConfig.class);
     assertEquals(
-        new MetricsConfig(true, 500, true, "about", Map.of("team", "fraud", "stage", "test")),
+        new MetricsConfig(true, 500, true, "about:mesh", Map.of("team", "fraud", "stage", "test")),
         pod.metrics());
     assertTrue(pod.logCalls());
     assertEquals(Set.of("x-trace"), pod.logHeaders());
@@ -194,6 +195,66 @@ final class ModelMeshEnvironmentTest {
             .settings()
             .text("pod.metrics.https")
             .equals("true"));
+  }
+
+  @Test
+  void olderNamesMeanTheSameAndTheNewerOneWins() {
+    Settings settings =
+        read(
+                "TAS_SERVICE_NAME", "mesh",
+                "TAS_SVC_GRPC_PORT", "8034",
+                "WKUBE_NODE_IP", "10.0.0.1",
+                "MM_AUTO_REGISTER_MODEL", "[]",
+                "MM_AUTO_REGISTER_MODEL_PATH", "/models.json",
+                "TAS_SVC_GRPC_CA_CERT_PATH", "/old.crt",
+                "MM_SVC_GRPC_CA_CERT_PATH", "/c.crt",
+                "MM_SVC_GRPC_PRIVATE_KEY_PATH", "/k",
+                "MM_SVC_GRPC_PRIVATE_KEY_PASSPHRASE", "hush",
+                "MM_TRUST_CERTS", "/a,/b",
+                "SERVICE_VERSION", "7",
+                "MM_PROBE_PORT", "NONE")
+            .settings();
+    assertEquals("mesh", settings.text("registry.mesh"));
+    assertEquals("8034", settings.text("pod.grpcPort"));
+    assertEquals("10.0.0.1", settings.text("pod.zone"));
+    assertEquals("[]", settings.text("registration.models"));
+    assertEquals("/models.json", settings.text("registration.modelsFile"));
+    assertEquals("/c.crt", settings.text("tls.certificate"));
+    assertEquals("/k", settings.text("tls.privateKey"));
+    assertEquals("hush", settings.text("tls.passphrase"));
+    assertEquals("/a,/b", settings.text("tls.podTrust"));
+    assertEquals("7", settings.text("pod.version"));
+    assertEquals("0", settings.text("pod.probePort"));
+    String[] both = {"MM_AUTO_REGISTER_MODELS", "[1]", "MM_AUTO_REGISTER_MODEL", "[2]"};
+    assertEquals("[1]", read(both).settings().text("registration.models"));
+  }
+
+  @Test
+  void modelsOfAFileAndOfTheTextAreRegisteredBoth() throws Exception {
+    String model = "[{\"modelId\":\"%s\",\"modelInfo\":{\"type\":\"onnx\"}}]";
+    Path file = Files.writeString(dir.resolve("models.json"), model.formatted("first"));
+    assertEquals(
+        List.of("first", "second"),
+        StaticModels.read(model.formatted("second"), file.toString()).stream()
+            .map(StaticModels.StaticModel::modelId)
+            .toList());
+    assertEquals(1, StaticModels.read("", file.toString()).size());
+    assertEquals(List.of(), StaticModels.read("", ""));
+  }
+
+  @Test
+  void metricsAreServedWhateverModelMeshWouldDo() {
+    for (String value : List.of("disabled", "statsd:port=8126", "statsd")) {
+      ModelMeshEnvironment.Reading reading = read("MM_METRICS", value);
+      assertEquals(1, reading.warnings().size(), reading.warnings().toString());
+      assertTrue(
+          reading.warnings().getFirst().startsWith("MM_METRICS=" + value + " changes nothing"));
+      assertEquals("2112", reading.settings().text("pod.metricsPort"));
+    }
+    assertEquals(
+        List.of("MM_METRICS: mem_detail=gc,bp changes nothing here"),
+        read("MM_METRICS", "prometheus:port=1;mem_detail=gc,bp").warnings());
+    assertEquals("2112", read("MM_METRICS", "prometheus").settings().text("pod.metricsPort"));
   }
 
   @Test
@@ -272,6 +333,9 @@ final class ModelMeshEnvironmentTest {
     assertTrue(refusal("MM_METRICS", "prometheus:scheme=ftp").contains("http or https"));
     assertTrue(refusal("MM_LOG_EACH_INVOKE", "maybe").contains("expected true or false"));
     assertTrue(refusal("MM_INFO_METRICS", "name:label").contains("label=VARIABLE"));
+    assertTrue(refusal("MM_INFO_METRICS", "name;label").contains("label=VARIABLE"));
+    String unset = refusal("MM_INFO_METRICS", "name;label=TEAM_NAME");
+    assertTrue(unset.contains("TEAM_NAME is not set"), unset);
     assertTrue(refusal("KV_STORE", "etcd:{").contains("not valid JSON"));
   }
 
