@@ -118,18 +118,30 @@ public final class PayloadLog implements AutoCloseable {
   }
 
   /**
-   * Whether the payloads of the inference with this correlation id are wanted: there are observers,
-   * or sampling chooses it, with this correlation id; a function of the id and the rate alone, so
-   * request and response agree, and so do all pods. {@link #offer} asks it too; asking first saves
-   * the making of a value that would be thrown away.
+   * Whether the payloads of a call are wanted: an observer takes that method, or it is V2's
+   * inference and sampling chooses the id; a function of the id and the rate alone, so request and
+   * response agree, and so do all pods. {@link #offer} asks it too; asking first saves the making
+   * of a value that would be thrown away.
+   *
+   * @param method full gRPC name, {@code service/method}
    */
-  public boolean samples(String correlationId) {
-    return !processors.isEmpty() || isSampled(correlationId);
+  public boolean samples(String method, String correlationId) {
+    return processors.want(method) || (isInference(method) && isSampled(correlationId));
   }
 
-  /** Whether the payloads of any inference can be wanted. */
-  public boolean captures() {
-    return !processors.isEmpty() || sampleBelow > 0;
+  /** As {@link #samples(String, String)}, of V2's inference. */
+  public boolean samples(String correlationId) {
+    return samples(V2_INFER, correlationId);
+  }
+
+  /** Whether the payloads of any call of that method can be wanted. */
+  public boolean captures(String method) {
+    return processors.want(method) || (isInference(method) && sampleBelow > 0);
+  }
+
+  /** What the sink gets: those who read the topic expect V2's messages. */
+  private static boolean isInference(String method) {
+    return method.equals(V2_INFER);
   }
 
   /** What became of the payloads that processors were to have; see {@link PayloadProcessors}. */
@@ -188,7 +200,8 @@ public final class PayloadLog implements AutoCloseable {
   /**
    * As the offer above, of a call to any method.
    *
-   * @param method full gRPC name, {@code service/method}; only observers look at it
+   * @param method full gRPC name, {@code service/method}; other than V2's inference, observers
+   *     alone get the message
    */
   public boolean offer(
       Kind kind,
@@ -203,7 +216,8 @@ public final class PayloadLog implements AutoCloseable {
     if (!processors.isEmpty()) {
       processors.offer(new Observed(kind, id, modelId, alias, method, statusCode, value));
     }
-    return isSampled(id)
+    return isInference(method)
+        && isSampled(id)
         && capture(kind, id, modelId, alias, statusCode, contentType, new Owned(value), metadata);
   }
 
@@ -237,7 +251,8 @@ public final class PayloadLog implements AutoCloseable {
               UnsafeByteOperations.unsafeWrap(copy),
               metadata);
     }
-    if (isSampled(id)
+    if (isInference(method)
+        && isSampled(id)
         && capture(kind, id, modelId, alias, statusCode, contentType, value, metadata)) {
       return true;
     }
@@ -290,17 +305,19 @@ public final class PayloadLog implements AutoCloseable {
     return true;
   }
 
-  /** Counts an event that sampling chose and that could not even be kept until its offer. */
-  public void lost(String id, DropReason reason) {
-    if (isSampled(id)) {
+  /** Counts a message that was wanted and that could not even be kept until its offer. */
+  public void lost(
+      Kind kind, String id, String modelId, String alias, String method, DropReason reason) {
+    processors.lost(new Observed(kind, id, modelId, alias, method, 0, ByteString.EMPTY), reason);
+    if (isInference(method) && isSampled(id)) {
       captured.incrementAndGet();
       drop(reason);
     }
   }
 
-  /** The largest message that is captured; larger ones are counted as lost. */
+  /** The largest message that the log or an observer takes; larger ones are counted as lost. */
   public int maxPayloadBytes() {
-    return config.maxPayloadBytes();
+    return Math.max(sampleBelow > 0 ? config.maxPayloadBytes() : 0, processors.maxPayloadBytes());
   }
 
   /** What became of the events so far. */

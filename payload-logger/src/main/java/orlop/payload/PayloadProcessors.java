@@ -61,6 +61,28 @@ public final class PayloadProcessors implements AutoCloseable {
     return all.isEmpty();
   }
 
+  /** Whether any of them takes payloads of that method. */
+  boolean want(String method) {
+    for (Processor processor : all) {
+      if (processor.wants(method)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The largest message that one of them takes; 0 when there is none. */
+  int maxPayloadBytes() {
+    return all.stream().mapToInt(Processor::maxPayloadBytes).max().orElse(0);
+  }
+
+  /** Counts a payload without its message as lost by those who want it. */
+  void lost(Observed payload, DropReason reason) {
+    for (Processor processor : all) {
+      processor.lost(payload, reason);
+    }
+  }
+
   void offer(Observed payload) {
     for (Processor processor : all) {
       processor.offer(payload);

@@ -71,8 +71,25 @@ final class Processor implements AutoCloseable {
     if (m != null && !m.equals(payload.modelId()) && !m.equals(payload.alias())) {
       return false;
     }
+    return wants(payload.method());
+  }
+
+  /** Whether payloads of that method can be wanted. */
+  boolean wants(String called) {
     String f = method;
-    return f == null || f.equals(payload.method()) || payload.method().endsWith("/" + f);
+    return f == null || f.equals(called) || called.endsWith("/" + f);
+  }
+
+  int maxPayloadBytes() {
+    return config.maxPayloadBytes();
+  }
+
+  /** Counts the loss of a payload that is wanted. */
+  void lost(Observed payload, DropReason reason) {
+    if (wants(payload)) {
+      captured.incrementAndGet();
+      drop(reason);
+    }
   }
 
   /** Takes the payload if it is wanted, or counts its loss. Never blocks. */

@@ -340,7 +340,15 @@ class PayloadLogTest {
 
   private static boolean lend(PayloadLog log, String id, Loan loan) {
     return log.offer(
-        Kind.REQUEST, id, "model", "", "s/M", 0, PayloadEvent.PROTOBUF, loan, Map.of());
+        Kind.REQUEST,
+        id,
+        "model",
+        "",
+        "inference.GRPCInferenceService/ModelInfer",
+        0,
+        PayloadEvent.PROTOBUF,
+        loan,
+        Map.of());
   }
 
   @Test

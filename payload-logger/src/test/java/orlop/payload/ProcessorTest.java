@@ -26,6 +26,7 @@ import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import orlop.api.PayloadEvent;
 import orlop.api.PayloadEvent.Kind;
 
 /**
@@ -81,6 +82,69 @@ final class ProcessorTest {
     assertEquals(
         List.of(1L, 1L, 2L, 2L, 0L),
         log.observed().values().stream().map(PayloadCounters::captured).toList());
+  }
+
+  @Test
+  void ofOtherMethodsOnlyObserversThatWantThemGetTheMessage() throws Exception {
+    PayloadLogConfig d = PayloadLogConfig.defaults();
+    ProcessorsConfig observers =
+        ProcessorsConfig.of(List.of("logger://#Other", "logger://#ModelInfer"));
+    PayloadLog log =
+        PayloadLog.start(
+            new PayloadLogConfig(
+                true,
+                "unused:1",
+                d.topic(),
+                1.0,
+                0,
+                d.queueBytes(),
+                d.maxPayloadBytes(),
+                "urn:test",
+                "",
+                d.lingerMs(),
+                d.deliveryTimeoutMs(),
+                d.closeTimeoutMs()),
+            new Taker(),
+            PayloadProcessors.start(observers));
+    opened.add(log);
+    assertTrue(log.captures("pkg.Service/Other"));
+    assertTrue(log.samples("pkg.Service/Other", "id"));
+    assertFalse(log.captures("pkg.Service/Third"));
+    assertFalse(log.samples("pkg.Service/Third", "id"));
+    offer(log, "pkg.Service/Other");
+    log.lost(Kind.REQUEST, "id", "m", "", "pkg.Service/Other", DropReason.TOO_LARGE);
+    assertEquals(
+        List.of(2L, 0L), log.observed().values().stream().map(PayloadCounters::captured).toList());
+    assertEquals(1, counters(log).dropped(DropReason.TOO_LARGE));
+    assertEquals(0, log.counters().captured());
+    offer(log, METHOD);
+    log.lost(Kind.REQUEST, "id", "m", "", METHOD, DropReason.TOO_LARGE);
+    assertEquals(2, log.counters().captured());
+    assertEquals(1, log.counters().dropped(DropReason.TOO_LARGE));
+  }
+
+  /** A broker that takes everything. */
+  private static final class Taker implements PayloadSink {
+    @Override
+    public void send(PayloadEvent event, Outcome outcome) {
+      outcome.accept(true);
+    }
+
+    @Override
+    public void close(long timeoutMs) {}
+  }
+
+  private static void offer(PayloadLog log, String method) {
+    log.offer(
+        Kind.REQUEST,
+        "id",
+        "m",
+        "",
+        method,
+        0,
+        "application/x-protobuf",
+        ByteString.copyFromUtf8("x"),
+        Map.of());
   }
 
   @Test

@@ -13,10 +13,11 @@ import orlop.payload.DropReason;
 import orlop.payload.PayloadLog;
 
 /**
- * The payloads of one inference that the runtime beside the pod runs, kept as they pass and offered
- * to the payload log at the end. Small parts are copied, since a reference would keep a whole
- * receive buffer; of larger ones references are kept, which the log's own thread copies. Bytes
- * count against the pod's until the offer. Owned by the call's event loop.
+ * The payloads of one call that the runtime beside the pod answers, kept as they pass and offered
+ * to the payload log at the end. A second message in one direction makes the call a stream, of
+ * which nothing is kept: streams may last for ever. Small parts are copied, since a reference would
+ * keep a whole receive buffer; of larger ones references are kept, which the log's own thread
+ * copies. Bytes count against the pod's until the offer. Owned by the call's event loop.
  */
 final class Capture {
   private static final int COPY_UP_TO_BYTES = 8 << 10;
@@ -30,21 +31,26 @@ final class Capture {
   private static final int[] V2_ID = {3};
 
   private final Dispatcher pod;
+  private final Op op;
   private final Named named;
   private final RequestHeaders headers;
   private final Half request = new Half();
   private final Half response = new Half();
   private @Nullable CharSequence answerEncoding;
+  private boolean stream;
 
-  private Capture(Dispatcher pod, Named named, RequestHeaders headers) {
+  private Capture(Dispatcher pod, Op op, Named named, RequestHeaders headers) {
     this.pod = pod;
+    this.op = op;
     this.named = named;
     this.headers = headers;
   }
 
   /** Null when nobody wants the payloads of that call. */
   static @Nullable Capture of(Dispatcher pod, Op op, Named named, RequestHeaders headers) {
-    return op == Op.INFER && pod.payloads.on() ? new Capture(pod, named, headers) : null;
+    return op != Op.STREAM && pod.payloads.captures(op)
+        ? new Capture(pod, op, named, headers)
+        : null;
   }
 
   /** A part of the request as the caller sent it; stays the caller's. */
@@ -68,13 +74,14 @@ final class Capture {
 
   /** The call has ended, after it was run. */
   void ended(Status status) {
-    String id = pod.payloads.correlationId(request.v2Id(), headers);
-    if (pod.payloads.samples(id)) {
+    String v2Id = op == Op.INFER ? request.v2Id() : "";
+    String id = pod.payloads.correlationId(v2Id, headers);
+    if (!stream && pod.payloads.samples(op, id)) {
       request.offer(PayloadEvent.Kind.REQUEST, id, headers.get(Wire.ENCODING));
       if (status.isOk()) {
         response.offer(PayloadEvent.Kind.RESPONSE, id, answerEncoding);
       } else {
-        pod.payloads.failure(id, named, status, headers);
+        pod.payloads.failure(op, id, named, status, headers);
       }
     }
     drop();
@@ -88,13 +95,23 @@ final class Capture {
 
   /** One of the two messages, with its gRPC prefix. */
   private final class Half {
+    private final MessageMeter meter = new MessageMeter(Integer.MAX_VALUE);
     private List<ByteBuf> parts = new ArrayList<>(1);
     private int bytes;
     private @Nullable DropReason lost;
 
     void keep(ByteBuf part) {
       int more = part.readableBytes();
-      if (lost != null || more == 0) {
+      if (stream || more == 0) {
+        return;
+      }
+      var unused = meter.read(part);
+      if (meter.messages() > 1) {
+        stream = true;
+        Capture.this.drop();
+        return;
+      }
+      if (lost != null) {
         return;
       }
       if (parts.size() == MAX_PARTS
@@ -134,7 +151,7 @@ final class Capture {
     void offer(PayloadEvent.Kind kind, String id, @Nullable CharSequence encoding) {
       DropReason reason = lost;
       if (reason != null) {
-        pod.payloads.lost(id, reason);
+        pod.payloads.lost(kind, op, id, named, reason);
         return;
       }
       Message message = new Message(parts, encoding, pod.payloads.maxPayloadBytes());
@@ -143,7 +160,7 @@ final class Capture {
       pod.release(bytes);
       bytes = 0;
       boolean now = message.size() <= COPY_UP_TO_BYTES && !message.compressed();
-      pod.payloads.lend(kind, id, named, now ? new Copy(message.take()) : message, headers);
+      pod.payloads.lend(kind, op, id, named, now ? new Copy(message.take()) : message, headers);
     }
 
     void drop() {

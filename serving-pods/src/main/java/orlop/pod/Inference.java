@@ -318,7 +318,7 @@ final class Inference implements EncodedCall {
   private void tap(String v2Id) {
     PayloadTap payloads = call.pod.payloads;
     id = payloads.correlationId(v2Id, call.headers);
-    sampled = payloads.samples(id);
+    sampled = payloads.samples(Op.INFER, id);
     if (sampled) {
       payloads.request(id, to, ByteBufUtil.getBytes(message), call.headers);
     }
@@ -443,7 +443,7 @@ final class Inference implements EncodedCall {
     if (status.getCode() == Status.Code.INTERNAL) {
       LOG.log(Level.WARNING, "{0}: {1}", status.getDescription(), cause);
     }
-    call.pod.payloads.failure(id, to, status, call.headers);
+    call.pod.payloads.failure(Op.INFER, id, to, status, call.headers);
     call.didNotRun(status);
   }
 

@@ -37,14 +37,14 @@ final class PayloadTap {
     return id != null && !id.isEmpty() ? id : uuid7().toString();
   }
 
-  /** Whether the payloads of any call are wanted. */
-  boolean on() {
-    return log.captures();
+  /** Whether the payloads of any call of that method are wanted. */
+  boolean captures(Op op) {
+    return log.captures(op.method);
   }
 
   /** Whether the payloads of that call are wanted. */
-  boolean samples(String id) {
-    return log.samples(id);
+  boolean samples(Op op, String id) {
+    return log.samples(op.method, id);
   }
 
   void request(String id, Named named, byte[] message, RequestHeaders headers) {
@@ -75,15 +75,16 @@ final class PayloadTap {
     }
   }
 
-  /** The response of an inference that ran and failed: its status, with the text as value. */
-  void failure(String id, Named named, Status status, RequestHeaders headers) {
-    if (log.samples(id)) {
+  /** The response of a call that ran and failed: its status, with the text as value. */
+  void failure(Op op, String id, Named named, Status status, RequestHeaders headers) {
+    if (log.samples(op.method, id)) {
       String text = status.getDescription();
       log.offer(
           PayloadEvent.Kind.RESPONSE,
           id,
           named.model().id(),
           named.alias(),
+          op.method,
           status.getCode().value(),
           "text/plain",
           ByteString.copyFromUtf8(text == null ? "" : text),
@@ -94,6 +95,7 @@ final class PayloadTap {
   /** Offers a message that the log copies later, if at all. */
   void lend(
       PayloadEvent.Kind kind,
+      Op op,
       String id,
       Named named,
       PayloadLog.Lent message,
@@ -103,7 +105,7 @@ final class PayloadTap {
         id,
         named.model().id(),
         named.alias(),
-        Op.INFER.label,
+        op.method,
         Status.Code.OK.value(),
         PayloadEvent.PROTOBUF,
         message,
@@ -111,8 +113,8 @@ final class PayloadTap {
   }
 
   /** Counts a message that could not be kept until its offer. */
-  void lost(String id, DropReason reason) {
-    log.lost(id, reason);
+  void lost(PayloadEvent.Kind kind, Op op, String id, Named named, DropReason reason) {
+    log.lost(kind, id, named.model().id(), named.alias(), op.method, reason);
   }
 
   /** The largest message that is captured. */
