@@ -17,10 +17,11 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Base64;
+import java.security.Principal;
+import java.security.PrivateKey;
+import java.security.cert.X509Certificate;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -180,8 +181,8 @@ final class OperationsTest {
     var unused = pod.register("m", "p", true);
     call(pod);
     assertFalse(pod.log().contains("model=m"), pod.log());
-    set("mm/orlop/told/config/log_each_invocation", "true");
-    set("mm/orlop/told/config/no_such_thing", "1");
+    stage.put("mm/orlop/told/config/log_each_invocation", "true");
+    stage.put("mm/orlop/told/config/no_such_thing", "1");
     Stage.await(
         "calls to be logged",
         () -> {
@@ -203,24 +204,6 @@ final class OperationsTest {
     } catch (java.io.IOException e) {
       throw new java.io.UncheckedIOException(e);
     }
-  }
-
-  /** As an operator does by {@code etcdctl put}. */
-  private void set(String key, String value) throws Exception {
-    String body = "{\"key\":\"%s\",\"value\":\"%s\"}".formatted(base64(key), base64(value));
-    try (HttpClient http = HttpClient.newHttpClient()) {
-      HttpResponse<String> answer =
-          http.send(
-              HttpRequest.newBuilder(URI.create(stage.etcd().endpoint() + "/v3/kv/put"))
-                  .POST(HttpRequest.BodyPublishers.ofString(body))
-                  .build(),
-              HttpResponse.BodyHandlers.ofString());
-      assertEquals(200, answer.statusCode(), answer.body());
-    }
-  }
-
-  private static String base64(String text) {
-    return Base64.getEncoder().encodeToString(text.getBytes(StandardCharsets.UTF_8));
   }
 
   @Test

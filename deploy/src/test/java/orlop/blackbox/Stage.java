@@ -1,13 +1,24 @@
 package orlop.blackbox;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Base64;
 import java.util.Deque;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
@@ -81,6 +92,57 @@ final class Stage implements AutoCloseable {
         new PodUnderTest(Files.createDirectory(dir.resolve("pod-" + count++)), environment);
     open.push(pod);
     return pod;
+  }
+
+  /** A cable to etcd, which the test may cut; to be named in {@code KV_STORE}. */
+  Cable cable() throws IOException {
+    Cable cable = new Cable(URI.create(etcd.endpoint()).getPort());
+    open.push(cable);
+    return cable;
+  }
+
+  /** As an operator does by {@code etcdctl put}. */
+  void put(String key, String value) throws IOException {
+    var unused =
+        ask("put", "{\"key\":\"%s\",\"value\":\"%s\"}".formatted(base64(key), base64(value)));
+  }
+
+  /** What of etcd's keys stands behind that beginning. */
+  List<String> keys(String beginning) throws IOException {
+    String behind = beginning.substring(0, beginning.length() - 1);
+    behind += (char) (beginning.charAt(beginning.length() - 1) + 1);
+    JsonNode answer =
+        ask(
+            "range",
+            "{\"key\":\"%s\",\"range_end\":\"%s\",\"keys_only\":true}"
+                .formatted(base64(beginning), base64(behind)));
+    List<String> keys = new ArrayList<>();
+    for (JsonNode pair : answer.path("kvs")) {
+      byte[] key = Base64.getDecoder().decode(pair.path("key").asText());
+      keys.add(new String(key, StandardCharsets.UTF_8).substring(beginning.length()));
+    }
+    return keys;
+  }
+
+  private JsonNode ask(String what, String body) throws IOException {
+    try (HttpClient http = HttpClient.newHttpClient()) {
+      HttpResponse<String> answer =
+          http.send(
+              HttpRequest.newBuilder(URI.create(etcd.endpoint() + "/v3/kv/" + what))
+                  .timeout(Duration.ofSeconds(PATIENCE_S))
+                  .POST(HttpRequest.BodyPublishers.ofString(body))
+                  .build(),
+              HttpResponse.BodyHandlers.ofString());
+      Assertions.assertEquals(200, answer.statusCode(), answer.body());
+      return new ObjectMapper().readTree(answer.body());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IOException(e);
+    }
+  }
+
+  private static String base64(String text) {
+    return Base64.getEncoder().encodeToString(text.getBytes(StandardCharsets.UTF_8));
   }
 
   static int freePort() throws IOException {
