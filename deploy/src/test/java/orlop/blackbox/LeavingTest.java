@@ -68,6 +68,34 @@ final class LeavingTest {
   }
 
   @Test
+  void whatAKilledPodServedIsLoadedElsewhereBeforeAnybodyAsks() throws Exception {
+    try (Stage stage = new Stage(dir)) {
+      RuntimeProcess[] runtimes = {stage.runtime(), stage.runtime()};
+      // Nor is there a second copy because of steady use.
+      String[] rare = {PodUnderTest.SET, "planner.steadyMs=600000"};
+      PodUnderTest[] pods = {
+        stage.pod("lost", runtimes[0], rare), stage.pod("lost", runtimes[1], rare)
+      };
+      for (String model : List.of("used", "unused")) {
+        pods[0].register(model, "p", model.equals("used"));
+        pods[1].awaitKnown(model);
+      }
+      int holder = runtimes[0].told("load used ") == 1 ? 0 : 1;
+      RuntimeProcess other = runtimes[1 - holder];
+      // The dead pod's last report of demand must have been heard.
+      try (Caller caller = new Caller(pods[1 - holder], "used")) {
+        caller.await(500);
+      }
+      assertEquals(0, other.told("load used "));
+      pods[holder].kill();
+      Stage.await("the model to be loaded elsewhere", () -> other.told("load used ") == 1);
+      pods[1 - holder].awaitStatus("used", ModelStatus.LOADED);
+      assertEquals(0, other.told("load unused "));
+      assertEquals(0, other.told("ModelInfer "), "somebody asked");
+    }
+  }
+
+  @Test
   void underLruModelsLeaveInTheOrderOfTheirLastUse() throws Exception {
     try (Stage stage = new Stage(dir)) {
       RuntimeProcess runtime = stage.runtime("capacity=10000", "predicts=3000", "loading=1");
