@@ -172,6 +172,37 @@ final class LifecycleTest {
     restarted(second, kept);
   }
 
+  @Test
+  void aLoadThatFailedIsTriedAgainAtOnceByARuntimeThatStartedAnew() throws Exception {
+    RuntimeProcess broken = stage.runtime();
+    PodUnderTest beside = stage.pod("mended", broken);
+    var unused = beside.register("m", "p?fail=INVALID_ARGUMENT", false);
+    // The model itself seems to be at fault, so nobody would try it for a quarter of an hour.
+    for (int i = 0; i < 5; i++) {
+      StatusRuntimeException refused =
+          assertThrows(
+              StatusRuntimeException.class,
+              () -> beside.inference().modelInfer(PodUnderTest.request("m")));
+      assertEquals(Status.Code.FAILED_PRECONDITION, refused.getStatus().getCode());
+    }
+    assertEquals(1, broken.told("load m "));
+    broken.restart("mended=true");
+    Stage.await(
+        "the model to serve",
+        () -> {
+          try {
+            return beside
+                .inference()
+                .modelInfer(PodUnderTest.request("m"))
+                .getModelName()
+                .equals("m");
+          } catch (StatusRuntimeException e) {
+            return false;
+          }
+        });
+    assertEquals(1, broken.told("load m "));
+  }
+
   /** A runtime that starts anew has its models again before their callers notice. */
   private static void restarted(PodUnderTest pod, RuntimeProcess runtime) throws Exception {
     for (String id : List.of("r1", "r2", "r3")) {

@@ -77,7 +77,7 @@ final class RuntimeManagement extends ModelRuntimeGrpc.ModelRuntimeImplBase {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    String fail = model.text("fail", "");
+    String fail = program.options.text("mended", "").equals("true") ? "" : model.text("fail", "");
     if (!fail.isEmpty() && load <= model.number("failTimes", Long.MAX_VALUE)) {
       answer.onError(
           Status.Code.valueOf(fail)

@@ -10,7 +10,7 @@ import java.util.Map;
  * the same time), {@code loadTimeoutMs}, {@code defaultSize} (bytes), {@code startMs} (so long it
  * says STARTING), {@code failing}, {@code predicts}, {@code limit} (the concurrency of each model),
  * {@code methods} (names and id paths, {@code pkg.Service/Method:2.3,…}), {@code any}, {@code
- * unknown} ({@code triton}, {@code mlserver} or a plain NOT_FOUND).
+ * mended} (no load fails), {@code unknown} ({@code triton}, {@code mlserver} or a plain NOT_FOUND).
  *
  * <p>Of a model, in its path after a question mark: {@code size} (bytes; 0: is asked for), {@code
  * measured}, {@code loadMs}, {@code fail} (a gRPC code), {@code failTimes}, {@code concurrency},

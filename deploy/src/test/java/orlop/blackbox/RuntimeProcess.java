@@ -37,7 +37,7 @@ final class RuntimeProcess implements AutoCloseable {
     this.process = launch();
   }
 
-  private Process launch() throws IOException {
+  private Process launch(String... more) throws IOException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
@@ -45,6 +45,7 @@ final class RuntimeProcess implements AutoCloseable {
     command.add(RuntimeProgram.class.getName());
     command.add("port=" + port);
     command.addAll(options);
+    command.addAll(List.of(more));
     ProcessBuilder builder =
         new ProcessBuilder(command)
             .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()))
@@ -91,10 +92,10 @@ final class RuntimeProcess implements AutoCloseable {
     process.destroyForcibly().waitFor();
   }
 
-  /** Starts it again, at the same place, with nothing in memory. */
-  void restart() throws IOException, InterruptedException {
+  /** Starts it again, at the same place, with nothing in memory, and with further options. */
+  void restart(String... more) throws IOException, InterruptedException {
     kill();
-    process = launch();
+    process = launch(more);
     channel.resetConnectBackoff();
   }
 
