@@ -13,6 +13,8 @@ import io.grpc.StatusRuntimeException;
 import io.grpc.netty.GrpcSslContexts;
 import io.grpc.netty.NettyChannelBuilder;
 import io.netty.handler.ssl.SslContextBuilder;
+import io.netty.pkitesting.X509Bundle;
+import java.net.Socket;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -26,6 +28,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import javax.net.ssl.SSLEngine;
+import javax.net.ssl.X509ExtendedKeyManager;
 import mmesh.ModelInfo;
 import mmesh.ModelMeshGrpc;
 import mmesh.ModelStatusInfo;
@@ -118,6 +122,99 @@ final class OperationsTest {
     } finally {
       List.of(toOne, toTwo, stranger).forEach(ManagedChannel::shutdownNow);
     }
+  }
+
+  @Test
+  void aCallerMayShowACertificateButNotAnUnknownOnes() throws Exception {
+    Authority pods = new Authority(dir, "pods");
+    Authority old = new Authority(dir, "old");
+    Authority next = new Authority(dir, "next");
+    Authority.Written own = pods.write("pod", pods.sign("pod"));
+    PodUnderTest pod =
+        stage.pod(
+            "optional",
+            runtime,
+            "MM_TLS_KEY_CERT_PATH",
+            own.certificate().toString(),
+            "MM_TLS_PRIVATE_KEY_PATH",
+            own.key().toString(),
+            "MM_TLS_CLIENT_AUTH",
+            "OPTIONAL",
+            "MM_TLS_TRUST_CERT_PATH",
+            old.file() + "," + next.file(),
+            "MM_INTERNAL_TRUST_CERTS",
+            pods.file().toString(),
+            "MM_AUTO_REGISTER_MODEL",
+            "[{\"modelId\":\"m\",\"modelInfo\":{\"type\":\"test\",\"path\":\"p\"}}]");
+    Authority.Written known = next.write("known", next.sign("known"));
+    ManagedChannel without = channel(pod, pods, null);
+    ManagedChannel with = channel(pod, pods, known);
+    ManagedChannel withOld = channel(pod, pods, old.write("older", old.sign("older")));
+    ManagedChannel stranger = pushing(pod, pods, new Authority(dir, "strangers").sign("stranger"));
+    try {
+      for (ManagedChannel one : List.of(without, with, withOld)) {
+        assertEquals("m", inference(one).modelInfer(PodUnderTest.request("m")).getModelName());
+      }
+      StatusRuntimeException turnedAway =
+          assertThrows(
+              StatusRuntimeException.class,
+              () -> inference(stranger).modelInfer(PodUnderTest.request("m")));
+      assertEquals(Status.Code.UNAVAILABLE, turnedAway.getStatus().getCode());
+    } finally {
+      List.of(without, with, withOld, stranger).forEach(ManagedChannel::shutdownNow);
+    }
+  }
+
+  /** A client that shows its certificate although the server names other authorities. */
+  private static ManagedChannel pushing(PodUnderTest pod, Authority trusted, X509Bundle own)
+      throws Exception {
+    X509ExtendedKeyManager only =
+        new X509ExtendedKeyManager() {
+          @Override
+          public String chooseEngineClientAlias(
+              String[] types, Principal[] issuers, SSLEngine engine) {
+            return "own";
+          }
+
+          @Override
+          public String chooseClientAlias(String[] types, Principal[] issuers, Socket socket) {
+            return "own";
+          }
+
+          @Override
+          public X509Certificate[] getCertificateChain(String alias) {
+            return own.getCertificatePath();
+          }
+
+          @Override
+          public PrivateKey getPrivateKey(String alias) {
+            return own.getKeyPair().getPrivate();
+          }
+
+          @Override
+          public String[] getClientAliases(String type, Principal[] issuers) {
+            return new String[] {"own"};
+          }
+
+          @Override
+          public String[] getServerAliases(String type, Principal[] issuers) {
+            return new String[0];
+          }
+
+          @Override
+          public @Nullable String chooseServerAlias(
+              String type, Principal[] issuers, Socket socket) {
+            return null;
+          }
+        };
+    return NettyChannelBuilder.forAddress("127.0.0.1", pod.grpcPort())
+        .sslContext(
+            GrpcSslContexts.forClient()
+                .trustManager(trusted.file().toFile())
+                .keyManager(only)
+                .build())
+        .disableRetry()
+        .build();
   }
 
   @Test
