@@ -14,6 +14,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateException;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.util.ArrayList;
+import java.util.List;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
@@ -36,36 +42,45 @@ final class EtcdTls {
     SslContextBuilder builder =
         GrpcSslContexts.configure(SslContextBuilder.forClient(), SslProvider.JDK);
     if (!config.trust().isEmpty()) {
-      byte[] trust = pem("trust", config.trust());
-      try {
-        builder.trustManager(new ByteArrayInputStream(trust));
-      } catch (IllegalArgumentException e) {
-        throw broken("trust", config.trust(), "holds no certificate that can be read", e);
-      }
+      builder.trustManager(certificates("trust", config.trust()));
     }
     if (!config.certificate().isEmpty()) {
+      var unused = certificates("certificate", config.certificate());
       byte[] chain = pem("certificate", config.certificate());
       byte[] key = pem("privateKey", config.privateKey());
       try {
         builder.keyManager(new ByteArrayInputStream(chain), new ByteArrayInputStream(key));
       } catch (IllegalArgumentException e) {
-        boolean chainAtFault = reason(e).contains("certificate");
-        throw chainAtFault
-            ? broken("certificate", config.certificate(), "holds no certificate", e)
-            : broken(
-                "privateKey",
-                config.privateKey(),
-                "holds no key in PKCS #8 without a passphrase; openssl pkcs8 -topk8 -nocrypt makes"
-                    + " one",
-                e);
+        throw broken(
+            "privateKey",
+            config.privateKey(),
+            "holds no key in PKCS #8 without a passphrase; openssl pkcs8 -topk8 -nocrypt makes one",
+            e);
       }
     }
     try {
       return new EtcdTls(config, builder.build());
     } catch (SSLException | IllegalArgumentException e) {
-      throw broken(
-          "certificate", config.certificate(), "and its key make no pair: " + reason(e), e);
+      throw new RegistryException("registry.tls cannot be used: " + EtcdStore.reason(e), e);
     }
+  }
+
+  private static List<X509Certificate> certificates(String key, String value)
+      throws RegistryException {
+    List<X509Certificate> all = new ArrayList<>();
+    try {
+      for (Certificate one :
+          CertificateFactory.getInstance("X.509")
+              .generateCertificates(new ByteArrayInputStream(pem(key, value)))) {
+        all.add((X509Certificate) one);
+      }
+    } catch (CertificateException e) {
+      throw broken(key, value, "holds a certificate that cannot be read", e);
+    }
+    if (all.isEmpty()) {
+      throw broken(key, value, "holds no certificate", null);
+    }
+    return all;
   }
 
   private static byte[] pem(String key, String value) throws RegistryException {
@@ -91,10 +106,6 @@ final class EtcdTls {
         "registry.tls.%s %s %s"
             .formatted(key, RegistryTls.isPem(value) ? "(PEM)" : "file " + value, why),
         cause);
-  }
-
-  private static String reason(Throwable error) {
-    return EtcdStore.reason(error);
   }
 
   SslContext context() {
