@@ -239,6 +239,10 @@ final class ModelMeshEnvironment {
       return;
     }
     String kind = metrics.split(":", 2)[0];
+    if (kind.equals("disabled")) {
+      set("MM_METRICS", "pod.metrics.enabled", JSON.booleanNode(false));
+      return;
+    }
     if (!kind.equals("prometheus")) {
       warnings.add(
           "MM_METRICS=%s changes nothing here: metrics are served by HTTP for Prometheus"

@@ -174,7 +174,8 @@ final class ModelMeshEnvironmentTest {
         tls);
     PodConfig pod = Roles.filledIn(settings).section("pod", PodConfig.class);
     assertEquals(
-        new MetricsConfig(true, 500, true, "about:mesh", Map.of("team", "fraud", "stage", "test")),
+        new MetricsConfig(
+            true, true, 500, true, "about:mesh", Map.of("team", "fraud", "stage", "test")),
         pod.metrics());
     assertTrue(pod.logCalls());
     assertEquals(Set.of("x-trace"), pod.logHeaders());
@@ -243,8 +244,11 @@ final class ModelMeshEnvironmentTest {
   }
 
   @Test
-  void metricsAreServedWhateverModelMeshWouldDo() {
-    for (String value : List.of("disabled", "statsd:port=8126", "statsd")) {
+  void metricsAreServedForPrometheusOrNotAtAll() {
+    ModelMeshEnvironment.Reading none = read("MM_METRICS", "disabled");
+    assertEquals(List.of(), none.warnings());
+    assertEquals("false", none.settings().text("pod.metrics.enabled"));
+    for (String value : List.of("statsd:port=8126", "statsd")) {
       ModelMeshEnvironment.Reading reading = read("MM_METRICS", value);
       assertEquals(1, reading.warnings().size(), reading.warnings().toString());
       assertTrue(

@@ -5,6 +5,7 @@ import java.util.Map;
 /**
  * What a pod's metrics show, and how.
  *
+ * @param enabled whether there is a port for them at all; default true
  * @param https whether they are served by TLS alone; default false
  * @param perModel so many models, the most called ones, have labels of their own and the others
  *     share {@code _other}, 1 to 10,000; default 0, which has no labels for models
@@ -13,13 +14,14 @@ import java.util.Map;
  * @param info labels and their values, at most 5, for a metric that is always 1
  */
 public record MetricsConfig(
+    boolean enabled,
     boolean https,
     int perModel,
     boolean fullMethodNames,
     String infoName,
     Map<String, String> info) {
   public static final MetricsConfig DEFAULTS =
-      new MetricsConfig(false, 0, false, "modelmesh_info", Map.of());
+      new MetricsConfig(true, false, 0, false, "modelmesh_info", Map.of());
 
   private static final int MAX_PER_MODEL = 10_000;
   private static final int MAX_INFO = 5;

@@ -35,7 +35,7 @@ final class Pages implements AutoCloseable {
   private static final long LOOK_MS = 100;
 
   private final HttpServer probes;
-  private final HttpServer metrics;
+  private final @Nullable HttpServer metrics;
   private final @Nullable HttpServer preStop;
   private final CountDownLatch drained = new CountDownLatch(1);
   private final AtomicInteger waiting = new AtomicInteger();
@@ -62,7 +62,10 @@ final class Pages implements AutoCloseable {
     this.draining = draining;
     probes = open(config.host(), config.probePort(), "probePort", null);
     try {
-      metrics = open(config.host(), config.metricsPort(), "metricsPort", tls);
+      metrics =
+          config.metrics().enabled()
+              ? open(config.host(), config.metricsPort(), "metricsPort", tls)
+              : null;
     } catch (IOException e) {
       probes.stop(0);
       throw e;
@@ -77,16 +80,16 @@ final class Pages implements AutoCloseable {
         });
     probes.createContext("/prestop", this::awaitDrained);
     preStop = preStop();
-    metrics.createContext(
-        "/metrics",
-        exchange -> {
-          ByteArrayOutputStream body = new ByteArrayOutputStream(16_384);
-          source.write(body);
-          send(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", body.toByteArray());
-        });
-    for (HttpServer server : new HttpServer[] {probes, metrics}) {
-      server.setExecutor(threads);
-      server.start();
+    start(probes);
+    if (metrics != null) {
+      metrics.createContext(
+          "/metrics",
+          exchange -> {
+            ByteArrayOutputStream body = new ByteArrayOutputStream(16_384);
+            source.write(body);
+            send(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", body.toByteArray());
+          });
+      start(metrics);
     }
   }
 
@@ -98,8 +101,7 @@ final class Pages implements AutoCloseable {
     try {
       HttpServer server = open(config.host(), config.preStopPort(), "preStopPort", null);
       server.createContext("/prestop", this::awaitDrained);
-      server.setExecutor(threads);
-      server.start();
+      start(server);
       return server;
     } catch (IOException e) {
       LOG.log(Level.WARNING, "{0}; /prestop is at the probe port alone", e.getMessage());
@@ -137,8 +139,14 @@ final class Pages implements AutoCloseable {
     return probes.getAddress().getPort();
   }
 
+  /** 0 when there are none. */
   int metricsPort() {
-    return metrics.getAddress().getPort();
+    return metrics == null ? 0 : metrics.getAddress().getPort();
+  }
+
+  private void start(HttpServer server) {
+    server.setExecutor(threads);
+    server.start();
   }
 
   private static HttpServer open(String host, int port, String key, @Nullable SSLContext tls)
@@ -193,7 +201,9 @@ final class Pages implements AutoCloseable {
       preStop.stop(0);
     }
     probes.stop(0);
-    metrics.stop(0);
+    if (metrics != null) {
+      metrics.stop(0);
+    }
     threads.shutdown();
   }
 }

@@ -147,7 +147,7 @@ class MetricsTest {
 
   @Test
   void labelsForModelsAreBoundedAndNothingIsLost() throws Exception {
-    Metrics metrics = new Metrics(new MetricsConfig(false, 2, true, "x", Map.of()));
+    Metrics metrics = new Metrics(new MetricsConfig(true, false, 2, true, "x", Map.of()));
     for (int model = 0; model < 100; model++) {
       for (int call = 0; call <= (model == 7 ? 50 : model == 3 ? 40 : 1); call++) {
         metrics.called(named("m" + model), Op.INFER, Status.Code.OK, 1_000, 10, 10);
@@ -196,7 +196,7 @@ class MetricsTest {
   @Test
   void aPodShowsHopsAndWaitsOfItsModels() throws Exception {
     MetricsConfig byModel =
-        new MetricsConfig(false, 10, false, "about", Map.of("team", "fraud \"x\""));
+        new MetricsConfig(true, false, 10, false, "about", Map.of("team", "fraud \"x\""));
     try (TestMesh mesh = new TestMesh(2, builder -> builder.metrics(byModel))) {
       mesh.register("m");
       mesh.alias("a", "m");

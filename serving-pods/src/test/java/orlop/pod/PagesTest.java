@@ -11,6 +11,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import orlop.payload.PayloadLog;
@@ -98,6 +99,26 @@ class PagesTest {
         assertTrue(message.contains(String.valueOf(taken.getLocalPort())), message);
         assertTrue(registry.view().pods().isEmpty());
       }
+    }
+  }
+
+  @Test
+  void withoutMetricsTheirPortStaysFree() throws Exception {
+    try (ServerSocket taken = new ServerSocket(0);
+        LocalRegistry registry = new LocalRegistry();
+        ServingPod pod =
+            ServingPod.start(
+                PodConfig.builder("p", Memory.ram(1_000))
+                    .ports(0, 0, 0, taken.getLocalPort())
+                    .metrics(new MetricsConfig(false, false, 0, false, "about", Map.of()))
+                    .build(),
+                registry,
+                new FakeStore(),
+                List.of(new FakeRuntime()),
+                PayloadLog.disabled(),
+                List.of())) {
+      assertEquals(0, pod.metricsPort());
+      assertEquals(200, get(pod.probePort(), "/live").statusCode());
     }
   }
 
