@@ -145,7 +145,7 @@ final class RestFront implements AutoCloseable {
     ObjectNode json = RestJson.object();
     json.put("name", front.metadata().getName());
     json.put("version", front.metadata().getVersion());
-    Front.EXTENSIONS.forEach(json.putArray("extensions")::add);
+    front.metadata().getExtensionsList().forEach(json.putArray("extensions")::add);
     return RestJson.reply(200, json);
   }
 
