@@ -182,7 +182,7 @@ public final class OnnxRuntime implements ModelRuntime {
         beside.keep(copyName, MappedCopy.mostBytes(file), copy -> makeCopy(file, copy));
       }
       return model;
-    } catch (OrtException | ModelLoadException | RuntimeException e) {
+    } catch (OrtException | ModelLoadException | RuntimeException | Error e) {
       closeQuietly(session);
       throw e instanceof ModelLoadException refused
           ? refused
@@ -220,7 +220,7 @@ public final class OnnxRuntime implements ModelRuntime {
       }
       try {
         return OnnxModel.of(modelId, file, opened.session(), engine, opened.copy()::close);
-      } catch (OrtException | ModelLoadException | RuntimeException e) {
+      } catch (OrtException | ModelLoadException | RuntimeException | Error e) {
         closeQuietly(opened.session());
         opened.copy().close();
         throw e;
