@@ -534,6 +534,8 @@ public final class ServingPod implements AutoCloseable {
   }
 
   private void stop(long leftMs) {
+    // What waits for a turn hears of it while there are event loops to tell it.
+    dispatcher.compute.close();
     router.close();
     own.shutdownNow();
     watching.close();
