@@ -38,6 +38,7 @@ final class Dispatcher implements AutoCloseable {
 
   final Handshakes handshakes;
   final SharedMemory sharedMemory;
+  final InferStream.Open streams = new InferStream.Open();
   final Compute compute;
   final ScheduledThreadPoolExecutor timer;
 

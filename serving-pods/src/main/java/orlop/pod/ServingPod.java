@@ -460,6 +460,7 @@ public final class ServingPod implements AutoCloseable {
       session.flush(Math.min(1_000, config.drainTimeoutMs()));
       // The registry forgets this pod first, so that no new call is sent into a closing server.
       session.close();
+      dispatcher.streams.leave();
       router.shutdown(leftMs(deadlineNs));
       rest.stop(leftMs(deadlineNs));
       if (!awaitCalls(deadlineNs)) {
