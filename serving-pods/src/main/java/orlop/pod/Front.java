@@ -135,7 +135,12 @@ final class Front {
         .unary(GRPCInferenceServiceGrpc.getServerMetadataMethod(), (headers, request) -> metadata())
         .unary(
             GRPCInferenceServiceGrpc.getTraceSettingMethod(),
-            (headers, request) -> settings.trace(request))
+            (headers, request) -> {
+              if (!request.getModelName().isEmpty()) {
+                Named unused = repository.named(headers, request.getModelName(), "");
+              }
+              return settings.trace(request);
+            })
         .unary(
             GRPCInferenceServiceGrpc.getLogSettingsMethod(),
             (headers, request) -> settings.log(request));

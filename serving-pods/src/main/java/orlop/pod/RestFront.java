@@ -107,6 +107,11 @@ final class RestFront implements AutoCloseable {
           only("GET", request);
           yield repository.stats();
         }
+        if (path.size() == 5 && path.get(3).equals("trace") && path.get(4).equals("setting")) {
+          // Of one model that there is; they are the same for all.
+          Named unused = repository.named(path.get(2), "");
+          yield settings.answer(request, List.of("v2", "trace", "setting"));
+        }
         yield model(request, target(request, path));
       }
       default -> throw unknown(request);
