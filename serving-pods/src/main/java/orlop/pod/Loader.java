@@ -207,7 +207,7 @@ final class Loader {
                   model.type(),
                   elsewhere(runtime) ? model.path() : files.path().toString(),
                   model.key())
-              : runtime.load(model.id(), model.type(), files.path(), files.beside());
+              : runtime.load(model.id(), model.type(), files.path(), model.key(), files.beside());
       boolean taken = false;
       try {
         WarmUp.run(model.id(), loaded, warmUp);

@@ -39,7 +39,7 @@ final class OnnxModel implements EncodedModel {
   private OnnxModel(
       Signature signature, long sizeBytes, OrtSession session, Engine engine, Runnable freed) {
     this.signature = signature;
-    this.metadata = signature.metadata();
+    this.metadata = signature.metadata("onnxruntime_onnx");
     this.sizeBytes = sizeBytes;
     this.session = session;
     this.engine = engine;

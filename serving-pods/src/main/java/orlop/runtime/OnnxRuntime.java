@@ -140,11 +140,12 @@ public final class OnnxRuntime implements ModelRuntime {
   @Override
   public LoadedModel load(String modelId, String modelType, Path modelPath)
       throws ModelLoadException {
-    return load(modelId, modelType, modelPath, Beside.NOWHERE);
+    return load(modelId, modelType, modelPath, "", Beside.NOWHERE);
   }
 
   @Override
-  public LoadedModel load(String modelId, String modelType, Path modelPath, Beside beside)
+  public LoadedModel load(
+      String modelId, String modelType, Path modelPath, String key, Beside beside)
       throws ModelLoadException {
     if (!supports(modelType)) {
       throw new ModelLoadException(

@@ -67,7 +67,7 @@ class MappedCopiesTest extends RuntimeTestBase {
   private final Shelf shelf = new Shelf();
 
   private LoadedModel load(OnnxRuntime mapping, Path model) throws Exception {
-    return mapping.load("m", "onnx", model, shelf);
+    return mapping.load("m", "onnx", model, "", shelf);
   }
 
   private static OnnxRuntime mapping() {
