@@ -52,7 +52,7 @@ final class BatchBench extends Benchmark {
     Path models = Files.createTempDirectory("orlop-bench-batch-");
     List<String> heap = List.of("-Xmx256m");
     try (Client client = new Client()) {
-      ServeBench.write(models, "dense", BenchModels.dense(COLUMNS, 4 * COLUMNS, COLUMNS));
+      ServeBench.write(models, "dense", BenchModels.dense(1, COLUMNS, 4 * COLUMNS, COLUMNS));
       try (BenchProcess batching =
               BenchProcess.start(ServePod.class, heap, models.toString(), "true");
           BenchProcess single =

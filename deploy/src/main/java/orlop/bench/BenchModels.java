@@ -4,6 +4,8 @@ import com.google.protobuf.ByteString;
 import com.google.protobuf.CodedOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -21,16 +23,22 @@ final class BenchModels {
     return model(List.of(node("Identity", "y", "x")), List.of(), value("x", -1), value("y", -1));
   }
 
-  /** Dense layers with Relu between them: x is [-1, sizes[0]]. */
-  static byte[] dense(int... sizes) {
-    SplittableRandom random = new SplittableRandom(1);
+  /**
+   * Dense layers with Relu between them: x is [-1, sizes[0]].
+   *
+   * @param seed equal seeds give equal weights
+   * @param sizes of the input, of each layer, of the output
+   */
+  static byte[] dense(long seed, int... sizes) {
+    SplittableRandom random = new SplittableRandom(seed);
     List<ByteString> nodes = new ArrayList<>();
     List<ByteString> weights = new ArrayList<>();
     String at = "x";
     for (int i = 1; i < sizes.length; i++) {
       boolean last = i + 1 == sizes.length;
       weights.add(tensor("w" + i, random, sizes[i - 1], sizes[i]));
-      nodes.add(node("MatMul", last ? "y" : "g" + i, at, "w" + i));
+      weights.add(tensor("b" + i, random, sizes[i]));
+      nodes.add(node("Gemm", last ? "y" : "g" + i, at, "w" + i, "b" + i));
       if (!last) {
         nodes.add(node("Relu", "r" + i, "g" + i));
       }
@@ -81,23 +89,24 @@ final class BenchModels {
         });
   }
 
-  private static ByteString tensor(String name, SplittableRandom random, int rows, int columns) {
-    float scale = (float) (1 / Math.sqrt(rows));
+  private static ByteString tensor(String name, SplittableRandom random, int... shape) {
+    int count = 1;
+    for (int dimension : shape) {
+      count *= dimension;
+    }
+    float scale = (float) (1 / Math.sqrt(shape[0]));
+    ByteBuffer raw = ByteBuffer.allocate(4 * count).order(ByteOrder.LITTLE_ENDIAN);
+    while (raw.hasRemaining()) {
+      raw.putFloat(scale * (2 * random.nextFloat() - 1));
+    }
     return message(
         out -> {
-          out.writeInt64(1, rows);
-          out.writeInt64(1, columns);
+          for (int dimension : shape) {
+            out.writeInt64(1, dimension);
+          }
           out.writeInt32(2, FP32);
           out.writeString(8, name);
-          ByteString.Output raw = ByteString.newOutput(4 * rows * columns);
-          for (int i = 0; i < rows * columns; i++) {
-            int bits = Float.floatToRawIntBits(scale * (2 * random.nextFloat() - 1));
-            raw.write(bits);
-            raw.write(bits >> 8);
-            raw.write(bits >> 16);
-            raw.write(bits >> 24);
-          }
-          out.writeBytes(9, raw.toByteString());
+          out.writeByteArray(9, raw.array());
         });
   }
 

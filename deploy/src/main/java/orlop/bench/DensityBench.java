@@ -84,7 +84,7 @@ final class DensityBench extends Benchmark {
 
   /** Tiny models: how many, how much memory, how fast they come back from the disk. */
   private void many(Path disk, Figures figures, PrintWriter table) throws Exception {
-    try (ModelShop shop = new ModelShop(number -> DenseModel.onnx(number, TINY));
+    try (ModelShop shop = new ModelShop(number -> BenchModels.dense(number, TINY));
         Guest pod = Guest.start(shop, disk, models, 1L << 32, List.of("-Xmx512m"))) {
       long emptyBytes = pod.process.rssBytes();
       long startNs = System.nanoTime();
@@ -157,7 +157,7 @@ final class DensityBench extends Benchmark {
     // The heap is touched from the start: what grows is what models take.
     List<String> heap = List.of("-Xms256m", "-Xmx256m", "-XX:+AlwaysPreTouch");
     long capacity = LARGE_RESIDENT * (LARGE_BYTES + (64 << 10));
-    try (ModelShop shop = new ModelShop(number -> DenseModel.onnx(number, LARGE));
+    try (ModelShop shop = new ModelShop(number -> BenchModels.dense(number, LARGE));
         Guest pod = Guest.start(shop, disk, LARGE_MODELS, capacity, heap)) {
       // One round first, so that what the process itself comes to need is not taken for models'.
       each(LARGE_MODELS, number -> pod.infer(number, LARGE[0]), "", null);

@@ -73,7 +73,7 @@ final class ServeBench extends Benchmark {
   Figures measure(PrintWriter table) throws Exception {
     Path models = Files.createTempDirectory("orlop-bench-serve-");
     try (Client client = new Client()) {
-      write(models, "tiny", BenchModels.dense(TINY_COLUMNS, 64, TINY_COLUMNS));
+      write(models, "tiny", BenchModels.dense(1, TINY_COLUMNS, 64, TINY_COLUMNS));
       write(models, "heavy", BenchModels.chain(HEAVY_SIZE, HEAVY_STEPS));
       write(models, "same", BenchModels.identity());
       try (BenchProcess echo = BenchProcess.start(EchoServer.class, List.of("-Xmx512m"));

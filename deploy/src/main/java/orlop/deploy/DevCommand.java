@@ -142,6 +142,8 @@ final class DevCommand implements Callable<Integer> {
     }
     // All of its pods end together: none is left to hand models to.
     all.add("pod.handOverTimeoutMs=0");
+    // Its callers share the machine.
+    all.add("pod.sharedMemory.enabled=true");
     all.addAll(overrides);
     return Settings.read(file, all);
   }

@@ -5,17 +5,14 @@ import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
-import java.util.concurrent.Executors;
-import java.util.concurrent.ScheduledExecutorService;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import orlop.puller.StorageConfig;
 
 /**
  * Follows the directory of the storage secret: tells of other storages when its content changed.
- * Looks at the content rather than at the file system's events, because Kubernetes swaps links and
- * not every volume tells. One thread; what cannot be read keeps the last storages.
+ * What cannot be read keeps the last storages.
  */
 final class StorageWatch implements AutoCloseable {
   private static final Logger LOG = System.getLogger(StorageWatch.class.getName());
@@ -24,12 +21,8 @@ final class StorageWatch implements AutoCloseable {
   private final Path directory;
   private final Map<String, StorageConfig> named;
   private final Consumer<Map<String, StorageConfig>> changed;
-  private final ScheduledExecutorService looking =
-      Executors.newSingleThreadScheduledExecutor(
-          Thread.ofPlatform().daemon().name("orlop-storage-watch").factory());
-  // Owned by the thread.
+  private final WatchedFiles files;
   private Map<String, StorageConfig> last;
-  private boolean unreadable;
 
   /**
    * @param named storages of the configuration itself, which win over files of the same name
@@ -45,8 +38,9 @@ final class StorageWatch implements AutoCloseable {
     this.named = Map.copyOf(named);
     this.last = Map.copyOf(last);
     this.changed = changed;
-    var unused =
-        looking.scheduleWithFixedDelay(this::look, LOOK_MS, LOOK_MS, TimeUnit.MILLISECONDS);
+    this.files = new WatchedFiles(List.of(directory), LOOK_MS, this::look);
+    // It may have changed since it was read.
+    look();
   }
 
   /** All storages: those of the directory, and over them the named ones. */
@@ -57,25 +51,21 @@ final class StorageWatch implements AutoCloseable {
     return all;
   }
 
-  private void look() {
+  private synchronized void look() {
     try {
       Map<String, StorageConfig> now = read(directory, named);
-      unreadable = false;
       if (!now.equals(last)) {
         last = now;
         LOG.log(Level.INFO, "{0} changed: storages {1}", directory, now.keySet());
         changed.accept(now);
       }
     } catch (IOException | RuntimeException e) {
-      if (!unreadable) {
-        LOG.log(Level.WARNING, "{0} cannot be read, the storages stay: {1}", directory, e);
-      }
-      unreadable = true;
+      LOG.log(Level.WARNING, "{0} cannot be read, the storages stay: {1}", directory, e);
     }
   }
 
   @Override
   public void close() {
-    looking.shutdownNow();
+    files.close();
   }
 }

@@ -1,6 +1,8 @@
 package orlop.deploy;
 
 import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -21,6 +23,7 @@ final class WatchedFiles implements AutoCloseable {
   private int seen;
 
   /**
+   * @param files a directory stands for the files that lie in it, how ever many they come to be
    * @param changed told after a change, on the watching thread; whether the files make sense is its
    *     affair
    */
@@ -49,15 +52,28 @@ final class WatchedFiles implements AutoCloseable {
   private int look() {
     int all = 1;
     for (Path file : files) {
-      int one;
-      try {
-        one = Arrays.hashCode(Files.readAllBytes(file));
-      } catch (IOException e) {
-        one = 0;
-      }
-      all = 31 * all + one;
+      all = 31 * all + look(file);
     }
     return all;
+  }
+
+  /** 0 when it cannot be read. */
+  private static int look(Path file) {
+    try {
+      if (!Files.isDirectory(file)) {
+        return Arrays.hashCode(Files.readAllBytes(file));
+      }
+      int all = 1;
+      try (DirectoryStream<Path> inside = Files.newDirectoryStream(file, Files::isRegularFile)) {
+        // A sum, because they come in any order.
+        for (Path one : inside) {
+          all += 31 * one.hashCode() + look(one);
+        }
+      }
+      return all;
+    } catch (IOException | DirectoryIteratorException e) {
+      return 0;
+    }
   }
 
   @Override

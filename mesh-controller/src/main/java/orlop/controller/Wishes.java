@@ -27,10 +27,20 @@ record Wishes(
     long sizeBytes) {
   static final Wishes NONE = new Wishes(0, 0, false, Set.of(), Set.of(), 0);
 
-  /** Members that tell pods how to offer the model to clients of OpenAI's interface. */
+  /** Members that tell pods what tensors it has, and how to offer it to OpenAI's clients. */
   private static final Set<String> OF_THE_PODS =
       Set.of(
-          "task", "input", "query", "document", "mask", "types", "output", "pooling", "normalize");
+          "inputs",
+          "outputs",
+          "task",
+          "input",
+          "query",
+          "document",
+          "mask",
+          "types",
+          "output",
+          "pooling",
+          "normalize");
 
   /** Members that tell pods how to run the model: the greatest value, by name. */
   private static final Map<String, Integer> OF_THE_RUNS =
@@ -40,7 +50,7 @@ record Wishes(
   private static final String MEMBER = "orlop";
   private static final String EXPECTED =
       "expected minCopies, maxCopies, pinned, requiredLabels, preferredLabels, sizeBytes, task,"
-          + " instances, batchRows, batchLatencyMs, warmUp";
+          + " instances, batchRows, batchLatencyMs, warmUp, inputs, outputs";
 
   /**
    * @param key as registered; one that is no JSON object wishes nothing, and is the storage's

@@ -27,7 +27,9 @@ final class WishesTest {
 
   @Test
   void whatThePodsReadIsLeftToThem() {
-    String key = "{\"orlop\":{\"task\":\"embedding\",\"output\":\"y\",\"minCopies\":1}}";
+    String key =
+        "{\"orlop\":{\"task\":\"embedding\",\"output\":\"y\",\"inputs\":[],\"outputs\":[],"
+            + "\"minCopies\":1}}";
     assertEquals(new Wishes(1, 0, false, Set.of(), Set.of(), 0), Wishes.of(key));
   }
 

@@ -28,38 +28,51 @@ import org.jspecify.annotations.Nullable;
 import orlop.runtime.InferenceException.Code;
 
 /**
- * One TorchScript module behind V2. The file says neither names nor shapes: inputs are arguments in
- * the order of their names' numbers ({@code INPUT__0}, {@code INPUT__1}, as Triton has it), else in
- * the order of the request; outputs are {@code OUTPUT__0} and so on, or the keys of a dictionary.
+ * One TorchScript module behind V2. The file says neither names nor shapes. Where the model's key
+ * declares them ({@link DeclaredTensors}), requests and answers keep to that. Else inputs are
+ * arguments in the order of their names' numbers ({@code INPUT__0}, {@code INPUT__1}, as Triton has
+ * it), else in the order of the request; outputs are {@code OUTPUT__0} and so on, or the keys of a
+ * dictionary.
  */
 final class TorchModel implements LoadedModel {
   private static final String OUTPUT = "OUTPUT__";
   private static final String NUMBER = "__";
+  private static final String PLATFORM = "pytorch_libtorch";
 
   private final String modelId;
   private final Model model;
   private final long sizeBytes;
-  private final Signature open;
+
+  /** Null: the signature is open. */
+  private final @Nullable Signature declared;
+
+  /** The declared one, or one without a tensor, for the texts of refusals. */
+  private final Signature signature;
 
   /** Inferences that run, and one for the model that is not closed. */
   private final AtomicInteger users = new AtomicInteger(1);
 
   private final AtomicBoolean closed = new AtomicBoolean();
 
-  TorchModel(String modelId, Model model, long sizeBytes) {
+  TorchModel(String modelId, Model model, long sizeBytes, @Nullable Signature declared) {
     this.modelId = modelId;
     this.model = model;
     this.sizeBytes = sizeBytes;
-    this.open = new Signature(modelId, Map.of(), Map.of(), Map.of());
+    this.declared = declared;
+    this.signature =
+        declared == null ? new Signature(modelId, Map.of(), Map.of(), Map.of()) : declared;
   }
 
   @Override
   public ModelMetadataResponse metadata() {
-    return ModelMetadataResponse.newBuilder()
-        .setName(modelId)
-        .setPlatform("pytorch_libtorch")
-        .putProperties("orlop.signature", "open: a TorchScript file names no inputs and outputs")
-        .build();
+    ModelMetadataResponse told = signature.metadata(PLATFORM);
+    return declared != null
+        ? told
+        : told.toBuilder()
+            .putProperties(
+                "orlop.signature",
+                "open: a TorchScript file names no inputs and outputs, and the model's key none")
+            .build();
   }
 
   @Override
@@ -120,20 +133,36 @@ final class TorchModel implements LoadedModel {
     int count = request.getInputsCount();
     int raws = request.getRawInputContentsCount();
     if (raws != 0 && raws != count) {
-      throw open.refuse(
+      throw signature.refuse(
           "raw_input_contents has " + raws + " entries, expected one for each of " + count);
+    }
+    if (declared != null && count != declared.inputs().size()) {
+      throw declared.refuse(
+          count + " inputs, expected " + Signature.list(declared.inputs().values()));
     }
     @Nullable NDArray[] arguments = new @Nullable NDArray[count];
     for (int i = 0; i < count; i++) {
       InferInputTensor input = request.getInputs(i);
-      int place = place(request, i);
+      int place = declared == null ? place(request, i) : place(declared, input.getName());
       if (arguments[place] != null) {
-        throw open.refuse(
+        throw signature.refuse(
             "argument " + place + " is given twice, by '" + input.getName() + "' too");
       }
       arguments[place] = array(input, raws == 0 ? null : request.getRawInputContents(i), manager);
     }
     return new NDList(arguments);
+  }
+
+  private static int place(Signature declared, String name) throws InferenceException {
+    int place = 0;
+    for (String known : declared.inputs().keySet()) {
+      if (known.equals(name)) {
+        return place;
+      }
+      place++;
+    }
+    throw declared.refuse(
+        "no input '" + name + "', expected " + Signature.list(declared.inputs().values()));
   }
 
   /** Which argument an input is: what its name says when all names have numbers, else its place. */
@@ -147,7 +176,7 @@ final class TorchModel implements LoadedModel {
       place = i == index ? number : place;
     }
     if (place >= request.getInputsCount()) {
-      throw open.refuse(
+      throw signature.refuse(
           "input '%s' is argument %d, expected numbers from 0 to %d without a gap"
               .formatted(request.getInputs(index).getName(), place, request.getInputsCount() - 1));
     }
@@ -172,12 +201,15 @@ final class TorchModel implements LoadedModel {
     TensorType type = TensorType.ofWireName(input.getDatatype());
     DataType element = type == null ? null : element(type);
     if (type == null || element == null) {
-      throw open.refuse(
+      throw signature.refuse(
           "input '%s' has datatype '%s', which PyTorch has no tensors of"
               .formatted(input.getName(), input.getDatatype()));
     }
-    TensorSpec spec = new TensorSpec(input.getName(), type, new long[0], false);
-    TensorCheck check = TensorCheck.of(open, spec, input);
+    TensorSpec spec = signature.inputs().get(input.getName());
+    if (spec == null) {
+      spec = new TensorSpec(input.getName(), type, new long[0], false);
+    }
+    TensorCheck check = TensorCheck.of(signature, spec, input);
     ByteBuffer data =
         ByteBuffer.allocateDirect(check.count() * type.width).order(ByteOrder.LITTLE_ENDIAN);
     if (raw != null) {
@@ -195,7 +227,8 @@ final class TorchModel implements LoadedModel {
     return manager.create(data, new Shape(check.shape()), element);
   }
 
-  private static @Nullable DataType element(TensorType type) {
+  /** Null when PyTorch has no tensors of it. */
+  static @Nullable DataType element(TensorType type) {
     return switch (type) {
       case BOOL -> DataType.BOOLEAN;
       case UINT8 -> DataType.UINT8;
@@ -215,18 +248,16 @@ final class TorchModel implements LoadedModel {
 
   private ModelInferResponse response(ModelInferRequest request, NDList results)
       throws InferenceException {
-    Map<String, NDArray> named = new LinkedHashMap<>();
-    for (int i = 0; i < results.size(); i++) {
-      String own = results.get(i).getName();
-      named.put(own == null || own.isEmpty() ? OUTPUT + i : own, results.get(i));
-    }
+    Map<String, NDArray> named = declared == null ? named(results) : named(declared, results);
     List<String> wanted = new ArrayList<>();
     for (InferRequestedOutputTensor output : request.getOutputsList()) {
       if (!named.containsKey(output.getName())) {
-        throw open.refuse("no output '" + output.getName() + "', expected of " + named.keySet());
+        throw signature.refuse(
+            "no output '" + output.getName() + "', expected of " + named.keySet());
       }
       if (wanted.contains(output.getName())) {
-        throw open.refuse("output '" + output.getName() + "' is requested twice, expected once");
+        throw signature.refuse(
+            "output '" + output.getName() + "' is requested twice, expected once");
       }
       wanted.add(output.getName());
     }
@@ -248,6 +279,42 @@ final class TorchModel implements LoadedModel {
       add(each.getKey(), each.getValue(), known(named, each.getKey()), raw, response);
     }
     return response.build();
+  }
+
+  private static Map<String, NDArray> named(NDList results) {
+    Map<String, NDArray> named = new LinkedHashMap<>();
+    for (int i = 0; i < results.size(); i++) {
+      String own = results.get(i).getName();
+      named.put(own == null || own.isEmpty() ? OUTPUT + i : own, results.get(i));
+    }
+    return named;
+  }
+
+  /** By their own names where the model gives a dictionary, else by their places. */
+  private Map<String, NDArray> named(Signature declared, NDList results) throws InferenceException {
+    Map<String, NDArray> own = named(results);
+    Map<String, NDArray> named = new LinkedHashMap<>();
+    for (TensorSpec spec : declared.outputs().values()) {
+      NDArray there = own.get(spec.name());
+      if (there == null) {
+        there = own.get(OUTPUT + named.size());
+      }
+      boolean fits =
+          there != null
+              && there.getDataType() == element(spec.type())
+              && spec.admits(there.getShape().getShape());
+      if (!fits) {
+        String gave =
+            there == null
+                ? "has none among " + own.keySet()
+                : "gave " + there.getDataType() + TensorSpec.text(there.getShape().getShape());
+        throw new InferenceException(
+            Code.INTERNAL,
+            "model '%s': its key declares output %s, and it %s".formatted(modelId, spec, gave));
+      }
+      named.put(spec.name(), there);
+    }
+    return named;
   }
 
   private static NDArray known(Map<String, NDArray> named, String name) {

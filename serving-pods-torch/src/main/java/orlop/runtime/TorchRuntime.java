@@ -85,6 +85,14 @@ public final class TorchRuntime implements ModelRuntime {
   @Override
   public LoadedModel load(String modelId, String modelType, Path modelPath)
       throws ModelLoadException {
+    return load(modelId, modelType, modelPath, "", Beside.NOWHERE);
+  }
+
+  @Override
+  public LoadedModel load(
+      String modelId, String modelType, Path modelPath, String key, Beside beside)
+      throws ModelLoadException {
+    Signature declared = DeclaredTensors.in(modelId, key);
     String where = "model '" + modelId + "' at " + modelPath + ": ";
     Model model;
     try {
@@ -97,7 +105,7 @@ public final class TorchRuntime implements ModelRuntime {
     try {
       Path file = locate(modelPath);
       model.load(file.toAbsolutePath().getParent(), file.getFileName().toString());
-      LoadedModel ready = new TorchModel(modelId, model, predictSizeBytes(file));
+      LoadedModel ready = new TorchModel(modelId, model, predictSizeBytes(file), declared);
       loaded = true;
       return ready;
     } catch (NoSuchFileException | FileNotFoundException e) {

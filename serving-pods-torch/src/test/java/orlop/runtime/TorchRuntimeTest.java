@@ -11,12 +11,14 @@ import inference.InferTensorContents;
 import inference.ModelInferRequest;
 import inference.ModelInferRequest.InferInputTensor;
 import inference.ModelInferResponse;
+import inference.ModelMetadataResponse;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.ServiceLoader;
 import java.util.concurrent.Executors;
@@ -189,6 +191,136 @@ class TorchRuntimeTest {
           model, mlp().toBuilder().setInputs(0, typed("INPUT__3", x)).build(), "argument 3");
       assertRefused(model, mlp().toBuilder().addInputs(typed("INPUT__0", x)).build(), "twice");
     }
+  }
+
+  private LoadedModel load(String name, String key) throws Exception {
+    return runtime.load(name, "pytorch", resource(name + ".pt"), key, Beside.NOWHERE);
+  }
+
+  /** A key with such lists, in quotes that are easier to read. */
+  private static String key(String inputs, String outputs) {
+    return "{'storage_key':'s','orlop':{'minCopies':1,'inputs':[%s],'outputs':[%s]}}"
+        .formatted(inputs, outputs)
+        .replace('\'', '"');
+  }
+
+  private static final String TWO =
+      key(
+          "{'name':'x','datatype':'FP32','shape':[-1,3]},{'name':'n','datatype':'INT64'}",
+          "{'name':'scaled','datatype':'FP32','shape':[-1,3]},{'name':'next','datatype':'INT64'}");
+
+  @Test
+  void metadataIsWhatTheKeyDeclares() throws Exception {
+    try (LoadedModel model = load("two", TWO);
+        LoadedModel open = load("two", "{\"orlop\":{\"warmUp\":1}}")) {
+      ModelMetadataResponse told = model.metadata();
+      assertEquals("pytorch_libtorch", told.getPlatform());
+      assertEquals("x", told.getInputs(0).getName());
+      assertEquals("FP32", told.getInputs(0).getDatatype());
+      assertEquals(List.of(-1L, 3L), told.getInputs(0).getShapeList());
+      assertEquals("n", told.getInputs(1).getName());
+      assertEquals("next", told.getOutputs(1).getName());
+      assertEquals("INT64", told.getOutputs(1).getDatatype());
+      assertEquals(Map.of("orlop.any_rank", "n,next"), told.getPropertiesMap());
+      assertEquals(0, open.metadata().getInputsCount());
+      assertTrue(open.metadata().containsProperties("orlop.signature"));
+    }
+  }
+
+  @Test
+  void declaredNamesSayWhichArgumentAnInputIs() throws Exception {
+    JsonNode two = answers("two");
+    try (LoadedModel model = load("two", TWO)) {
+      ModelInferRequest request =
+          ModelInferRequest.newBuilder()
+              .addInputs(typed("n", two.get("in").get(1)))
+              .addInputs(typed("x", two.get("in").get(0)))
+              .build();
+      ModelInferResponse answer = model.infer(request, Cancellation.NEVER);
+      assertEquals("scaled", answer.getOutputs(0).getName());
+      assertFloats(two.get("out").get(0), answer.getOutputs(0).getContents().getFp32ContentsList());
+      assertEquals("next", answer.getOutputs(1).getName());
+      ModelInferRequest.Builder one = request.toBuilder();
+      one.addOutputsBuilder().setName("next");
+      ModelInferResponse next = model.infer(one.build(), Cancellation.NEVER);
+      assertEquals(List.of(answer.getOutputs(1)), next.getOutputsList());
+
+      InferInputTensor x = request.getInputs(1);
+      assertRefused(
+          model,
+          request.toBuilder().setInputs(1, x.toBuilder().setName("INPUT__0")).build(),
+          "no input 'INPUT__0', expected x FP32[-1,3], n INT64[...]");
+      assertRefused(model, request.toBuilder().setInputs(0, x).build(), "given twice");
+      assertRefused(model, request.toBuilder().removeInputs(0).build(), "1 inputs, expected x");
+      assertRefused(
+          model,
+          request.toBuilder().setInputs(1, x.toBuilder().setShape(0, 3).setShape(1, 2)).build(),
+          "shape [3,2], expected [-1,3]");
+      assertRefused(
+          model,
+          request.toBuilder().setInputs(1, x.toBuilder().setDatatype("FP64")).build(),
+          "datatype 'FP64', expected FP32");
+      one.setOutputs(0, one.getOutputsBuilder(0).setName("OUTPUT__1"));
+      assertRefused(model, one.build(), "no output 'OUTPUT__1'");
+    }
+  }
+
+  @Test
+  void declaredOutputsPickFromADictionaryAndAreHeldAgainstWhatComes() throws Exception {
+    JsonNode named = answers("named");
+    ModelInferRequest request =
+        ModelInferRequest.newBuilder().addInputs(typed("x", named.get("in").get(0))).build();
+    String x = "{'name':'x','datatype':'FP32','shape':[-1,-1]}";
+    try (LoadedModel model = load("named", key(x, "{'name':'sum','datatype':'FP32'}"))) {
+      ModelInferResponse answer = model.infer(request, Cancellation.NEVER);
+      assertEquals(1, answer.getOutputsCount());
+      assertFloats(
+          named.get("out").get("sum"), answer.getOutputs(0).getContents().getFp32ContentsList());
+    }
+    for (String wrong :
+        List.of(
+            "{'name':'mean','datatype':'FP32'}",
+            "{'name':'sum','datatype':'INT64'}",
+            "{'name':'sum','datatype':'FP32','shape':[-1,1]}")) {
+      try (LoadedModel model = load("named", key(x, wrong))) {
+        InferenceException told =
+            assertThrows(InferenceException.class, () -> model.infer(request, Cancellation.NEVER));
+        assertEquals(InferenceException.Code.INTERNAL, told.code());
+        assertTrue(String.valueOf(told.getMessage()).contains("key declares output"), wrong);
+      }
+    }
+  }
+
+  @Test
+  void aKeyThatMakesNoSenseIsABadModelAndNamesWhatIsWrong() {
+    String good = "{'name':'x','datatype':'FP32'}";
+    Map<String, String> wrong =
+        Map.of(
+            key("", good),
+            "orlop.inputs\" is []",
+            key(good, "").replace("\"outputs\":[]", "\"outputs\":{}"),
+            "orlop.outputs\" is {}",
+            "{\"orlop\":{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\"}]}}",
+            "orlop.outputs\" is missing",
+            key(good + "," + good, good),
+            "orlop.inputs[1].name\" is \"x\", expected each name once",
+            key("{'name':'','datatype':'FP32'}", good),
+            "orlop.inputs[0].name",
+            key("{'name':'x','datatype':'float'}", good),
+            "orlop.inputs[0].datatype\" is \"float\"",
+            key("{'name':'x','datatype':'BYTES'}", good),
+            "orlop.inputs[0].datatype",
+            key(good, "{'name':'y','datatype':'FP32','shape':[-2]}"),
+            "orlop.outputs[0].shape\" is [-2]",
+            key(good, "{'name':'y','datatype':'FP32','shape':3}"),
+            "orlop.outputs[0].shape");
+    wrong.forEach(
+        (key, why) -> {
+          ModelLoadException bad =
+              assertThrows(ModelLoadException.class, () -> load("mlp", key), key);
+          assertEquals(ModelLoadException.Reason.BAD_MODEL, bad.reason(), key);
+          assertTrue(String.valueOf(bad.getMessage()).contains(why), bad.getMessage());
+        });
   }
 
   @Test

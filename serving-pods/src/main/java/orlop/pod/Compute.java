@@ -1,6 +1,8 @@
 package orlop.pod;
 
 import java.lang.System.Logger.Level;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.PriorityQueue;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -145,6 +147,7 @@ final class Compute implements AutoCloseable {
   }
 
   private void ended(Turn turn, Inference.Ran ran, long tookNs) {
+    List<Inference> left = List.of();
     lock.lock();
     try {
       Lane lane = turn.lane;
@@ -161,6 +164,9 @@ final class Compute implements AutoCloseable {
         ready.remove(lane);
         lane.listed = false;
       }
+      if (closed) {
+        left = takeAll(lane);
+      }
       list(lane);
       if (idle > 0 && !ready.isEmpty()) {
         work.signal();
@@ -168,18 +174,34 @@ final class Compute implements AutoCloseable {
     } finally {
       lock.unlock();
     }
+    left.forEach(Inference::dropped);
   }
 
-  /** Stops what runs; what waits is forgotten. */
+  private List<Inference> takeAll(Lane lane) {
+    List<Inference> all = List.copyOf(lane.waiting);
+    lane.waiting.clear();
+    waiting -= all.size();
+    return all;
+  }
+
+  /** Stops what runs; what waits ends without a run. Idempotent. */
   @Override
   public void close() {
+    List<Inference> left = new ArrayList<>();
     lock.lock();
     try {
       closed = true;
+      for (Lane lane : ready) {
+        lane.listed = false;
+        left.addAll(takeAll(lane));
+      }
+      // Lanes that are not among these have as many runs as they may, whose end looks after them.
+      ready.clear();
       work.signalAll();
     } finally {
       lock.unlock();
     }
+    left.forEach(Inference::dropped);
     for (Thread thread : threads) {
       thread.interrupt();
     }

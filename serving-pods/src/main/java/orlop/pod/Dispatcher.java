@@ -37,7 +37,8 @@ final class Dispatcher implements AutoCloseable {
   final PodTls.@Nullable Mesh tls;
 
   final Handshakes handshakes;
-  final SharedMemory sharedMemory = new SharedMemory();
+  final SharedMemory sharedMemory;
+  final InferStream.Open streams = new InferStream.Open();
   final Compute compute;
   final ScheduledThreadPoolExecutor timer;
 
@@ -90,6 +91,7 @@ final class Dispatcher implements AutoCloseable {
     this.metrics = metrics;
     this.clock = clock;
     this.tls = tls;
+    this.sharedMemory = new SharedMemory(config.sharedMemory());
     this.handshakes = new Handshakes(metrics);
     this.loops = loops;
     this.asciiId = AsciiString.cached(config.id());

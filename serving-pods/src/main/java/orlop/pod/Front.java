@@ -44,7 +44,7 @@ final class Front {
       Set.of("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelStreamInfer");
 
   /** Of V2 over gRPC, as Triton names them. */
-  static final List<String> EXTENSIONS =
+  private static final List<String> EXTENSIONS =
       List.of(
           "binary_tensor_data",
           "classification",
@@ -52,8 +52,7 @@ final class Front {
           "model_configuration",
           "model_repository",
           "parameters",
-          "statistics",
-          "system_shared_memory");
+          "statistics");
 
   private final Dispatcher dispatcher;
   private final BooleanSupplier ready;
@@ -136,7 +135,12 @@ final class Front {
         .unary(GRPCInferenceServiceGrpc.getServerMetadataMethod(), (headers, request) -> metadata())
         .unary(
             GRPCInferenceServiceGrpc.getTraceSettingMethod(),
-            (headers, request) -> settings.trace(request))
+            (headers, request) -> {
+              if (!request.getModelName().isEmpty()) {
+                Named unused = repository.named(headers, request.getModelName(), "");
+              }
+              return settings.trace(request);
+            })
         .unary(
             GRPCInferenceServiceGrpc.getLogSettingsMethod(),
             (headers, request) -> settings.log(request));
@@ -249,11 +253,15 @@ final class Front {
   }
 
   ServerMetadataResponse metadata() {
-    return ServerMetadataResponse.newBuilder()
-        .setName("orlop")
-        .setVersion(dispatcher.config.version())
-        .addAllExtensions(EXTENSIONS)
-        .build();
+    ServerMetadataResponse.Builder told =
+        ServerMetadataResponse.newBuilder()
+            .setName("orlop")
+            .setVersion(dispatcher.config.version())
+            .addAllExtensions(EXTENSIONS);
+    if (dispatcher.config.sharedMemory().enabled()) {
+      told.addExtensions("system_shared_memory");
+    }
+    return told.build();
   }
 
   boolean serverReady() {

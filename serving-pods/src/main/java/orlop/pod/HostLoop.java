@@ -414,7 +414,7 @@ final class HostLoop implements Runnable {
   }
 
   private void answerAll(Action.Outcome outcome) {
-    for (Message left : host.queue()) {
+    for (Message left = host.queue().poll(); left != null; left = host.queue().poll()) {
       switch (left) {
         case Message.Want want -> {
           Waiter waiter = want.waiter();
@@ -423,7 +423,13 @@ final class HostLoop implements Runnable {
           }
         }
         case Message.Loaded(Held held) -> held.close();
-        case Message.Sized _, Message.Lost _, Message.Happened _ -> {}
+        case Message.Lost(String id, Slot<Held> slot) -> {
+          if (staying.get(id) == slot) {
+            // The host closes what is in the slots, once its calls have left.
+            host.slots().putIfAbsent(id, slot);
+          }
+        }
+        case Message.Sized _, Message.Happened _ -> {}
       }
     }
     List.copyOf(waiters.keySet()).forEach(id -> answer(id, outcome));

@@ -20,6 +20,8 @@ import java.io.UncheckedIOException;
 import java.lang.System.Logger.Level;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,6 +37,9 @@ final class InferStream extends ServerCall.Listener<byte[]> {
 
   /** Callers who want the first error to end the stream, as its status, say so by this header. */
   private static final Metadata.Key<String> AS_STATUS = Named.ascii("triton_grpc_error");
+
+  private static final Status LEAVES =
+      Status.UNAVAILABLE.withDescription("the pod drains; no request of this stream is under way");
 
   private static final System.Logger LOG = System.getLogger(InferStream.class.getName());
   private static final int NAME = 1;
@@ -71,6 +76,29 @@ final class InferStream extends ServerCall.Listener<byte[]> {
               "triton_final_response", InferParameter.newBuilder().setBoolParam(true).build())
           .build()
           .toByteArray();
+
+  /** Those of a pod that have not ended. Thread-safe. */
+  static final class Open {
+    private final Set<InferStream> all = ConcurrentHashMap.newKeySet();
+    private volatile boolean leaving;
+
+    private void add(InferStream stream) {
+      all.add(stream);
+      if (leaving) {
+        stream.leave();
+      }
+    }
+
+    private void remove(InferStream stream) {
+      all.remove(stream);
+    }
+
+    /** The pod takes no more calls: each ends once it is idle, as do those that come yet. */
+    void leave() {
+      leaving = true;
+      all.forEach(InferStream::leave);
+    }
+  }
 
   /** A message under way, with its answer once there is one. */
   private static final class Turn {
@@ -109,6 +137,7 @@ final class InferStream extends ServerCall.Listener<byte[]> {
   private int asked;
 
   private boolean halfClosed;
+  private boolean leaving;
   private boolean over;
 
   private InferStream(Dispatcher pod, ServerCall<byte[], byte[]> client, Metadata headers) {
@@ -152,6 +181,7 @@ final class InferStream extends ServerCall.Listener<byte[]> {
     InferStream stream = new InferStream(pod, client, headers);
     client.sendHeaders(new Metadata());
     stream.turns.execute(stream::ask);
+    pod.streams.add(stream);
     return stream;
   }
 
@@ -180,6 +210,15 @@ final class InferStream extends ServerCall.Listener<byte[]> {
         () -> {
           over = true;
           letGo();
+        });
+  }
+
+  /** Lets it end as soon as nothing of it is under way, so that its caller goes to another pod. */
+  void leave() {
+    turns.execute(
+        () -> {
+          leaving = true;
+          send();
         });
   }
 
@@ -262,8 +301,8 @@ final class InferStream extends ServerCall.Listener<byte[]> {
       }
       client.sendMessage(failure == null ? answer(next.answer) : error(next, failure));
     }
-    if (!over && halfClosed && running.isEmpty()) {
-      end(Status.OK);
+    if (!over && running.isEmpty() && (halfClosed || leaving)) {
+      end(halfClosed ? Status.OK : LEAVES);
     } else {
       ask();
     }
@@ -284,6 +323,7 @@ final class InferStream extends ServerCall.Listener<byte[]> {
   }
 
   private void letGo() {
+    pod.streams.remove(this);
     for (Turn turn = running.poll(); turn != null; turn = running.poll()) {
       pod.release(turn.answerBytes());
       if (turn.call != null) {

@@ -315,6 +315,18 @@ final class Inference implements EncodedCall {
     return false;
   }
 
+  /** Ends it without a run, because the pod ends. Instead of a run. */
+  void dropped() {
+    leave();
+    try {
+      call.didNotRun(
+          Status.UNAVAILABLE.withDescription(
+              "pod '" + call.pod.config.id() + "' is shutting down"));
+    } finally {
+      letGo();
+    }
+  }
+
   private void tap(String v2Id) {
     PayloadTap payloads = call.pod.payloads;
     id = payloads.correlationId(v2Id, call.headers);

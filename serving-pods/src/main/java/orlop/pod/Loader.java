@@ -169,13 +169,13 @@ final class Loader {
       }
       return result.join();
     } catch (InterruptedException e) {
+      if (!result.completeExceptionally(e) && !result.isCompletedExceptionally()) {
+        result.join().close();
+      }
       if (own != null) {
         // It calls the load off and sees to it that nothing of the model stays.
         own.interrupt();
         own.join();
-      }
-      if (!result.completeExceptionally(e) && !result.isCompletedExceptionally()) {
-        result.join().close();
       }
       throw e;
     } catch (ExecutionException e) {
@@ -207,10 +207,15 @@ final class Loader {
                   model.type(),
                   elsewhere(runtime) ? model.path() : files.path().toString(),
                   model.key())
-              : runtime.load(model.id(), model.type(), files.path(), files.beside());
-      WarmUp.run(model.id(), loaded, warmUp);
-      if (!result.complete(loaded)) {
-        loaded.close();
+              : runtime.load(model.id(), model.type(), files.path(), model.key(), files.beside());
+      boolean taken = false;
+      try {
+        WarmUp.run(model.id(), loaded, warmUp);
+        taken = result.complete(loaded);
+      } finally {
+        if (!taken) {
+          loaded.close();
+        }
       }
     } catch (ModelLoadException | RuntimeException | Error e) {
       result.completeExceptionally(e);

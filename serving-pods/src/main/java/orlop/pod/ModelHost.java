@@ -205,8 +205,13 @@ final class ModelHost implements AutoCloseable {
     }
     slot.shut();
     Message lost = new Message.Lost(modelId, slot);
-    if (!queue.offer(lost)) {
-      Thread.startVirtualThread(() -> report(lost));
+    if (!queue.offer(lost) || withdrawn(lost)) {
+      Thread.startVirtualThread(
+          () -> {
+            if (!report(lost)) {
+              closeUnused(modelId, slot, config.unloadWaitMs());
+            }
+          });
     }
   }
 
@@ -295,9 +300,7 @@ final class ModelHost implements AutoCloseable {
         if (slot != null) {
           slot.shut();
           long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
-          if (slot.awaitEmpty(Math.max(0, leftMs))) {
-            close(id, slot.held());
-          }
+          closeUnused(id, slot, Math.max(0, leftMs));
         }
       }
     } catch (InterruptedException e) {
@@ -309,9 +312,14 @@ final class ModelHost implements AutoCloseable {
     }
   }
 
-  private static void close(String modelId, Held held) {
+  /** Closes a copy that is shut, unless calls still use it after the time. */
+  private static void closeUnused(String modelId, Slot<Held> slot, long timeoutMs) {
     try {
-      held.close();
+      if (slot.awaitEmpty(timeoutMs)) {
+        slot.held().close();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     } catch (RuntimeException e) {
       LOG.log(Level.WARNING, "model ''{0}'' is left to its runtime: {1}", modelId, e.getMessage());
     }
@@ -368,13 +376,18 @@ final class ModelHost implements AutoCloseable {
     try {
       while (!stopped) {
         if (queue.offer(message, 100, TimeUnit.MILLISECONDS)) {
-          return true;
+          return !withdrawn(message);
         }
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
     return false;
+  }
+
+  /** Whether the host stopped before it heard the message, which is not in the queue any more. */
+  private boolean withdrawn(Message message) {
+    return stopped && queue.remove(message);
   }
 
   /** What the cache may ask of the slots. */

@@ -65,6 +65,7 @@ import orlop.placement.Memory;
  *     that were used lately stand in other pods, 0 to 3,600,000; default 0, which waits for nothing
  * @param payloadHeaders names of the request headers that payload events may carry, in lower case
  * @param dataplane which methods may be called for a model; default: every method
+ * @param sharedMemory who may have tensors in shared memory; default nobody
  * @param multiModelParallelism how many of the models of one call that names several are asked at
  *     the same time, 1 to 1,024; default 4
  * @param maxHeaderBytes largest header list of a call or of an answer, counted as HTTP/2 does:
@@ -111,6 +112,7 @@ public record PodConfig(
     long handOverTimeoutMs,
     Set<String> payloadHeaders,
     Dataplane dataplane,
+    SharedMemoryConfig sharedMemory,
     int multiModelParallelism,
     int maxHeaderBytes,
     boolean logCalls,
@@ -224,6 +226,7 @@ public record PodConfig(
     b.handOverTimeoutMs = handOverTimeoutMs;
     b.payloadHeaders = payloadHeaders;
     b.dataplane = dataplane;
+    b.sharedMemory = sharedMemory;
     b.multiModelParallelism = multiModelParallelism;
     b.maxHeaderBytes = maxHeaderBytes;
     b.logCalls = logCalls;
@@ -278,6 +281,7 @@ public record PodConfig(
     private long handOverTimeoutMs;
     private Set<String> payloadHeaders = Set.of("x-request-id", "traceparent");
     private Dataplane dataplane = Dataplane.ANY;
+    private SharedMemoryConfig sharedMemory = SharedMemoryConfig.OFF;
     private int multiModelParallelism = 4;
     private int maxHeaderBytes = 8_192;
     private boolean logCalls;
@@ -446,6 +450,11 @@ public record PodConfig(
       return this;
     }
 
+    public Builder sharedMemory(SharedMemoryConfig value) {
+      sharedMemory = value;
+      return this;
+    }
+
     public Builder multiModelParallelism(int value) {
       multiModelParallelism = value;
       return this;
@@ -512,6 +521,7 @@ public record PodConfig(
           handOverTimeoutMs,
           payloadHeaders,
           dataplane,
+          sharedMemory,
           multiModelParallelism,
           maxHeaderBytes,
           logCalls,

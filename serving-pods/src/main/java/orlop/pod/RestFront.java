@@ -107,6 +107,11 @@ final class RestFront implements AutoCloseable {
           only("GET", request);
           yield repository.stats();
         }
+        if (path.size() == 5 && path.get(3).equals("trace") && path.get(4).equals("setting")) {
+          // Of one model that there is; they are the same for all.
+          Named unused = repository.named(path.get(2), "");
+          yield settings.answer(request, List.of("v2", "trace", "setting"));
+        }
         yield model(request, target(request, path));
       }
       default -> throw unknown(request);
@@ -145,7 +150,7 @@ final class RestFront implements AutoCloseable {
     ObjectNode json = RestJson.object();
     json.put("name", front.metadata().getName());
     json.put("version", front.metadata().getVersion());
-    Front.EXTENSIONS.forEach(json.putArray("extensions")::add);
+    front.metadata().getExtensionsList().forEach(json.putArray("extensions")::add);
     return RestJson.reply(200, json);
   }
 

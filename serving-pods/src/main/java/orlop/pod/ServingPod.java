@@ -36,6 +36,7 @@ import orlop.registry.PodSession;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
 import orlop.runtime.ModelRuntime;
+import orlop.runtime.OnnxRuntime;
 import orlop.runtime.SidecarRuntime;
 
 /**
@@ -159,6 +160,12 @@ public final class ServingPod implements AutoCloseable {
     for (ModelRuntime runtime : runtimes) {
       if (runtime instanceof SidecarRuntime beside) {
         beside.watched(host::lostBeside, host::reconfigured);
+      }
+      if (runtime instanceof OnnxRuntime onnx) {
+        metrics.gauge(
+            "orlop_model_size_correction",
+            "What ONNX models are taken for over what their files say",
+            onnx::sizeCorrection);
       }
     }
     gauges(store, payloads);
@@ -460,6 +467,7 @@ public final class ServingPod implements AutoCloseable {
       session.flush(Math.min(1_000, config.drainTimeoutMs()));
       // The registry forgets this pod first, so that no new call is sent into a closing server.
       session.close();
+      dispatcher.streams.leave();
       router.shutdown(leftMs(deadlineNs));
       rest.stop(leftMs(deadlineNs));
       if (!awaitCalls(deadlineNs)) {
@@ -534,6 +542,8 @@ public final class ServingPod implements AutoCloseable {
   }
 
   private void stop(long leftMs) {
+    // What waits for a turn hears of it while there are event loops to tell it.
+    dispatcher.compute.close();
     router.close();
     own.shutdownNow();
     watching.close();

@@ -32,16 +32,18 @@ final class SharedMemory implements AutoCloseable {
   static final long MAX_BYTES = 8L << 30;
   private static final int MAX_NAME_CHARS = 255;
 
+  private final SharedMemoryConfig config;
   private final Path directory;
   private final Map<String, Region> regions = new LinkedHashMap<>();
   private long bytes;
 
-  SharedMemory() {
-    this(Path.of("/dev/shm"));
+  SharedMemory(SharedMemoryConfig config) {
+    this(config, Path.of("/dev/shm"));
   }
 
   /** With the files of another directory. */
-  SharedMemory(Path directory) {
+  SharedMemory(SharedMemoryConfig config, Path directory) {
+    this.config = config;
     this.directory = directory;
   }
 
@@ -156,6 +158,7 @@ final class SharedMemory implements AutoCloseable {
    * @param key the file's plain name, with or without a slash before it, as for {@code shm_open}
    */
   void register(String name, String key, long offset, long size) throws StatusException {
+    requireOn();
     if (name.isEmpty() || name.length() > MAX_NAME_CHARS) {
       throw bad("its name has %d characters, expected 1 to %d", name.length(), MAX_NAME_CHARS);
     }
@@ -252,7 +255,21 @@ final class SharedMemory implements AutoCloseable {
     if (!plain) {
       throw bad("key '%s', expected the plain name of a file in %s", key, directory);
     }
+    if (!name.startsWith(config.keyPrefix())) {
+      throw bad(
+          "key '%s', expected a name that begins with '%s' (pod.sharedMemory.keyPrefix)",
+          key, config.keyPrefix());
+    }
     return directory.resolve(name);
+  }
+
+  private void requireOn() throws StatusException {
+    if (!config.enabled()) {
+      throw Status.UNIMPLEMENTED
+          .withDescription(
+              "shared memory is off in this pod; pod.sharedMemory.enabled, which is false, allows it")
+          .asException();
+    }
   }
 
   private static StatusException bad(String format, Object... arguments) {
@@ -268,6 +285,7 @@ final class SharedMemory implements AutoCloseable {
    * @param podId this pod
    */
   Region use(String what, String name, String podId) throws StatusException {
+    requireOn();
     Region region;
     synchronized (this) {
       region = regions.get(name);
@@ -284,6 +302,7 @@ final class SharedMemory implements AutoCloseable {
 
   /** The region of that name, or all of them when it is empty. */
   synchronized SystemSharedMemoryStatusResponse status(String name) throws StatusException {
+    requireOn();
     var told = SystemSharedMemoryStatusResponse.newBuilder();
     if (name.isEmpty()) {
       regions.forEach((each, region) -> told.putRegions(each, region.status()));
@@ -299,7 +318,12 @@ final class SharedMemory implements AutoCloseable {
   }
 
   /** Forgets the region of that name, if there is one, or all of them when it is empty. */
-  void unregister(String name) {
+  void unregister(String name) throws StatusException {
+    requireOn();
+    forget(name);
+  }
+
+  private void forget(String name) {
     List<Region> gone;
     synchronized (this) {
       if (name.isEmpty()) {
@@ -316,6 +340,6 @@ final class SharedMemory implements AutoCloseable {
 
   @Override
   public void close() {
-    unregister("");
+    forget("");
   }
 }

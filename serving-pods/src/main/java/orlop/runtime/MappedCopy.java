@@ -82,21 +82,26 @@ final class MappedCopy implements AutoCloseable {
    *
    * @return null when the engine does not take it
    */
-  static @Nullable Opened open(OrtEnvironment environment, SessionOptions options, Beside.Made file)
-      throws OrtException {
-    options.addConfigEntry("session.load_model_format", "ORT");
-    options.addConfigEntry("session.use_ort_model_bytes_directly", "1");
-    options.addConfigEntry("session.use_ort_model_bytes_for_initializers", "1");
-    options.addConfigEntry("session.disable_prepacking", "1");
+  static @Nullable Opened open(
+      OrtEnvironment environment, SessionOptions options, Beside.Made file) {
     MappedCopy copy = new MappedCopy(file, Arena.ofShared());
+    Opened opened = null;
     try (FileChannel channel = FileChannel.open(file.path())) {
+      options.addConfigEntry("session.load_model_format", "ORT");
+      options.addConfigEntry("session.use_ort_model_bytes_directly", "1");
+      options.addConfigEntry("session.use_ort_model_bytes_for_initializers", "1");
+      options.addConfigEntry("session.disable_prepacking", "1");
       ByteBuffer bytes =
           channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), copy.arena).asByteBuffer();
-      return new Opened(environment.createSession(bytes, options), copy);
+      opened = new Opened(environment.createSession(bytes, options), copy);
     } catch (IOException | OrtException | UnsupportedOperationException e) {
-      copy.close();
       return null;
+    } finally {
+      if (opened == null) {
+        copy.close();
+      }
     }
+    return opened;
   }
 
   /** Unmaps it; its session must be closed. */

@@ -42,11 +42,14 @@ public interface ModelRuntime extends AutoCloseable {
   LoadedModel load(String modelId, String modelType, Path modelPath) throws ModelLoadException;
 
   /**
-   * The same, where the runtime may keep something beside the model's files.
+   * The same, where more is known of the model, and the runtime may keep something beside its
+   * files.
    *
+   * @param key as the model was registered; may be empty
    * @param beside asked and told during the load alone
    */
-  default LoadedModel load(String modelId, String modelType, Path modelPath, Beside beside)
+  default LoadedModel load(
+      String modelId, String modelType, Path modelPath, String key, Beside beside)
       throws ModelLoadException {
     return load(modelId, modelType, modelPath);
   }

@@ -39,7 +39,7 @@ final class OnnxModel implements EncodedModel {
   private OnnxModel(
       Signature signature, long sizeBytes, OrtSession session, Engine engine, Runnable freed) {
     this.signature = signature;
-    this.metadata = signature.metadata();
+    this.metadata = signature.metadata("onnxruntime_onnx");
     this.sizeBytes = sizeBytes;
     this.session = session;
     this.engine = engine;
@@ -48,13 +48,19 @@ final class OnnxModel implements EncodedModel {
   }
 
   /**
+   * @param sizeBytes what it is taken for
    * @param freed run once the session is closed
    */
   static OnnxModel of(
-      String modelId, OnnxFile file, OrtSession session, Engine engine, Runnable freed)
+      String modelId,
+      OnnxFile file,
+      long sizeBytes,
+      OrtSession session,
+      Engine engine,
+      Runnable freed)
       throws OrtException, ModelLoadException {
     Signature signature = Signature.of(modelId, file, session);
-    return new OnnxModel(signature, file.residentBytes(), session, engine, freed);
+    return new OnnxModel(signature, sizeBytes, session, engine, freed);
   }
 
   @Override

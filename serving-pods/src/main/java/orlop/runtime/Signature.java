@@ -75,9 +75,12 @@ record Signature(
     return new Signature(modelId, inputs, outputs, left);
   }
 
-  ModelMetadataResponse metadata() {
+  /**
+   * @param platform as Triton would call it
+   */
+  ModelMetadataResponse metadata(String platform) {
     ModelMetadataResponse.Builder metadata =
-        ModelMetadataResponse.newBuilder().setName(modelId).setPlatform("onnxruntime_onnx");
+        ModelMetadataResponse.newBuilder().setName(modelId).setPlatform(platform);
     inputs.values().forEach(spec -> metadata.addInputs(spec.metadata()));
     outputs.values().forEach(spec -> metadata.addOutputs(spec.metadata()));
     left.forEach((name, what) -> metadata.putProperties("orlop.output_left_out." + name, what));

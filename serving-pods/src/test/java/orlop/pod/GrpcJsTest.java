@@ -87,6 +87,7 @@ class GrpcJsTest {
         PodConfig.builder(id, Memory.ram(256L << 20))
             .host("127.0.0.1")
             .ports(0, 0, 0, 0)
+            .sharedMemory(new SharedMemoryConfig(true, ""))
             .drainTimeoutMs(5_000)
             .build();
     return ServingPod.start(

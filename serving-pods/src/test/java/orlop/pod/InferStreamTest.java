@@ -1,12 +1,14 @@
 package orlop.pod;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import inference.GRPCInferenceServiceGrpc;
 import inference.ModelInferRequest;
 import inference.ModelStreamInferResponse;
+import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
@@ -92,11 +94,15 @@ class InferStreamTest {
   }
 
   private Caller call(int pod, Map<String, String> headers, boolean byHand) {
+    return call(mesh.channel(mesh.pod(pod)), headers, byHand);
+  }
+
+  private static Caller call(ManagedChannel to, Map<String, String> headers, boolean byHand) {
     io.grpc.Metadata metadata = new io.grpc.Metadata();
     headers.forEach((name, value) -> metadata.put(Named.ascii(name), value));
     Caller caller = new Caller(byHand);
     StreamObserver<ModelInferRequest> unused =
-        GRPCInferenceServiceGrpc.newStub(mesh.channel(mesh.pod(pod)))
+        GRPCInferenceServiceGrpc.newStub(to)
             .withInterceptors(io.grpc.stub.MetadataUtils.newAttachHeadersInterceptor(metadata))
             .modelStreamInfer(caller);
     return caller;
@@ -165,6 +171,32 @@ class InferStreamTest {
     caller.stream.onNext(request("nobody", "2"));
     assertEquals("1", caller.next().getInferResponse().getId());
     assertEquals(Status.Code.NOT_FOUND, caller.end.get(60, TimeUnit.SECONDS).getCode());
+  }
+
+  @Test
+  void anIdleStreamDoesNotHoldUpAPodThatEnds() throws Exception {
+    try (TestMesh one = new TestMesh(1, b -> b.drainTimeoutMs(60_000))) {
+      one.register("m");
+      Caller idle = call(one.channel(one.pod(0)), Map.of(), false);
+      idle.stream.onNext(request("m", "1"));
+      assertEquals("1", idle.next().getInferResponse().getId());
+      Caller busy = call(one.channel(one.pod(0)), Map.of(), false);
+      CountDownLatch gate = new CountDownLatch(1);
+      FakeRuntime runtime = one.runtimes.getFirst();
+      runtime.inferGate = gate;
+      busy.stream.onNext(request("m", "2"));
+      TestMesh.await("the inference", () -> runtime.running.get() == 1);
+
+      CompletableFuture<Void> end = CompletableFuture.runAsync(one.pod(0)::close);
+      Status told = idle.end.get(30, TimeUnit.SECONDS);
+      assertEquals(Status.Code.UNAVAILABLE, told.getCode());
+      assertTrue(String.valueOf(told.getDescription()).contains("drains"), told::toString);
+      assertFalse(busy.end.isDone(), "its request is under way");
+      gate.countDown();
+      assertEquals("2", busy.next().getInferResponse().getId());
+      assertEquals(Status.Code.UNAVAILABLE, busy.end.get(30, TimeUnit.SECONDS).getCode());
+      end.get(30, TimeUnit.SECONDS);
+    }
   }
 
   @Test

@@ -1,6 +1,7 @@
 package orlop.pod;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.common.util.concurrent.ListenableFuture;
@@ -13,7 +14,9 @@ import io.grpc.health.v1.HealthGrpc;
 import io.grpc.stub.StreamObserver;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
@@ -84,6 +87,29 @@ class LettingGoTest {
       }
       assertTrue(seen[2] <= 512, () -> seen[2] + " calls are kept");
       assertEquals(1, mesh.loads());
+    }
+  }
+
+  @Test
+  void whatWaitsForATurnWhenThePodEndsLeavesNothingPinned() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.compute(1, 10).drainTimeoutMs(100))) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      mesh.runtimes.getFirst().inferGate = new CountDownLatch(1);
+      Slot<Held> slot = Objects.requireNonNull(mesh.pod(0).host().slots().get("m"));
+      List<ListenableFuture<ModelInferResponse>> calls = new ArrayList<>();
+      for (int i = 0; i < 6; i++) {
+        calls.add(
+            GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(0)))
+                .modelInfer(TestMesh.request("m")));
+      }
+      TestMesh.await("the queue", () -> mesh.pod(0).queuedInferences() == 5);
+      mesh.pod(0).close();
+      TestMesh.await("nothing pinned", () -> slot.pins() == 0);
+      assertEquals(0, mesh.pod(0).queuedInferences());
+      for (ListenableFuture<ModelInferResponse> call : calls) {
+        assertThrows(ExecutionException.class, () -> call.get(60, TimeUnit.SECONDS));
+      }
     }
   }
 

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.grpc.Status;
+import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 import orlop.placement.Event;
@@ -86,6 +87,60 @@ class LostCopiesTest {
     assertTrue(text.contains(why), text);
     mesh.register("after-" + id);
     mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("after-" + id));
+  }
+
+  @Test
+  void aCopyWhoseLossIsNotHeardBeforeThePodEndsIsClosedAllTheSame() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      ModelHost host = mesh.pod(0).host();
+      load(mesh, "m");
+      TestMesh.await("the copy", () -> mesh.loadedCopies("m") == 1);
+      CountDownLatch gate = holdHostThread(mesh);
+      host.lost("m", Objects.requireNonNull(host.slots().get("m")));
+      Thread end = Thread.ofVirtual().start(mesh.pod(0)::close);
+      TestMesh.await("the end", host::stopped);
+      gate.countDown();
+      end.join();
+      TestMesh.await("all to be closed", () -> runtime.loaded.get() == 0);
+      assertEquals(2, runtime.closes.get());
+      assertEquals(0, mesh.store.open.get());
+    }
+  }
+
+  @Test
+  void aCopyThatIsLostAfterTheHostHasEndedIsClosed() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.drainTimeoutMs(0))) {
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      ModelHost host = mesh.pod(0).host();
+      load(mesh, "m");
+      TestMesh.await("the copy", () -> mesh.loadedCopies("m") == 1);
+      Slot<Held> slot = Objects.requireNonNull(host.pin("m", false));
+      mesh.pod(0).close();
+      assertEquals(0, runtime.closes.get(), "a call uses it");
+      // As when its runtime breaks off while the pod ends.
+      host.slots().put("m", slot);
+      host.lost("m", slot);
+      slot.unpin();
+      TestMesh.await("the copy to be closed", () -> runtime.loaded.get() == 0);
+      assertEquals(0, mesh.store.open.get());
+    }
+  }
+
+  @Test
+  void aModelWhoseWarmUpThrowsAnErrorIsClosed() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      runtime.inferenceErrors.put("m", new LinkageError("no such symbol"));
+      mesh.registerWithKey("m", "{\"orlop\": {\"warmUp\": 1}}");
+      Status status =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m")));
+      String text = String.valueOf(status.getDescription());
+      assertTrue(text.contains("no such symbol"), text);
+      assertEquals(1, runtime.loads.get());
+      TestMesh.await("the model to be closed", () -> runtime.loaded.get() == 0);
+      assertEquals(0, mesh.store.open.get());
+    }
   }
 
   @Test

@@ -167,6 +167,14 @@ class RestExtensionsTest {
     assertEquals(
         "[\"OFF\"]", client.get("/v2/trace/setting").json().path("trace_level").toString());
     assertEquals(501, post("/v2/trace/setting", "{'trace_level':['TIMESTAMPS']}").status());
+    String ofModel = "/v2/models/rows/trace/setting";
+    JsonNode traces = client.get(ofModel).json();
+    assertEquals(client.get("/v2/trace/setting").json(), traces);
+    assertEquals(traces, post(ofModel, "{'trace_level':['OFF'],'trace_rate':null}").json());
+    assertEquals(501, post(ofModel, "{'trace_level':['TIMESTAMPS']}").status());
+    assertEquals(400, post(ofModel, "{'loudness':'1'}").status());
+    assertEquals(404, client.get("/v2/models/nobody/trace/setting").status());
+    assertEquals(404, client.get("/v2/models/rows/trace/level").status());
     JsonNode told = client.get("/v2/logging").json();
     assertTrue(told.path("log_info").isBoolean(), told.toString());
     JsonNode same =

@@ -2,6 +2,7 @@ package orlop.pod;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -12,6 +13,7 @@ import inference.ModelInferRequest;
 import inference.ModelInferRequest.InferInputTensor;
 import inference.ModelInferRequest.InferRequestedOutputTensor;
 import inference.ModelInferResponse;
+import inference.ServerMetadataRequest;
 import inference.SystemSharedMemoryRegisterRequest;
 import inference.SystemSharedMemoryStatusRequest;
 import inference.SystemSharedMemoryUnregisterRequest;
@@ -27,17 +29,20 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Tensors in shared memory: the regions, and calls that use them. */
 class SharedMemoryTest {
+  private static final SharedMemoryConfig ON = new SharedMemoryConfig(true, "");
+
   @TempDir Path dir;
 
   private Path file(String name, int bytes) throws Exception {
     return Files.write(dir.resolve(name), new byte[bytes]);
   }
 
-  private static Status refusal(org.junit.jupiter.api.function.Executable step) {
+  private static Status refusal(Executable step) {
     return assertThrows(StatusException.class, step).getStatus();
   }
 
@@ -45,7 +50,7 @@ class SharedMemoryTest {
   void aKeyIsThePlainNameOfAPlainFileAndNothingElse() throws Exception {
     Path outside = Files.createTempDirectory("orlop-outside");
     Path secret = Files.write(outside.resolve("secret"), new byte[64]);
-    try (SharedMemory memory = new SharedMemory(dir)) {
+    try (SharedMemory memory = new SharedMemory(ON, dir)) {
       file("good", 64);
       Files.createDirectory(dir.resolve("folder"));
       Files.createSymbolicLink(dir.resolve("link"), secret);
@@ -82,7 +87,7 @@ class SharedMemoryTest {
 
   @Test
   void regionsLieWithinTheirFileWithinBoundsAndOncePerName() throws Exception {
-    try (SharedMemory memory = new SharedMemory(dir)) {
+    try (SharedMemory memory = new SharedMemory(ON, dir)) {
       Path good = file("good", 64);
       for (long[] part :
           List.of(
@@ -116,7 +121,7 @@ class SharedMemoryTest {
 
   @Test
   void aRegionThatIsUnregisteredStaysMappedForThoseWhoUseItAndACutFileIsRefused() throws Exception {
-    try (SharedMemory memory = new SharedMemory(dir)) {
+    try (SharedMemory memory = new SharedMemory(ON, dir)) {
       Path good = file("good", 64);
       memory.register("a", "good", 0, 64);
       SharedMemory.Region used = memory.use("input 'x'", "a", "pod");
@@ -140,7 +145,52 @@ class SharedMemoryTest {
     }
   }
 
+  @Test
+  void onlyFilesWhoseNamesBeginAsConfiguredAreMapped() throws Exception {
+    file("tenant-a", 64);
+    file("other", 64);
+    try (SharedMemory memory = new SharedMemory(new SharedMemoryConfig(true, "tenant-"), dir)) {
+      memory.register("a", "/tenant-a", 0, 64);
+      Status status = refusal(() -> memory.register("b", "/other", 0, 64));
+      assertEquals(Status.Code.INVALID_ARGUMENT, status.getCode());
+      assertTrue(
+          String.valueOf(status.getDescription()).contains("'/other', expected a name that begins"),
+          status::toString);
+    }
+  }
+
   // ---- through a pod
+
+  @Test
+  void aPodWithoutSharedMemoryRefusesItByNameOfTheKeyAndDoesNotClaimIt() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, config -> config.sharedMemory(SharedMemoryConfig.OFF))) {
+      mesh.register("m");
+      var client = mesh.client(mesh.pod(0));
+      for (Executable step :
+          List.<Executable>of(
+              () -> client.systemSharedMemoryRegister(register("in", file("good", 64))),
+              () ->
+                  client.systemSharedMemoryStatus(
+                      SystemSharedMemoryStatusRequest.getDefaultInstance()),
+              () ->
+                  client.systemSharedMemoryUnregister(
+                      SystemSharedMemoryUnregisterRequest.getDefaultInstance()),
+              () ->
+                  client.modelInfer(
+                      ModelInferRequest.newBuilder()
+                          .setModelName("m")
+                          .addInputs(shared("x", "FP32", 0, 8))
+                          .build()))) {
+        Status status = TestMesh.failure(step);
+        assertEquals(Status.Code.UNIMPLEMENTED, status.getCode(), status::toString);
+        assertTrue(
+            String.valueOf(status.getDescription()).contains("pod.sharedMemory.enabled"),
+            status::toString);
+      }
+      var metadata = client.serverMetadata(ServerMetadataRequest.getDefaultInstance());
+      assertFalse(metadata.getExtensionsList().contains("system_shared_memory"));
+    }
+  }
 
   private static InferParameter text(String value) {
     return InferParameter.newBuilder().setStringParam(value).build();

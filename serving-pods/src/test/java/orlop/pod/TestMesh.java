@@ -57,6 +57,7 @@ final class TestMesh implements AutoCloseable {
                     .host("127.0.0.1")
                     .ports(0, 0, 0, 0)
                     .compute(4, 1_024)
+                    .sharedMemory(new SharedMemoryConfig(true, ""))
                     .drainTimeoutMs(10_000))
             .build();
     PayloadLog log =

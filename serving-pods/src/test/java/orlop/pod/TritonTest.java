@@ -377,6 +377,12 @@ class TritonTest {
                                     .build())
                             .build()));
     assertEquals(Status.Code.UNIMPLEMENTED, on.getCode());
+    Status nobody =
+        TestMesh.failure(
+            () ->
+                client()
+                    .traceSetting(TraceSettingRequest.newBuilder().setModelName("nobody").build()));
+    assertEquals(Status.Code.NOT_FOUND, nobody.getCode());
   }
 
   @Test

@@ -2,15 +2,19 @@ package orlop.runtime;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtSession.SessionOptions;
 import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -63,7 +67,7 @@ class MappedCopiesTest extends RuntimeTestBase {
   private final Shelf shelf = new Shelf();
 
   private LoadedModel load(OnnxRuntime mapping, Path model) throws Exception {
-    return mapping.load("m", "onnx", model, shelf);
+    return mapping.load("m", "onnx", model, "", shelf);
   }
 
   private static OnnxRuntime mapping() {
@@ -144,6 +148,21 @@ class MappedCopiesTest extends RuntimeTestBase {
     }
     try (var files = Files.list(dir)) {
       assertTrue(files.noneMatch(file -> file.toString().endsWith(".ort")));
+    }
+  }
+
+  @Test
+  void aCopyThatCannotBeOpenedIsLetGoWhateverIsThrown() throws Exception {
+    try (OnnxRuntime runtime = mapping();
+        LoadedModel model = load(runtime, file(MODEL))) {
+      assertTrue(model.sizeBytes() > 0);
+      Beside.Made made = Objects.requireNonNull(shelf.find(shelf.copy().getFileName().toString()));
+      SessionOptions closed = new SessionOptions();
+      closed.close();
+      assertThrows(
+          IllegalStateException.class,
+          () -> MappedCopy.open(OrtEnvironment.getEnvironment(), closed, made));
+      assertEquals(0, shelf.held.get());
     }
   }
 }
