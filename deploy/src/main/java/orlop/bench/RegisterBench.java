@@ -43,9 +43,15 @@ final class RegisterBench extends Benchmark {
   int models = 40_000;
 
   @Option(
+      names = "--warm-up",
+      defaultValue = "20000",
+      description = "Registered before, by processes just started. Default: ${DEFAULT-VALUE}.")
+  int warmUp = 20_000;
+
+  @Option(
       names = "--standing",
       defaultValue = "50000",
-      description = "Registered when the pod is restarted. Default: ${DEFAULT-VALUE}.")
+      description = "Registered at least when the pod is restarted. Default: ${DEFAULT-VALUE}.")
   int standing = 50_000;
 
   @Option(
@@ -73,6 +79,10 @@ final class RegisterBench extends Benchmark {
     return figures;
   }
 
+  private int standing() {
+    return Math.max(warmUp + models, standing);
+  }
+
   private static MeshPod.Setup setup(EtcdProcess etcd) {
     return new MeshPod.Setup(
         etcd.endpoint(), "bench", "pod-0", 0, 0, 2, 1_000, Eviction.ADAPTIVE, false);
@@ -85,26 +95,32 @@ final class RegisterBench extends Benchmark {
       channels[i] = channel(pod);
     }
     try {
+      long coldNs = System.nanoTime();
+      register(channels, 0, warmUp, new AtomicLongArray(warmUp));
+      double coldSeconds = (System.nanoTime() - coldNs) / 1e9;
       long podCpu = pod.cpuMicros();
       long etcdCpu = Bench.cpuMicros(etcd);
       AtomicLongArray tookNs = new AtomicLongArray(models);
       long beganNs = System.nanoTime();
-      register(channels, 0, models, tookNs);
+      register(channels, warmUp, warmUp + models, tookNs);
       double seconds = (System.nanoTime() - beganNs) / 1e9;
       figures
           .atLeast("modelsPerSecond", models / seconds, 3_000)
+          .add("coldModelsPerSecond", warmUp / coldSeconds)
           .add("registerP50Millis", Bench.percentile(tookNs, models, 50) / 1e6)
           .add("registerP99Millis", Bench.percentile(tookNs, models, 99) / 1e6)
           .add("podCpuMicrosPerModel", (pod.cpuMicros() - podCpu) / (double) models)
           .add("etcdCpuMicrosPerModel", (Bench.cpuMicros(etcd) - etcdCpu) / (double) models);
       table.printf(
           Locale.ROOT,
-          "registered %d models with %d callers in %.1f s%n",
+          "registered %d models with %d callers in %.1f s, after %d in %.1f s%n",
           models,
           callers,
-          seconds);
+          seconds,
+          warmUp,
+          coldSeconds);
       table.flush();
-      register(channels, models, standing, new AtomicLongArray(standing));
+      register(channels, warmUp + models, standing(), new AtomicLongArray(0));
     } finally {
       for (ManagedChannel channel : channels) {
         channel.shutdownNow();
@@ -130,8 +146,8 @@ final class RegisterBench extends Benchmark {
                     System.err.println("model " + i + ": " + e.getMessage());
                   }
                 }
-                if (i < tookNs.length()) {
-                  tookNs.set(i, System.nanoTime() - startNs);
+                if (i - from < tookNs.length()) {
+                  tookNs.set(i - from, System.nanoTime() - startNs);
                 }
               }
             });
@@ -175,7 +191,7 @@ final class RegisterBench extends Benchmark {
                 .withDeadlineAfter(60, TimeUnit.SECONDS)
                 .getModelStatus(
                     GetStatusRequest.newBuilder()
-                        .setModelId(id(Math.max(models, standing) - 1))
+                        .setModelId(id(standing() - 1))
                         .build());
         double seconds = (System.nanoTime() - beganNs) / 1e9;
         if (last.getStatus() != ModelStatusInfo.ModelStatus.NOT_LOADED) {
@@ -185,7 +201,7 @@ final class RegisterBench extends Benchmark {
         table.printf(
             Locale.ROOT,
             "a pod that starts among %d models is ready after %.1f s%n",
-            Math.max(models, standing),
+            standing(),
             seconds);
       } finally {
         channel.shutdownNow();

@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
  * join a load under way; load it where the {@link Placer} says, which for a balanced caller is here
  * unless that is much slower. Calls spread evenly over equal copies by their salt. A forwarded call
  * that meets a far longer queue than its sender promised it is sent back, for the sender to choose
- * with that knowledge.
+ * with that knowledge, unless the load of its model stands in that queue.
  *
  * <p><b>Bounds</b>: a forwarded call never travels on, and no call tries more than {@link
  * Attempt#MAX_TRIED} pods. A pod that the view does not know is never a target.
@@ -91,6 +91,10 @@ public final class Router {
           Route.Cause.NOT_HERE,
           "model '%s' is not in pod '%s' and it may not load it: %s"
               .formatted(model.id(), self.id(), obstacle));
+    }
+    if (attempt.hints().sentLately(self, model.id(), attempt.nowMs())) {
+      // Its own load stands in that queue, though not in the view yet.
+      return new Route.Load(self);
     }
     long queueMs = Question.queueMs(Placer.byNow(self, attempt));
     if (attempt.promisedMs() >= 0 && queueMs > 2 * attempt.promisedMs() + SURPRISE_MS) {

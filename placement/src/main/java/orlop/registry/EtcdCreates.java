@@ -46,14 +46,16 @@ final class EtcdCreates {
     final Model model;
     final ByteSequence key;
     final ByteSequence value;
+    final Condition told;
     // Guarded by lock: one of these two once it is decided.
     @Nullable Created created;
     @Nullable RegistryException failure;
 
-    Ask(Model model, ByteSequence key, ByteSequence value) {
+    Ask(Model model, ByteSequence key, ByteSequence value, Condition told) {
       this.model = model;
       this.key = key;
       this.value = value;
+      this.told = told;
     }
 
     boolean decided() {
@@ -71,9 +73,8 @@ final class EtcdCreates {
   private final EtcdStore store;
   private final EtcdRecords records;
   private final ReentrantLock lock = new ReentrantLock();
-  private final Condition changed = lock.newCondition();
   // Guarded by lock.
-  private final Set<Ask> waiting = new LinkedHashSet<>();
+  private final LinkedHashSet<Ask> waiting = new LinkedHashSet<>();
   private int busyLanes;
 
   EtcdCreates(EtcdStore store, EtcdRecords records) {
@@ -87,7 +88,8 @@ final class EtcdCreates {
         new Ask(
             model,
             EtcdStore.bytes(records.keys().model(model.id())),
-            ByteSequence.from(records.values().encode(model)));
+            ByteSequence.from(records.values().encode(model)),
+            lock.newCondition());
     lock.lock();
     try {
       waiting.add(mine);
@@ -106,7 +108,7 @@ final class EtcdCreates {
               null);
         } else {
           // One that is under way ends in time by itself.
-          leftNs = changed.awaitNanos(Math.max(leftNs, 1_000_000));
+          leftNs = mine.told.awaitNanos(Math.max(leftNs, 1_000_000));
         }
       }
       if (mine.failure != null) {
@@ -115,6 +117,7 @@ final class EtcdCreates {
       return Objects.requireNonNull(mine.created);
     } catch (InterruptedException e) {
       waiting.remove(mine);
+      offerLane();
       Thread.currentThread().interrupt();
       throw new RegistryException(
           "interrupted: cannot create model '"
@@ -143,7 +146,14 @@ final class EtcdCreates {
       lock.lock();
       busyLanes--;
       decide(batch, answer, failure);
-      changed.signalAll();
+      offerLane();
+    }
+  }
+
+  /** Wakes the one who has waited longest when a lane is free. */
+  private void offerLane() {
+    if (busyLanes < LANES && !waiting.isEmpty()) {
+      waiting.getFirst().told.signal();
     }
   }
 
@@ -162,6 +172,7 @@ final class EtcdCreates {
       } else if (failure == null) {
         ask.failure = new RegistryException("model '" + ask.model.id() + "' was given up", null);
       }
+      ask.told.signal();
     }
   }
 

@@ -13,7 +13,9 @@ import io.etcd.jetcd.watch.WatchResponse;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import java.util.PriorityQueue;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
@@ -56,7 +58,9 @@ final class EtcdFeed implements AutoCloseable {
 
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
-  // Guarded by lock.
+  // Guarded by lock, all of these.
+  private final PriorityQueue<Writer> writers =
+      new PriorityQueue<>(Comparator.comparingLong(Writer::revision));
   private volatile MeshView view = MeshView.empty();
   private List<Delta> waiting = new ArrayList<>();
   // The watch has brought all up to here; the view holds all up to there.
@@ -69,6 +73,9 @@ final class EtcdFeed implements AutoCloseable {
   private boolean readAgain;
   private boolean closed;
   private long fullReads;
+
+  /** One who waits until the view holds what was written at the revision; woken alone. */
+  private record Writer(long revision, Condition seen) {}
 
   EtcdFeed(EtcdStore store, EtcdRecords records, Broadcast broadcast, Runnable leaderChanged) {
     this.store = store;
@@ -102,7 +109,26 @@ final class EtcdFeed implements AutoCloseable {
 
   /** Waits, at most {@code timeoutMs}, until the view holds what was written at the revision. */
   void awaitApplied(long revision, long timeoutMs) {
-    await(ignored -> applied >= revision, timeoutMs);
+    lock.lock();
+    try {
+      if (applied >= revision) {
+        return;
+      }
+      Writer writer = new Writer(revision, lock.newCondition());
+      writers.add(writer);
+      try {
+        long left = TimeUnit.MILLISECONDS.toNanos(timeoutMs);
+        while (applied < revision && !closed && left > 0) {
+          left = writer.seen.awaitNanos(left);
+        }
+      } finally {
+        writers.remove(writer);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } finally {
+      lock.unlock();
+    }
   }
 
   /** Waits, at most {@code timeoutMs}, until the view is as asked. */
@@ -358,6 +384,11 @@ final class EtcdFeed implements AutoCloseable {
     view = next;
     applied = upTo;
     changed.signalAll();
+    for (Writer first = writers.peek();
+        first != null && first.revision <= upTo;
+        first = writers.peek()) {
+      writers.remove().seen.signal();
+    }
     if (news) {
       broadcast.offer(next);
     }
@@ -448,6 +479,7 @@ final class EtcdFeed implements AutoCloseable {
       old = watcher;
       watcher = null;
       changed.signalAll();
+      writers.forEach(writer -> writer.seen.signal());
     } finally {
       lock.unlock();
     }

@@ -405,7 +405,24 @@ class OutlookPlacementTest {
     assertInstanceOf(Route.Load.class, router.route(view, forwarded(-1)));
   }
 
+  @Test
+  void aCallIsNotSentBackForTheLoadOfItsOwnModel() {
+    Router router = new Router(placer);
+    Model model = model("m", GB);
+    MeshView view = mesh(model, pod("a", 0)).view();
+    Hints.Heard busy = new Hints.Heard(NOW_MS, 1, 60_000, Memory.NONE, false);
+    Hints ofAnother = Hints.NONE.heard("a", busy, NOW_MS);
+    assertInstanceOf(Route.Reject.class, router.route(view, forwarded(0, ofAnother)));
+    Hints itsOwn =
+        Hints.NONE.sent("a", "m", 60_000, Memory.ram(1), NOW_MS).heard("a", busy, NOW_MS);
+    assertInstanceOf(Route.Load.class, router.route(view, forwarded(0, itsOwn)));
+  }
+
   private static Attempt forwarded(long promisedMs) {
-    return new Attempt("m", "a", true, Set.of(), false, 0, NOW_MS, Hints.NONE, promisedMs);
+    return forwarded(promisedMs, Hints.NONE);
+  }
+
+  private static Attempt forwarded(long promisedMs, Hints hints) {
+    return new Attempt("m", "a", true, Set.of(), false, 0, NOW_MS, hints, promisedMs);
   }
 }
