@@ -537,18 +537,15 @@ final class Passage implements Caller, Leg.Sink {
     Status status = Wire.status(trailers);
     Caller.Hop there = hop;
     String podId = there != null && there.target().pod() ? there.target().id() : null;
-    if (podId != null) {
-      pod.host.board().hear(podId, trailers, pod.clock.nowMs());
-    }
-    if (!answering && podId != null && Wire.refused(trailers)) {
-      if (request.restore()) {
-        leg = null;
-        of.refusedThere(status);
-        return;
-      }
-      trailers.remove(Wire.REFUSED);
-    }
+    boolean refused = !answering && podId != null && Wire.refused(trailers);
+    // Between pods only: of a runtime it would be a word about nothing.
+    trailers.remove(Wire.REFUSED);
+    pod.host.board().hear(podId, trailers, pod.clock.nowMs());
     leg = null;
+    if (refused && request.restore()) {
+      of.refusedThere(status);
+      return;
+    }
     if (!answering
         && podId == null
         && !status.isOk()

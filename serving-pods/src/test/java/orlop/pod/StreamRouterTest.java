@@ -109,6 +109,29 @@ class StreamRouterTest {
     return TestMesh.request(name).toByteArray();
   }
 
+  /** Else its call would be run anew in another pod, or its word taken for that of its pod. */
+  @Test
+  void whatPodsTellEachOtherInTrailersIsNotTakenFromARuntime() throws Exception {
+    try (Beside beside = new Beside()) {
+      beside.sidecar.answer = Status.ABORTED.withDescription("no");
+      beside.sidecar.trailers.put(Named.ascii(Headers.REFUSED), "not-here");
+      beside.sidecar.trailers.put(Named.ascii(Headers.LOAD), "1;2;3;4;5;true");
+      for (ManagedChannel entry : beside.entries()) {
+        int before = beside.sidecar.calls.get();
+        Stream call = new Stream(entry, Bytes.INFER, CallOptions.DEFAULT, new Metadata());
+        call.call.sendMessage(request("m"));
+        call.call.halfClose();
+        assertEquals(Status.Code.ABORTED, call.status().getCode(), call.status().toString());
+        Metadata trailers = call.trailers.get(60, TimeUnit.SECONDS);
+        assertEquals("the end", trailers.get(FakeSidecar.TRAILER));
+        assertEquals(null, trailers.get(Named.ascii(Headers.REFUSED)));
+        assertEquals(null, trailers.get(Named.ascii(Headers.LOAD)));
+        assertEquals(before + 1, beside.sidecar.calls.get());
+      }
+      beside.awaitIdle();
+    }
+  }
+
   @Test
   void aUnaryCallReachesTheRuntimeUnderTheModelsOwnName() throws Exception {
     try (Beside beside = new Beside()) {
