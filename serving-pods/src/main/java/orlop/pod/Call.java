@@ -165,9 +165,8 @@ final class Call extends Deadlines.Entry {
   void overloaded(String why) {
     pod.metrics.refused();
     fail(
-        Status.RESOURCE_EXHAUSTED
-            .withDescription("pod '" + pod.config.id() + "' is overloaded: " + why)
-            .withCause(Overload.MARK));
+        Overload.STATUS.withDescription(
+            "pod '" + pod.config.id() + "' is overloaded: " + why));
   }
 
   /**
@@ -390,7 +389,7 @@ final class Call extends Deadlines.Entry {
   void busyHere(String why) {
     unpin();
     pod.metrics.refused();
-    refused(Status.RESOURCE_EXHAUSTED.withDescription(why).withCause(Overload.MARK));
+    refused(Overload.STATUS.withDescription(why));
   }
 
   private void metadata(Named to, LoadedModel model, ByteBuf message) {
