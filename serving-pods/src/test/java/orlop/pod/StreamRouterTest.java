@@ -442,6 +442,9 @@ class StreamRouterTest {
         assertFalse(stream.status().isOk());
         other.call.sendMessage(request("m"));
         assertArrayEquals(request("m"), other.next());
+        byte[] next =
+            ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, request("m"));
+        assertArrayEquals(request("m"), next);
         other.call.cancel("done", null);
       }
       beside.awaitIdle();
