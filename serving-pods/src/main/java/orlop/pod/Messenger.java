@@ -67,9 +67,7 @@ final class Messenger implements Caller, Leg.Sink {
             if (room) {
               call.begin(nameInside);
             } else {
-              call.overloaded(
-                  "calls in flight would hold %d bytes, maxInFlightBytes is %d"
-                      .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+              call.holdsTooMuch();
             }
           });
     } catch (RejectedExecutionException e) {
@@ -99,10 +97,7 @@ final class Messenger implements Caller, Leg.Sink {
           AsciiString.of(Base64.getEncoder().withoutPadding().encodeToString(value)));
     }
     to.named().writeTo(onward);
-    if (to.target().pod()) {
-      onward.set(Wire.FORWARDED_BY, pod.asciiId);
-      HintBoard.promise(onward, to.loadAfterMs());
-    }
+    to.writeTo(onward, pod.asciiId);
     ByteBuf request;
     try {
       request = named(Answers.framed(message), to.named().model().id(), to.idPath());
