@@ -220,8 +220,13 @@ final class Messenger implements Caller, Leg.Sink {
       answer = all;
       boolean room = pod.hold(data.readableBytes());
       all.writeBytes(data);
-      if (!room || all.readableBytes() > pod.config.maxMessageBytes() + Wire.PREFIX_BYTES) {
-        call.fail(Status.RESOURCE_EXHAUSTED.withDescription("the answer is too large"));
+      int most = pod.config.maxMessageBytes();
+      if (all.readableBytes() > most + Wire.PREFIX_BYTES) {
+        call.fail(
+            Status.RESOURCE_EXHAUSTED.withDescription(
+                "the answer is larger than maxMessageBytes, which is " + most));
+      } else if (!room) {
+        call.holdsTooMuch();
       }
     } finally {
       data.release();

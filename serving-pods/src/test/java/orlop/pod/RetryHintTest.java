@@ -161,6 +161,20 @@ class RetryHintTest {
     }
   }
 
+  @Test
+  void anAnswerThatThereIsNoRoomFor() throws Exception {
+    try (TestMesh mesh = mesh()) {
+      ModelInferRequest half =
+          TestMesh.request("m").toBuilder()
+              .addRawInputContents(ByteString.copyFrom(new byte[60_000]))
+              .build();
+      StatusRuntimeException end = stream(mesh, half);
+      String text = String.valueOf(end.getStatus().getDescription());
+      assertTrue(text.contains("maxInFlightBytes is 100000"), text);
+      assertEquals("100", hint(end));
+    }
+  }
+
   /** How a stream ends that begins with a model in pod 0 and goes on with this. */
   private static StatusRuntimeException stream(TestMesh mesh, ModelInferRequest second)
       throws Exception {
