@@ -16,14 +16,16 @@ final class Beside {
   private static final int MAX_RELOADS = 1;
 
   private final Call call;
+  private final Here here;
   private int reloads;
   private @Nullable Turns line;
 
   /** What stands in line for it; null when its turn has come, or there is no line. */
   private @Nullable Runnable turn;
 
-  Beside(Call call) {
+  Beside(Call call, Here here) {
     this.call = call;
+    this.here = here;
   }
 
   /**
@@ -43,7 +45,7 @@ final class Beside {
     if (!turns.enter(step)) {
       line = null;
       turn = null;
-      call.busyHere(
+      here.busy(
           "model '%s' is busy in pod '%s': %s"
               .formatted(to.asked(), call.pod.config.id(), turns.full()));
     }

@@ -1,11 +1,7 @@
 package orlop.pod;
 
-import com.google.protobuf.InvalidProtocolBufferException;
-import inference.ModelMetadataRequest;
-import inference.ModelMetadataResponse;
 import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
-import io.netty.buffer.ByteBufUtil;
 import java.lang.System.Logger.Level;
 import java.util.HashSet;
 import java.util.Set;
@@ -13,10 +9,8 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
-import orlop.placement.Action;
 import orlop.placement.Attempt;
 import orlop.placement.Copy;
-import orlop.placement.Event;
 import orlop.placement.Fault;
 import orlop.placement.MeshView;
 import orlop.placement.Model;
@@ -24,8 +18,6 @@ import orlop.placement.Placer;
 import orlop.placement.Pod;
 import orlop.placement.Route;
 import orlop.runtime.Cancellation;
-import orlop.runtime.LoadedModel;
-import orlop.runtime.SidecarModel;
 
 /**
  * One call on its way to a pod that holds its model: a loop over at most {@link Attempt#MAX_TRIED}
@@ -53,8 +45,6 @@ final class Call extends Deadlines.Entry {
   /** Of its own, so that it is seen where other news are not. */
   private static final System.Logger CALLS = System.getLogger("orlop.calls");
 
-  private static final int MAX_MISSED_PINS = 3;
-
   /** Copies that may be too busy for a call before it is told so. */
   private static final int MAX_BUSY_COPIES = 2;
 
@@ -65,8 +55,8 @@ final class Call extends Deadlines.Entry {
   final RequestHeaders headers;
   private final Caller caller;
   private final Named.Asked asked;
-  private final boolean forwarded;
-  private final boolean batch;
+  final boolean forwarded;
+  private final Here here;
   private final long startNs = System.nanoTime();
   final Cancellation cancellation = new Cancellation();
 
@@ -74,11 +64,6 @@ final class Call extends Deadlines.Entry {
   private @Nullable Named named;
   private Set<String> tried = Set.of();
   private @Nullable Status lastRefusal;
-  private boolean waited;
-  private boolean needsMessage;
-  private int missedPins;
-  private @Nullable Slot<Held> pinned;
-  private @Nullable Beside beside;
   private int busyCopies;
   private long passedNs;
 
@@ -102,7 +87,7 @@ final class Call extends Deadlines.Entry {
     this.caller = caller;
     this.asked = Named.Asked.in(headers);
     this.forwarded = headers.get(Wire.FORWARDED_BY) != null;
-    this.batch = "batch".equalsIgnoreCase(headers.get(Wire.PURPOSE));
+    this.here = new Here(this, caller);
   }
 
   /** Takes its place among the calls in flight; when there is none it ends at once. */
@@ -130,7 +115,7 @@ final class Call extends Deadlines.Entry {
    * changed, or was not as that pod thought.
    */
   boolean tellsLoad(boolean refused) {
-    return forwarded && (refused || waited);
+    return forwarded && (refused || here.waited());
   }
 
   /** Nanoseconds that are left to it. */
@@ -156,7 +141,7 @@ final class Call extends Deadlines.Entry {
     Named to = named;
     fail(
         Status.DEADLINE_EXCEEDED.withDescription(
-            waited && to != null && under == null
+            here.waited() && to != null && under == null
                 ? "model '" + to.model().id() + "' was not loaded before the deadline"
                 : "the deadline passed before there was an answer"));
     cancellation.cancel();
@@ -164,10 +149,14 @@ final class Call extends Deadlines.Entry {
 
   void overloaded(String why) {
     pod.metrics.refused();
-    fail(
-        Status.RESOURCE_EXHAUSTED
-            .withDescription("pod '" + pod.config.id() + "' is overloaded: " + why)
-            .withCause(Overload.MARK));
+    fail(Overload.STATUS.withDescription("pod '" + pod.config.id() + "' is overloaded: " + why));
+  }
+
+  /** The bytes that calls in flight may hold are used up. */
+  void holdsTooMuch() {
+    overloaded(
+        "calls in flight would hold %d bytes, maxInFlightBytes is %d"
+            .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
   }
 
   /**
@@ -208,14 +197,14 @@ final class Call extends Deadlines.Entry {
     Model model = to.model();
     if (tried.isEmpty() && pod.host.isLoaded(model.id())) {
       // The pod itself is the judge of what it holds; the view may be behind.
-      here(to, false);
+      here.run(to);
       return;
     }
     MeshView view = pod.suspects.without(pod.registry.view());
     Attempt attempt = attempt(model);
     Route route = pod.router.route(view, attempt);
     switch (route) {
-      case Route.Here() -> here(to, false);
+      case Route.Here() -> here.run(to);
       case Route.There(Pod target) -> thereOrHere(to, target, -1);
       // What is busy somewhere is not missing.
       case Route.Load _ when busyCopies > 0 && lastRefusal != null -> fail(lastRefusal);
@@ -246,67 +235,12 @@ final class Call extends Deadlines.Entry {
     boolean already =
         loadAfterMs >= 0 && !tried.contains(pod.config.id()) && pod.host.isLoaded(to.model().id());
     if (self || already) {
-      here(to, false);
+      here.run(to);
     } else {
       pod.metrics.hopped(to);
       pass(
           Caller.Hop.toPod(
               new Outlet.Target(target.id(), target.address(), true), to, loadAfterMs));
-    }
-  }
-
-  // ---- in this pod
-
-  /**
-   * Runs the call in this pod, after a load if need be.
-   *
-   * @param resumed whether it waited for the load and holds one of the places of {@link Resume}
-   */
-  private void here(Named to, boolean resumed) {
-    Slot<Held> slot = pod.host.pin(to.model().id(), batch);
-    if (slot != null) {
-      if (!waited && !forwarded && !needsMessage) {
-        pod.metrics.hitLocally();
-      }
-      run(to, slot, resumed);
-      return;
-    }
-    if (resumed) {
-      pod.resume.leave();
-    }
-    if (missedPins++ >= MAX_MISSED_PINS) {
-      refused(
-          Status.UNAVAILABLE.withDescription(
-              "model '%s' was evicted from pod '%s' %d times before the call could use it"
-                  .formatted(to.model().id(), pod.config.id(), MAX_MISSED_PINS)));
-      return;
-    }
-    if (!waited) {
-      waited = true;
-      pod.metrics.missed(to);
-    }
-    ModelHost.Waiter waiter =
-        ModelHost.Waiter.until(() -> done, o -> onLoop(() -> loadEnded(to, o)));
-    if (!pod.host.want(
-        to.model(), ModelHost.NOW, batch ? Event.Purpose.BATCH : Event.Purpose.ONLINE, waiter)) {
-      overloaded("too many calls wait for models to be loaded");
-    }
-  }
-
-  private void loadEnded(Named to, Action.Outcome outcome) {
-    if (done) {
-      return;
-    }
-    pod.metrics.waitedForLoad(System.nanoTime() - startNs);
-    String id = to.model().id();
-    Status why = Statuses.of(outcome, id, pod.config.id());
-    if (why == null) {
-      pod.resume.enter(() -> onLoop(() -> loop.resume(() -> resume(to))));
-    } else if (outcome instanceof Action.Outcome.Failed failed
-        && failed.fault() == Fault.PERMANENT) {
-      fail(why);
-    } else {
-      refused(why);
     }
   }
 
@@ -322,100 +256,11 @@ final class Call extends Deadlines.Entry {
     }
   }
 
-  private void resume(Named to) {
-    if (done) {
-      pod.resume.leave();
-    } else {
-      here(to, true);
-    }
-  }
-
   /** All of the request has arrived. */
   void whole() {
     Named to = named;
-    if (needsMessage && to != null && !done) {
-      here(to, false);
-    }
-  }
-
-  private void run(Named to, Slot<Held> slot, boolean resumed) {
-    if (slot.held().loaded() instanceof SidecarModel remote) {
-      if (resumed) {
-        pod.resume.leave();
-      }
-      pinned = slot;
-      beside().begin(to, slot, remote);
-      return;
-    }
-    ByteBuf message = op == Op.INFER || op == Op.METADATA ? caller.message() : null;
-    if (message != null && op == Op.INFER) {
-      compute(to, slot, message, resumed);
-      return;
-    }
-    try {
-      if (op == Op.INFER) {
-        needsMessage = true;
-      } else if (op == Op.METADATA) {
-        needsMessage = message == null;
-        if (message != null) {
-          metadata(to, slot.held().loaded(), message);
-        }
-      } else if (op == Op.STREAM) {
-        endless();
-        caller.passToOwn(to);
-      } else {
-        fail(
-            Status.UNIMPLEMENTED.withDescription(
-                "model '%s' runs in pod '%s' itself, which does not serve this method"
-                    .formatted(to.asked(), pod.config.id())));
-      }
-    } finally {
-      slot.unpin();
-      if (resumed) {
-        pod.resume.leave();
-      }
-    }
-  }
-
-  private Beside beside() {
-    Beside known = beside;
-    if (known == null) {
-      known = new Beside(this);
-      beside = known;
-    }
-    return known;
-  }
-
-  /** The copy in this pod has as many calls as it may. */
-  void busyHere(String why) {
-    unpin();
-    pod.metrics.refused();
-    refused(Status.RESOURCE_EXHAUSTED.withDescription(why).withCause(Overload.MARK));
-  }
-
-  private void metadata(Named to, LoadedModel model, ByteBuf message) {
-    try {
-      ModelMetadataRequest request = ModelMetadataRequest.parseFrom(ByteBufUtil.getBytes(message));
-      Status refused = to.refuseVersion(request.getVersion());
-      if (refused != null) {
-        fail(refused);
-        return;
-      }
-      ModelMetadataResponse.Builder told = model.metadata().toBuilder().setName(to.asked());
-      answer(Answers.framed(told.clearVersions().addVersions(Named.VERSION).build()));
-    } catch (InvalidProtocolBufferException e) {
-      fail(
-          Status.INVALID_ARGUMENT.withDescription(
-              "the request is not a well-formed ModelMetadataRequest: " + e.getMessage()));
-    } finally {
-      message.release();
-    }
-  }
-
-  private void compute(Named to, Slot<Held> slot, ByteBuf message, boolean resumed) {
-    String full = Inference.start(this, to, slot, message, resumed);
-    if (full != null) {
-      overloaded(full);
+    if (to != null && !done) {
+      here.whole(to);
     }
   }
 
@@ -432,7 +277,7 @@ final class Call extends Deadlines.Entry {
   // ---- elsewhere
 
   /** A stream that has a place lives as long as its caller likes, who set no deadline. */
-  private void endless() {
+  void endless() {
     if (!op.unary && headers.get(Wire.TIMEOUT) == null) {
       loop.deadlines.remove(this);
     }
@@ -460,15 +305,14 @@ final class Call extends Deadlines.Entry {
    */
   boolean missingBeside(Status status, BooleanSupplier again) {
     Named to = named;
-    Slot<Held> slot = pinned;
-    return !done && to != null && slot != null && beside().missing(to, slot, status, again);
+    return !done && to != null && here.missing(to, status, again);
   }
 
   /** To be run in this pod once more. */
   void comeBack(Named to) {
     under = null;
-    unpin();
-    here(to, false);
+    here.unpin();
+    here.run(to);
   }
 
   /**
@@ -496,13 +340,10 @@ final class Call extends Deadlines.Entry {
     } else {
       LOG.log(Level.INFO, text);
       Status why = Status.UNAVAILABLE.withDescription(text);
-      Named to = named;
-      Slot<Held> slot = pinned;
       if (target.pod()) {
         next(target.id(), why);
-      } else if (to == null || slot == null || !beside().lost(to, slot)) {
-        unpin();
-        refused(why);
+      } else {
+        here.lost(hop.named(), why);
       }
     }
   }
@@ -513,7 +354,7 @@ final class Call extends Deadlines.Entry {
   }
 
   /** This pod cannot: a forwarded call goes back, another one goes on. */
-  private void refused(Status why) {
+  void refused(Status why) {
     if (forwarded) {
       end(why, true, true);
     } else {
@@ -590,8 +431,8 @@ final class Call extends Deadlines.Entry {
     }
     done = true;
     loop.deadlines.remove(this);
-    count(status);
-    unpin();
+    here.count(named, status, passedNs);
+    here.unpin();
     pod.leave();
     if (forwarded) {
       pod.metrics.calledThrough(named);
@@ -626,39 +467,5 @@ final class Call extends Deadlines.Entry {
       line.append(value == null ? "" : " " + name + "=" + value.replaceAll("\\p{Cntrl}", " "));
     }
     CALLS.log(Level.INFO, line.toString());
-  }
-
-  /** A runtime beside the pod is seen from outside only: all of its time is the model's. */
-  private void count(Status status) {
-    Slot<Held> slot = pinned;
-    Named to = named;
-    if (slot == null || to == null) {
-      return;
-    }
-    long nowNs = System.nanoTime();
-    pod.metrics.ran(to, op, status.getCode(), nowNs - passedNs);
-    if (op != Op.INFER) {
-      return;
-    }
-    ModelStats stats = slot.held().stats();
-    switch (status.getCode()) {
-      case OK -> {
-        stats.executed(1, 1, 0, nowNs - passedNs, 0, pod.clock.nowMs());
-        stats.succeeded(0, nowNs - startNs);
-      }
-      case CANCELLED, DEADLINE_EXCEEDED -> stats.cancelled(nowNs - startNs);
-      default -> stats.failed(nowNs - startNs);
-    }
-  }
-
-  private void unpin() {
-    if (beside != null) {
-      beside.leave();
-    }
-    Slot<Held> slot = pinned;
-    if (slot != null) {
-      pinned = null;
-      slot.unpin();
-    }
   }
 }

@@ -2,6 +2,8 @@ package orlop.pod;
 
 import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
+import io.netty.handler.codec.http2.Http2Headers;
+import io.netty.util.AsciiString;
 import org.jspecify.annotations.Nullable;
 
 /** Whoever made a {@link Call}. All methods run on the call's event loop. */
@@ -49,6 +51,16 @@ interface Caller {
     /** To where messages go as they are: another pod, or this pod's own server. */
     static Hop toPod(Outlet.Target target, Named named, long loadAfterMs) {
       return new Hop(target, named, loadAfterMs, NOWHERE);
+    }
+
+    /** Makes the headers say what pods tell each other about a call, and nobody else. */
+    void writeTo(Http2Headers headers, AsciiString selfId) {
+      if (target.pod()) {
+        headers.set(Wire.FORWARDED_BY, selfId);
+      } else {
+        headers.remove(Wire.FORWARDED_BY);
+      }
+      HintBoard.promise(headers, target.pod() ? loadAfterMs : -1);
     }
   }
 }

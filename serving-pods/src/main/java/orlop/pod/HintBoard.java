@@ -82,11 +82,15 @@ final class HintBoard {
     }
   }
 
-  /** Takes a pod's word out of the trailers of its answer: it is not for the client. */
-  void hear(String podId, Http2Headers trailers, long nowMs) {
+  /**
+   * Takes a pod's word out of the trailers of its answer: it is not for the client.
+   *
+   * @param podId null for a runtime, which has none
+   */
+  void hear(@Nullable String podId, Http2Headers trailers, long nowMs) {
     CharSequence said = trailers.getAndRemove(LOAD);
-    Hints.Heard word = said == null ? null : parse(said.toString());
-    if (word != null) {
+    Hints.Heard word = said == null || podId == null ? null : parse(said.toString());
+    if (word != null && podId != null) {
       hints.updateAndGet(old -> old.heard(podId, word, nowMs));
     }
   }

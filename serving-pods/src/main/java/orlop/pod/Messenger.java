@@ -10,6 +10,7 @@ import io.netty.handler.codec.http2.Http2Error;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.util.AsciiString;
 import java.util.Base64;
+import java.util.Objects;
 import java.util.concurrent.RejectedExecutionException;
 import org.jspecify.annotations.Nullable;
 
@@ -66,9 +67,7 @@ final class Messenger implements Caller, Leg.Sink {
             if (room) {
               call.begin(nameInside);
             } else {
-              call.overloaded(
-                  "calls in flight would hold %d bytes, maxInFlightBytes is %d"
-                      .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+              call.holdsTooMuch();
             }
           });
     } catch (RejectedExecutionException e) {
@@ -98,14 +97,17 @@ final class Messenger implements Caller, Leg.Sink {
           AsciiString.of(Base64.getEncoder().withoutPadding().encodeToString(value)));
     }
     to.named().writeTo(onward);
-    if (to.target().pod()) {
-      onward.set(Wire.FORWARDED_BY, pod.asciiId);
-      HintBoard.promise(onward, to.loadAfterMs());
+    to.writeTo(onward, pod.asciiId);
+    ByteBuf request;
+    try {
+      request = named(Answers.framed(message), to.named().model().id(), to.idPath());
+    } catch (Compression.Unreadable e) {
+      call.fail(e.status());
+      return;
     }
     Leg on = call.loop.outlet(to.target()).begin(onward, false, this);
     leg = on;
-    ByteBuf request = Answers.framed(message);
-    on.data(renamed(request, to.named().model().id(), to.idPath(), true), true, null);
+    on.data(request, true, null);
   }
 
   private void capture(Named named, ByteBuf answered, Status status) {
@@ -119,22 +121,27 @@ final class Messenger implements Caller, Leg.Sink {
     }
   }
 
-  /**
-   * A message that is all there, with that name in that place.
-   *
-   * @param adds whether it gets one when it has none
-   */
-  private static ByteBuf renamed(ByteBuf framed, String name, int[] path, boolean adds) {
-    if (path.length == 0) {
-      return framed;
+  private static ByteBuf named(ByteBuf request, String id, int[] path)
+      throws Compression.Unreadable {
+    return path.length == 0
+        ? request
+        : all(new Rename(id, path, Integer.MAX_VALUE).forRequests(null).next(request));
+  }
+
+  /** An answer of the runtime beside this pod, by the name that the caller used. */
+  private ByteBuf called(ByteBuf answer, Named named) {
+    if (named.alias().isEmpty() || op.answerPath.length == 0) {
+      return answer;
     }
-    Rename rename = new Rename(name, path, Integer.MAX_VALUE);
     try {
-      ByteBuf renamed = (adds ? rename.adding() : rename).next(framed);
-      return renamed == null ? framed : renamed;
+      return all(new Rename(named.asked(), op.answerPath, Integer.MAX_VALUE).next(answer));
     } catch (Compression.Unreadable e) {
-      throw new IllegalStateException(e); // It is not compressed.
+      throw new IllegalStateException(e); // Answers are not judged.
     }
+  }
+
+  private static ByteBuf all(@Nullable ByteBuf renamed) {
+    return Objects.requireNonNull(renamed, "a message that is all there is kept back");
   }
 
   @Override
@@ -213,8 +220,13 @@ final class Messenger implements Caller, Leg.Sink {
       answer = all;
       boolean room = pod.hold(data.readableBytes());
       all.writeBytes(data);
-      if (!room || all.readableBytes() > pod.config.maxMessageBytes() + Wire.PREFIX_BYTES) {
-        call.fail(Status.RESOURCE_EXHAUSTED.withDescription("the answer is too large"));
+      int most = pod.config.maxMessageBytes();
+      if (all.readableBytes() > most + Wire.PREFIX_BYTES) {
+        call.fail(
+            Status.RESOURCE_EXHAUSTED.withDescription(
+                "the answer is larger than maxMessageBytes, which is " + most));
+      } else if (!room) {
+        call.holdsTooMuch();
       }
     } finally {
       data.release();
@@ -249,9 +261,7 @@ final class Messenger implements Caller, Leg.Sink {
       ByteBuf answer = all.retain();
       if (named != null) {
         capture(named, all, status);
-        if (!named.alias().isEmpty()) {
-          answer = renamed(answer, named.asked(), op.answerPath, false);
-        }
+        answer = called(answer, named);
       }
       answered(answer);
     }

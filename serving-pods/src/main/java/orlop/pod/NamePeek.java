@@ -10,7 +10,8 @@ import java.nio.charset.StandardCharsets;
  * Finds the model's name in the first bytes of a gRPC message that is still arriving: field 1, or
  * where a path of field numbers leads. The tensors are neither decoded nor waited for: fields
  * before the name are skipped by their lengths, and the first name counts. Where the whole message
- * is at hand the last one counts, as the protobuf specification demands.
+ * is at hand the last one counts, as the protobuf specification demands. Once a name is known it
+ * can look on and count further ones.
  *
  * <p>One per message; each byte is looked at once however small the pieces are. O(fields).
  */
@@ -45,6 +46,8 @@ final class NamePeek {
   private int at;
 
   private int depth;
+  private int names;
+  private boolean whole;
   private String name = "";
   private int from;
   private int to;
@@ -91,17 +94,39 @@ final class NamePeek {
     return to;
   }
 
+  /** How many names have been seen so far. */
+  int names() {
+    return names;
+  }
+
+  /** Whether all of the message has been seen, and it names that and nothing else. */
+  boolean saysOnly(String that) {
+    return names == 1 && name.equals(that) && whole;
+  }
+
+  /** Offset in the message of the first byte that it needs to look on; its end when none. */
+  int at() {
+    return at;
+  }
+
+  /** Looks on in a message that is at hand from its first byte. */
+  Found look(ByteBuf message, int length) throws InvalidProtocolBufferException {
+    return look(message, 0, length);
+  }
+
   /**
    * Looks on.
    *
-   * @param message from its first byte, without the gRPC prefix, as far as it has arrived
+   * @param message without the gRPC prefix, as far as it has arrived
+   * @param offset in the message of the first byte that is at hand, at most {@link #at}
    * @param length of the whole message
    * @throws InvalidProtocolBufferException when it is not a well-formed protobuf message
    */
-  Found look(ByteBuf message, int length) throws InvalidProtocolBufferException {
-    int start = message.readerIndex();
-    int here = Math.min(length, message.readableBytes());
-    boolean whole = here == length;
+  Found look(ByteBuf message, int offset, int length) throws InvalidProtocolBufferException {
+    int start = message.readerIndex() - offset;
+    int here = (int) Math.min(length, offset + (long) message.readableBytes());
+    whole = here == length;
+    boolean known = names > 0;
     while (at < here) {
       leaveEnded();
       int limit = level == 0 ? length : ends[level - 1];
@@ -126,9 +151,15 @@ final class NamePeek {
           at = first;
           continue;
         }
+        if (known) {
+          names++;
+          at = end;
+          continue;
+        }
         if (end > here) {
           return Found.MORE;
         }
+        names++;
         name = text(message, start + first, (int) size, first, length);
         from = at;
         to = end;

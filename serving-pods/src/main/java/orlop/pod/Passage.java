@@ -1,6 +1,5 @@
 package orlop.pod;
 
-import com.google.protobuf.InvalidProtocolBufferException;
 import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
 import io.netty.handler.codec.http2.Http2Error;
@@ -29,8 +28,7 @@ final class Passage implements Caller, Leg.Sink {
   private final MessageMeter meter;
   private final @Nullable Call call;
   private @Nullable Fan fan;
-  private @Nullable NamePeek peek;
-  private boolean peeked;
+  private final Naming naming;
   private boolean named;
   private boolean wholeNeeded;
   private @Nullable Leg leg;
@@ -59,6 +57,7 @@ final class Passage implements Caller, Leg.Sink {
     this.stream = stream;
     this.headers = headers;
     this.request = new Request(pod, client.context().alloc());
+    this.naming = new Naming(request);
     this.meter = new MessageMeter(pod.config.maxMessageBytes());
     if (op == null) {
       call = null;
@@ -102,7 +101,7 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     if (end && (to.op.unary || !to.namedByHeaders())) {
-      refuse(Status.INVALID_ARGUMENT.withDescription("the call carries no request message"));
+      refuse(Request.EMPTY);
     } else if (fan != null) {
       wholeNeeded = true;
     } else if (!to.op.unary && to.namedByHeaders()) {
@@ -154,9 +153,8 @@ final class Passage implements Caller, Leg.Sink {
    * @param credit bytes that the sender is to be credited
    */
   private void send(Leg on, ByteBuf part, boolean end, int credit) {
-    Capture log = capture;
-    if (log != null) {
-      log.request(part);
+    if (capture != null) {
+      capture.request(part);
     }
     Renames by = renames;
     ByteBuf named = part;
@@ -176,14 +174,8 @@ final class Passage implements Caller, Leg.Sink {
     // It is kept back however large it is, so its sender must be let go on.
     client.credit(stream, credit);
     if (pod.heldBytes() > pod.config.maxInFlightBytes()) {
-      tooMuchHeld(known());
+      known().holdsTooMuch();
     }
-  }
-
-  private void tooMuchHeld(Call to) {
-    to.overloaded(
-        "calls in flight would hold %d bytes, maxInFlightBytes is %d"
-            .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
   }
 
   /** What was done for the last place is not for the next. */
@@ -219,7 +211,7 @@ final class Passage implements Caller, Leg.Sink {
       return;
     }
     if (request.held() != null && !room) {
-      tooMuchHeld(to);
+      to.holdsTooMuch();
       return;
     }
     if (wholeNeeded) {
@@ -240,64 +232,16 @@ final class Passage implements Caller, Leg.Sink {
   }
 
   private void tryName(Call to) {
-    ByteBuf held = request.held();
-    if (held == null || held.readableBytes() < Wire.PREFIX_BYTES) {
-      if (request.ended()) {
-        refuse(Status.INVALID_ARGUMENT.withDescription("the call carries no request message"));
-      }
-      return;
-    }
-    boolean byHeaders = to.namedByHeaders();
-    if (to.op.namePath.length == 0) {
-      name(to, "");
-      return;
-    }
-    if (held.getByte(held.readerIndex()) != 0) {
-      if (byHeaders) {
-        name(to, "");
-      } else {
-        nameCompressed(to);
-      }
-      return;
-    }
-    NamePeek looking = peek == null ? new NamePeek(to.op.namePath) : peek;
-    peek = looking;
     try {
-      int length = held.getInt(held.readerIndex() + 1);
-      ByteBuf message =
-          held.slice(
-              held.readerIndex() + Wire.PREFIX_BYTES, held.readableBytes() - Wire.PREFIX_BYTES);
-      NamePeek.Found found = looking.look(message, length);
-      peeked = found != NamePeek.Found.MORE;
-      if (!peeked && !byHeaders) {
-        // The name may stand behind more bytes than a window holds.
+      String inside = naming.look(to);
+      if (inside == null) {
+        // It may stand behind more bytes than a window holds.
         client.credit(stream, request.takeCredit());
       } else {
-        name(to, looking.name());
+        name(to, inside);
       }
-    } catch (InvalidProtocolBufferException e) {
-      refuse(Status.INVALID_ARGUMENT.withDescription(e.getMessage()));
-    }
-  }
-
-  /** A compressed message must be there as a whole before its name can be read. */
-  private void nameCompressed(Call to) {
-    if (!request.ended()) {
-      client.credit(stream, request.takeCredit());
-      return;
-    }
-    ByteBuf message = message();
-    if (message == null) {
-      return;
-    }
-    try {
-      NamePeek looking = new NamePeek(to.op.namePath);
-      looking.look(message, message.readableBytes());
-      name(to, looking.name());
-    } catch (InvalidProtocolBufferException e) {
-      refuse(Status.INVALID_ARGUMENT.withDescription(e.getMessage()));
-    } finally {
-      message.release();
+    } catch (Compression.Unreadable e) {
+      refuse(e.status());
     }
   }
 
@@ -308,15 +252,19 @@ final class Passage implements Caller, Leg.Sink {
 
   private void refuse(Status status) {
     Call to = call;
-    Leg on = leg;
-    if (on != null) {
-      leg = null;
-      on.cancel(Http2Error.CANCEL);
-    }
+    cancelLeg();
     if (to != null) {
       to.fail(status);
     } else {
       tell(status, false);
+    }
+  }
+
+  private void cancelLeg() {
+    Leg on = leg;
+    if (on != null) {
+      leg = null;
+      on.cancel(Http2Error.CANCEL);
     }
   }
 
@@ -328,11 +276,7 @@ final class Passage implements Caller, Leg.Sink {
     over = true;
     endRenames();
     request.close();
-    Leg on = leg;
-    if (on != null) {
-      leg = null;
-      on.cancel(Http2Error.CANCEL);
-    }
+    cancelLeg();
     if (call != null) {
       call.cancel();
     }
@@ -354,12 +298,12 @@ final class Passage implements Caller, Leg.Sink {
     Call of = known();
     endRenames();
     if (!to.target().pod() && !to.target().equals(own)) {
-      renames = Renames.of(pod, of.op, to, peeked ? peek : null, headers.get(Wire.ENCODING));
+      renames = Renames.of(pod, of.op, to, naming.found(), headers.get(Wire.ENCODING));
       capture = Capture.of(pod, of.op, to.named(), of.headers);
     }
     boolean end = request.ended();
     ByteBuf held = request.held();
-    Leg on = client.loop.outlet(to.target()).begin(onward(known(), to), end && held == null, this);
+    Leg on = client.loop.outlet(to.target()).begin(onward(of, to), end && held == null, this);
     leg = on;
     if (held != null) {
       send(on, held, end, request.sent(held));
@@ -373,18 +317,10 @@ final class Passage implements Caller, Leg.Sink {
       // Else each message of the stream names its own model, and a header would overrule it.
       to.named().writeTo(headers);
     }
-    if (to.target().pod()) {
-      headers.set(Wire.FORWARDED_BY, pod.asciiId);
-      HintBoard.promise(headers, to.loadAfterMs());
-    } else {
-      headers.remove(Wire.FORWARDED_BY);
-      HintBoard.promise(headers, -1);
-    }
+    to.writeTo(headers, pod.asciiId);
     long spent = System.nanoTime() - of.startNs();
-    if (spent > TIMEOUT_SLACK_NS || !headers.contains(Wire.TIMEOUT)) {
-      if (of.op.unary || headers.contains(Wire.TIMEOUT)) {
-        headers.set(Wire.TIMEOUT, Wire.timeout(of.leftNs()));
-      }
+    if (headers.contains(Wire.TIMEOUT) ? spent > TIMEOUT_SLACK_NS : of.op.unary) {
+      headers.set(Wire.TIMEOUT, Wire.timeout(of.leftNs()));
     }
     return headers;
   }
@@ -396,26 +332,11 @@ final class Passage implements Caller, Leg.Sink {
       client.credit(stream, request.takeCredit());
       return null;
     }
-    ByteBuf held = request.held();
-    if (held == null || held.readableBytes() < Wire.PREFIX_BYTES) {
-      refuse(Status.INVALID_ARGUMENT.withDescription("the call carries no request message"));
-      return null;
-    }
-    int start = held.readerIndex();
-    ByteBuf message =
-        held.retainedSlice(start + Wire.PREFIX_BYTES, held.readableBytes() - Wire.PREFIX_BYTES);
-    if (held.getByte(start) == 0) {
-      return message;
-    }
     try {
-      CharSequence encoding = headers.get(Wire.ENCODING);
-      return Compression.inflated(
-          message, encoding == null ? "identity" : encoding, pod.config.maxMessageBytes());
+      return request.message(headers.get(Wire.ENCODING));
     } catch (Compression.Unreadable e) {
       refuse(e.status());
       return null;
-    } finally {
-      message.release();
     }
   }
 
@@ -455,11 +376,7 @@ final class Passage implements Caller, Leg.Sink {
     if (fan != null) {
       fan.cancel();
     }
-    Leg on = leg;
-    if (on != null) {
-      leg = null;
-      on.cancel(Http2Error.CANCEL);
-    }
+    cancelLeg();
     tell(status, refused);
   }
 
@@ -507,9 +424,8 @@ final class Passage implements Caller, Leg.Sink {
   }
 
   private void answer(ByteBuf part, Link.Credit credit) {
-    Capture log = capture;
-    if (log != null) {
-      log.response(part);
+    if (capture != null) {
+      capture.response(part);
     }
     client.data(stream, part, false, credit);
   }
@@ -528,27 +444,23 @@ final class Passage implements Caller, Leg.Sink {
     if (over) {
       return;
     }
-    if (call == null) {
-      leg = null;
+    leg = null;
+    Call of = call;
+    if (of == null) {
       close(trailers);
       return;
     }
-    Call of = call;
     Status status = Wire.status(trailers);
     Caller.Hop there = hop;
     String podId = there != null && there.target().pod() ? there.target().id() : null;
-    if (podId != null) {
-      pod.host.board().hear(podId, trailers, pod.clock.nowMs());
+    boolean refused = !answering && podId != null && Wire.refused(trailers);
+    // Between pods only: of a runtime it would be a word about nothing.
+    trailers.remove(Wire.REFUSED);
+    pod.host.board().hear(podId, trailers, pod.clock.nowMs());
+    if (refused && request.restore()) {
+      of.refusedThere(status);
+      return;
     }
-    if (!answering && podId != null && Wire.refused(trailers)) {
-      if (request.restore()) {
-        leg = null;
-        of.refusedThere(status);
-        return;
-      }
-      trailers.remove(Wire.REFUSED);
-    }
-    leg = null;
     if (!answering
         && podId == null
         && !status.isOk()
@@ -568,11 +480,10 @@ final class Passage implements Caller, Leg.Sink {
     if (over || from != leg) {
       return;
     }
+    leg = null;
     if (call == null) {
-      leg = null;
       tell(status, false);
     } else if (answering) {
-      leg = null;
       // Nobody here cancelled it, so to the caller the place has failed.
       Status told =
           status.getCode() == Status.Code.CANCELLED
@@ -581,7 +492,6 @@ final class Passage implements Caller, Leg.Sink {
       call.answeredThere(told);
       tell(told, false);
     } else {
-      leg = null;
       call.lostThere(status, unprocessed, request.restore());
     }
   }

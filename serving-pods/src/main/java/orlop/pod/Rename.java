@@ -6,7 +6,9 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.CompositeByteBuf;
 import io.netty.buffer.Unpooled;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,36 +23,44 @@ final class Rename {
   private final String name;
   private final int[] path;
   private final int maxHeadBytes;
-  private @Nullable CharSequence encoding;
+  private boolean requests;
+  private CharSequence encoding = "identity";
   private Set<String> known = Set.of();
-  private boolean adds;
-  private NamePeek peek;
-  private @Nullable CompositeByteBuf head;
 
-  /** Bytes of the message under way that pass as they are. */
+  /** In the message under way; null between messages. */
+  private @Nullable NamePeek peek;
+
+  /** What waits for more: a copy, since small parts would keep the large blocks they came in. */
+  private @Nullable ByteBuf head;
+
+  /** Of the message under way. */
+  private int length;
+
+  /** Bytes of the message under way that are still to pass. */
   private long left;
 
   /**
    * @param name that the messages are to carry
    * @param path of field numbers to where it stands, at least one
-   * @param maxHeadBytes how much of a message is kept back at most; a name behind that stays
+   * @param maxHeadBytes how much of an answer is kept back at most, behind which a name stays; what
+   *     a compressed request may become
    */
   Rename(String name, int[] path, int maxHeadBytes) {
     this.name = name;
     this.path = path;
     this.maxHeadBytes = maxHeadBytes;
-    this.peek = new NamePeek(path);
   }
 
-  /** Reads compressed messages too, which then pass uncompressed. */
-  Rename decompressing(@Nullable CharSequence grpcEncoding) {
-    encoding = grpcEncoding;
-    return this;
-  }
-
-  /** Puts the name also into messages that have none. */
-  Rename adding() {
-    adds = true;
+  /**
+   * For requests: what runs must be what the name says. It is put also into messages that have
+   * none; compressed ones pass uncompressed; those that cannot be read, or in which a second name
+   * would overrule the first, are refused.
+   *
+   * @param grpcEncoding of compressed messages
+   */
+  Rename forRequests(@Nullable CharSequence grpcEncoding) {
+    requests = true;
+    encoding = grpcEncoding == null ? encoding : grpcEncoding;
     return this;
   }
 
@@ -61,27 +71,20 @@ final class Rename {
   }
 
   /**
-   * Takes the next part.
+   * Takes the next part over.
    *
    * @return what can be passed on, with the name changed; null while a name is still to come
-   * @throws Compression.Unreadable also for a name that is not to be there
+   * @throws Compression.Unreadable for a request that is refused
    */
   @Nullable ByteBuf next(ByteBuf data) throws Compression.Unreadable {
-    CompositeByteBuf all = head;
-    ByteBuf in;
-    if (all == null) {
-      in = data;
-    } else {
-      in = all.addComponent(true, data);
-    }
-    head = null;
+    ByteBuf in = joined(data);
     ByteBuf out = null;
     CompositeByteBuf gathered = null;
     try {
       while (in.isReadable()) {
-        ByteBuf part = left > 0 ? rest(in) : begun(in);
+        ByteBuf part = left > 0 ? more(in) : begun(in);
         if (part == null) {
-          head = kept(in, all, out != null);
+          head = in == data || out != null ? Unpooled.copiedBuffer(in) : in.retain();
           return out;
         }
         if (out == null) {
@@ -97,100 +100,148 @@ final class Rename {
           parts.addComponent(true, part);
         }
       }
+      return out;
     } catch (Compression.Unreadable e) {
-      in.release();
       if (out != null) {
         out.release();
       }
       throw e;
+    } finally {
+      in.release();
     }
-    in.release();
-    return out;
   }
 
-  /**
-   * What waits for more; a copy where other parts of the same memory have passed, which must not
-   * stay for as long as a stream goes on.
-   */
-  private static CompositeByteBuf kept(ByteBuf in, @Nullable CompositeByteBuf all, boolean passed) {
-    if (all != null && !passed) {
-      return all;
+  /** What waited, and behind it the part, which this takes over. */
+  private ByteBuf joined(ByteBuf part) {
+    ByteBuf all = head;
+    head = null;
+    if (all == null) {
+      return part;
     }
-    CompositeByteBuf kept = Unpooled.compositeBuffer(Integer.MAX_VALUE);
-    if (!passed) {
-      return kept.addComponent(true, in);
+    long size = (long) all.writerIndex() + part.readableBytes();
+    if (size > all.capacity()) {
+      // By halves: in steps of a fixed size a large message would be copied over and over.
+      all.capacity((int) Math.min(all.maxCapacity(), size + (size >> 1)));
     }
-    kept.addComponent(true, Unpooled.copiedBuffer(in));
-    in.release();
-    return kept;
-  }
-
-  private ByteBuf rest(ByteBuf in) {
-    int bytes = (int) Math.min(left, in.readableBytes());
-    left -= bytes;
-    return in.readRetainedSlice(bytes);
+    all.writeBytes(part);
+    part.release();
+    return all;
   }
 
   /** What can be passed on of a message that begins here; null when more of it is needed. */
   private @Nullable ByteBuf begun(ByteBuf in) throws Compression.Unreadable {
-    if (in.readableBytes() < Wire.PREFIX_BYTES) {
+    int start = in.readerIndex();
+    int here = in.readableBytes() - Wire.PREFIX_BYTES;
+    if (here < 0) {
       return null;
     }
-    int start = in.readerIndex();
-    int length = in.getInt(start + 1);
-    if (in.getByte(start) != 0) {
-      return encoding == null ? passed(in, length) : inflated(in, length, encoding);
+    length = in.getInt(start + 1);
+    boolean compressed = in.getByte(start) != 0;
+    if (compressed && requests) {
+      return inflated(in);
     }
-    ByteBuf message = in.slice(start + Wire.PREFIX_BYTES, in.readableBytes() - Wire.PREFIX_BYTES);
+    if (compressed || length < 0) {
+      return begun(in, Long.MAX_VALUE);
+    }
+    NamePeek found = peek == null ? new NamePeek(path) : peek;
+    peek = found;
     try {
-      if (peek.look(message, length) == NamePeek.Found.MORE) {
-        return in.readableBytes() > maxHeadBytes ? passed(in, length) : null;
+      NamePeek.Found far = found.look(in.slice(start + Wire.PREFIX_BYTES, here), length);
+      if (far == NamePeek.Found.MORE && (requests || in.readableBytes() <= maxHeadBytes)) {
+        return null;
       }
     } catch (InvalidProtocolBufferException e) {
+      if (requests) {
+        throw refused(e.getMessage());
+      }
       // Not ours to judge; whoever parses it will.
-      return passed(in, length);
+      return begun(in, Long.MAX_VALUE);
     }
-    NamePeek found = peek;
+    if (requests) {
+      judge(found);
+    }
+    return put(begun(in, requests ? found.at() : Long.MAX_VALUE), found);
+  }
+
+  private ByteBuf begun(ByteBuf in, long most) {
+    left = Integer.toUnsignedLong(length);
+    return passed(in, Wire.PREFIX_BYTES, most);
+  }
+
+  /**
+   * More of the message under way; null when it ends where a second name may begin.
+   *
+   * @param in may go on with further messages
+   */
+  private @Nullable ByteBuf more(ByteBuf in) throws Compression.Unreadable {
+    NamePeek by = peek;
+    if (!requests || by == null) {
+      return passed(in, 0, left);
+    }
+    int from = length - (int) left;
+    try {
+      var unused = by.look(in, from, length);
+    } catch (InvalidProtocolBufferException e) {
+      throw refused(e.getMessage());
+    }
+    judge(by);
+    return by.at() == from ? null : passed(in, 0, by.at() - from);
+  }
+
+  /** The next bytes of the message under way, at most so many, behind those of its prefix. */
+  private ByteBuf passed(ByteBuf in, int prefix, long most) {
+    int bytes = (int) Math.min(Math.min(left, most), in.readableBytes() - prefix);
+    left -= bytes;
+    peek = left == 0 ? null : peek;
+    return in.readRetainedSlice(prefix + bytes);
+  }
+
+  private @Nullable ByteBuf inflated(ByteBuf in) throws Compression.Unreadable {
+    if (in.readableBytes() - Wire.PREFIX_BYTES < length) {
+      return null;
+    }
+    ByteBuf packed = in.skipBytes(Wire.PREFIX_BYTES).readSlice(length);
+    ByteBuf plain = Answers.framed(Compression.inflated(packed, encoding, maxHeadBytes));
+    try {
+      return begun(plain);
+    } finally {
+      plain.release();
+    }
+  }
+
+  private void judge(NamePeek found) throws Compression.Unreadable {
+    if (found.names() > 1) {
+      String field = Arrays.stream(path).mapToObj(String::valueOf).collect(Collectors.joining("."));
+      throw refused(
+          "a request for model '%s' names a model %d times in field %s, expected once"
+              .formatted(name, found.names(), field));
+    }
     String was = found.name();
     if (!known.isEmpty() && !was.isEmpty() && !known.contains(was)) {
-      throw new Compression.Unreadable(
-          Status.INVALID_ARGUMENT.withDescription(
-              "a stream for model '%s' carries a request for '%s': open one for each"
-                  .formatted(name, was)));
+      throw refused(
+          "a stream for model '%s' carries a request for '%s': open one for each"
+              .formatted(name, was));
     }
-    ByteBuf begun = passed(in, length);
-    return put(begun, found);
+  }
+
+  private static Compression.Unreadable refused(@Nullable String why) {
+    return new Compression.Unreadable(Status.INVALID_ARGUMENT.withDescription(why));
   }
 
   private ByteBuf put(ByteBuf begun, NamePeek found) {
     boolean there = found.to() > found.from();
     boolean right = found.name().equals(name) && (there || name.isEmpty());
-    return right || !there && !adds ? begun : renamed(begun, found, name);
+    return right || !there && !requests ? begun : renamed(begun, found, name);
   }
 
-  private ByteBuf passed(ByteBuf in, int length) {
-    int here = Math.min(length, in.readableBytes() - Wire.PREFIX_BYTES);
-    left = length - here;
-    peek = new NamePeek(path);
-    return in.readRetainedSlice(Wire.PREFIX_BYTES + here);
+  /** Bytes that are kept back. */
+  int keptBytes() {
+    return head == null ? 0 : head.capacity();
   }
 
-  private @Nullable ByteBuf inflated(ByteBuf in, int length, CharSequence encoding)
-      throws Compression.Unreadable {
-    if (in.readableBytes() < Wire.PREFIX_BYTES + length) {
-      return null;
-    }
-    ByteBuf packed = in.slice(in.readerIndex() + Wire.PREFIX_BYTES, length);
-    ByteBuf plain = Compression.inflated(packed, encoding, maxHeadBytes);
-    in.skipBytes(Wire.PREFIX_BYTES + length);
-    ByteBuf framed = Answers.framed(plain);
-    NamePeek found = new NamePeek(path);
-    try {
-      found.look(plain, plain.readableBytes());
-      return put(framed, found);
-    } catch (InvalidProtocolBufferException e) {
-      return framed;
-    }
+  /** Whether what came so far ends within a message. */
+  boolean cutOff() {
+    return left > 0 || head != null;
   }
 
   /** What was kept back to the end; null when nothing was. */

@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import java.util.ArrayList;
@@ -46,12 +47,12 @@ final class Renames {
     }
     String id = to.named().model().id();
     int[] path = to.idPath();
-    boolean there =
-        op.unary && said != null && said.name().equals(id) && Arrays.equals(said.path(), path);
+    boolean right =
+        op.unary && said != null && Arrays.equals(said.path(), path) && said.saysOnly(id);
     Rename requests =
-        path.length == 0 || there
+        path.length == 0 || right
             ? null
-            : new Rename(id, path, pod.config.maxMessageBytes()).adding().decompressing(encoding);
+            : new Rename(id, path, pod.config.maxMessageBytes()).forRequests(encoding);
     if (requests != null && op == Op.STREAM && said != null && !said.name().isEmpty()) {
       // Where headers name the model they hold for all of the stream.
       requests.only(new HashSet<>(List.of(id, said.name(), to.named().asked())));
@@ -76,18 +77,19 @@ final class Renames {
     if (by == null) {
       return part;
     }
-    int bytes = part.readableBytes();
     ByteBuf named = by.next(part);
-    if (named == null && last) {
-      named = by.rest();
+    keep(by.keptBytes());
+    if (!last) {
+      return named;
     }
-    if (named != null || last) {
-      letGo();
-      return named == null ? Unpooled.EMPTY_BUFFER : named;
+    if (by.cutOff()) {
+      if (named != null) {
+        named.release();
+      }
+      throw new Compression.Unreadable(
+          Status.INVALID_ARGUMENT.withDescription("the request message is cut off"));
     }
-    keptBytes += bytes;
-    var unused = pod.hold(bytes);
-    return null;
+    return named == null ? Unpooled.EMPTY_BUFFER : named;
   }
 
   /**
@@ -108,7 +110,7 @@ final class Renames {
       }
       return named;
     } catch (Compression.Unreadable e) {
-      throw new IllegalStateException(e); // Compressed answers pass as they are.
+      throw new IllegalStateException(e); // Answers are not judged.
     }
   }
 
@@ -127,14 +129,18 @@ final class Renames {
     return () -> all.forEach(Link.Credit::give);
   }
 
-  private void letGo() {
-    pod.release(keptBytes);
-    keptBytes = 0;
+  private void keep(int bytes) {
+    if (bytes > keptBytes) {
+      var unused = pod.hold(bytes - keptBytes);
+    } else {
+      pod.release(keptBytes - bytes);
+    }
+    keptBytes = bytes;
   }
 
   /** Lets go of what was kept back. Idempotent. */
   void close() {
-    letGo();
+    keep(0);
     for (ByteBuf rest :
         new ByteBuf[] {requests == null ? null : requests.rest(), restOfAnswers()}) {
       if (rest != null) {

@@ -160,7 +160,7 @@ final class Repository {
     String id = named.model().id();
     MeshView view = dispatcher.registry.view();
     if (!dispatcher.host.letGo(id)) {
-      throw Status.RESOURCE_EXHAUSTED.withDescription("too many wishes are queued").asException();
+      throw Overload.STATUS.withDescription("too many wishes are queued").asException();
     }
     try {
       for (Pod pod : others(view, id)) {

@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufAllocator;
 import io.netty.buffer.Unpooled;
@@ -15,6 +16,10 @@ import org.jspecify.annotations.Nullable;
  * its sender gets no credit for what waits, so that it stops after one stream window.
  */
 final class Request {
+  /** Of a call that should carry a message. */
+  static final Status EMPTY =
+      Status.INVALID_ARGUMENT.withDescription("the call carries no request message");
+
   /** The most of one request that is kept to be sent again. */
   static final int MAX_REPLAY_BYTES = 1 << 20;
 
@@ -76,6 +81,24 @@ final class Request {
       data.release();
     }
     return pod.hold(bytes);
+  }
+
+  /**
+   * The one message of a request that is all there, decompressed. To be released.
+   *
+   * @param encoding how it is compressed, if it is
+   */
+  ByteBuf message(@Nullable CharSequence encoding) throws Compression.Unreadable {
+    ByteBuf all = held;
+    if (all == null || all.readableBytes() < Wire.PREFIX_BYTES) {
+      throw new Compression.Unreadable(EMPTY);
+    }
+    int start = all.readerIndex();
+    ByteBuf message = all.slice(start + Wire.PREFIX_BYTES, all.readableBytes() - Wire.PREFIX_BYTES);
+    return all.getByte(start) == 0
+        ? message.retain()
+        : Compression.inflated(
+            message, encoding == null ? "identity" : encoding, pod.config.maxMessageBytes());
   }
 
   /** For a wait: lets go of the large block that a few bytes were received in. */

@@ -202,7 +202,7 @@ public final class ServingPod implements AutoCloseable {
             .maxInboundMetadataSize(config.maxHeaderBytes())
             .permitKeepAliveTime(5, TimeUnit.SECONDS)
             .permitKeepAliveWithoutCalls(true)
-            .intercept(Statuses.SHORT)
+            .intercept(Statuses.ENDS)
             .addService(front.service())
             .addService(new ControlService(dispatcher, this::drain))
             .addService(health.getHealthService())

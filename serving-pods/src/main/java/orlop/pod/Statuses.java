@@ -35,7 +35,7 @@ final class Statuses {
     Status base =
         switch (e.code()) {
           case INVALID_ARGUMENT -> Status.INVALID_ARGUMENT;
-          case RESOURCE_EXHAUSTED -> Status.RESOURCE_EXHAUSTED;
+          case RESOURCE_EXHAUSTED -> Overload.STATUS;
           case CANCELLED -> Status.CANCELLED;
           case INTERNAL -> Status.INTERNAL;
         };
@@ -55,7 +55,7 @@ final class Statuses {
               .withDescription(
                   "model '%s' failed to load in pod '%s': %s".formatted(modelId, podId, reason));
       case Action.Outcome.NoRoom(String why) ->
-          Status.RESOURCE_EXHAUSTED.withDescription(
+          Overload.STATUS.withDescription(
               "no room for model '%s' in pod '%s': %s".formatted(modelId, podId, why));
       case Action.Outcome.Draining() ->
           Status.UNAVAILABLE.withDescription(
@@ -93,7 +93,7 @@ final class Statuses {
   static Status of(Fault fault) {
     return switch (fault) {
       case PERMANENT, CONFIGURATION -> Status.FAILED_PRECONDITION;
-      case CAPACITY -> Status.RESOURCE_EXHAUSTED;
+      case CAPACITY -> Overload.STATUS;
       case TRANSIENT -> Status.UNAVAILABLE;
     };
   }
@@ -107,13 +107,13 @@ final class Statuses {
     return switch (cause) {
       case UNKNOWN_MODEL -> Status.NOT_FOUND;
       case NOT_HERE, EXHAUSTED -> Status.UNAVAILABLE;
-      case NO_ROOM -> Status.RESOURCE_EXHAUSTED;
+      case NO_ROOM -> Overload.STATUS;
       case LOAD_FAILED -> fault == null ? Status.UNAVAILABLE : of(fault);
     };
   }
 
-  /** Shortens the status of every call, whatever service answers it. */
-  static final ServerInterceptor SHORT =
+  /** Ends every call as the router does, whatever service answers it. */
+  static final ServerInterceptor ENDS =
       new ServerInterceptor() {
         @Override
         public <Q, A> ServerCall.Listener<Q> interceptCall(
@@ -122,6 +122,10 @@ final class Statuses {
               new ForwardingServerCall.SimpleForwardingServerCall<Q, A>(call) {
                 @Override
                 public void close(Status status, Metadata trailers) {
+                  if (Overload.is(status)) {
+                    trailers.put(
+                        Named.ascii(Wire.RETRY_PUSHBACK.toString()), Wire.RETRY_AFTER.toString());
+                  }
                   super.close(shortened(status), trailers);
                 }
               },

@@ -40,7 +40,7 @@ final class Wire {
   static final int PREFIX_BYTES = 5;
 
   /** How long a caller who was refused for overload should wait; see {@link Overload}. */
-  private static final AsciiString RETRY_AFTER = AsciiString.cached("100");
+  static final AsciiString RETRY_AFTER = AsciiString.cached("100");
 
   private static final AsciiString HTTP_OK = AsciiString.cached("200");
   private static final AsciiString ZERO = AsciiString.cached("0");
@@ -68,8 +68,8 @@ final class Wire {
     }
     if (refused) {
       trailers.set(REFUSED, NOT_HERE);
-    } else if (status.getCode() == Status.Code.RESOURCE_EXHAUSTED
-        && status.getCause() instanceof Overload) {
+    }
+    if (Overload.is(status)) {
       trailers.set(RETRY_PUSHBACK, RETRY_AFTER);
     }
     return trailers;
@@ -103,7 +103,9 @@ final class Wire {
       value = 10 * value + c - '0';
     }
     CharSequence text = trailers.get(MESSAGE);
-    Status status = Status.fromCodeValue(value);
+    boolean again = trailers.contains(RETRY_PUSHBACK, RETRY_AFTER);
+    boolean exhausted = value == Status.Code.RESOURCE_EXHAUSTED.value();
+    Status status = exhausted && again ? Overload.STATUS : Status.fromCodeValue(value);
     return text == null ? status : status.withDescription(percentDecoded(text));
   }
 
@@ -119,7 +121,7 @@ final class Wire {
         switch (error == null ? Http2Error.INTERNAL_ERROR : error) {
           case REFUSED_STREAM -> Status.UNAVAILABLE;
           case CANCEL -> Status.CANCELLED;
-          case ENHANCE_YOUR_CALM -> Status.RESOURCE_EXHAUSTED;
+          case ENHANCE_YOUR_CALM -> Overload.STATUS;
           case INADEQUATE_SECURITY -> Status.PERMISSION_DENIED;
           default -> Status.INTERNAL;
         };

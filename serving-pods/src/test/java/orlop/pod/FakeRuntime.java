@@ -58,6 +58,9 @@ final class FakeRuntime implements ModelRuntime {
   /** Where calls of models that are loaded from now on go instead of running here. */
   volatile @Nullable String sidecar;
 
+  /** Calls that such a model runs at once and takes at most; 0: as many as come. */
+  volatile int atOnce;
+
   volatile @Nullable CountDownLatch loadGate;
   volatile @Nullable CountDownLatch inferGate;
 
@@ -119,6 +122,16 @@ final class FakeRuntime implements ModelRuntime {
     @Override
     public String address() {
       return address;
+    }
+
+    @Override
+    public int maxConcurrency() {
+      return atOnce;
+    }
+
+    @Override
+    public int maxInFlight() {
+      return atOnce == 0 ? Integer.MAX_VALUE : atOnce;
     }
   }
 

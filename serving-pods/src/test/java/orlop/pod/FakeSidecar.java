@@ -43,6 +43,10 @@ final class FakeSidecar implements AutoCloseable {
   final List<Long> deadlinesMs = new CopyOnWriteArrayList<>();
   final List<ServerCall<byte[], byte[]>> sinks = new CopyOnWriteArrayList<>();
   volatile @Nullable Status answer;
+
+  /** Beside {@link #TRAILER}. */
+  volatile Metadata trailers = new Metadata();
+
   volatile boolean silent;
   private final Server server;
 
@@ -143,6 +147,7 @@ final class FakeSidecar implements AutoCloseable {
       Status status = answer;
       Metadata trailers = new Metadata();
       trailers.put(TRAILER, "the end");
+      trailers.merge(FakeSidecar.this.trailers);
       if (status == null && kind == Kind.SINK) {
         headers();
         call.sendMessage(new byte[] {1});

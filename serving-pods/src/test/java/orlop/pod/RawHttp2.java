@@ -160,10 +160,18 @@ final class RawHttp2 implements AutoCloseable {
       int stream = in.readInt();
       Frame frame = new Frame(type, flags, stream, in.readNBytes(length));
       if (type == SETTINGS && (flags & 1) == 0) {
-        frame(SETTINGS, 1, 0, new byte[0]);
+        acknowledge();
       } else if (type != SETTINGS && type != WINDOW_UPDATE) {
         return frame;
       }
+    }
+  }
+
+  private void acknowledge() throws IOException {
+    try {
+      frame(SETTINGS, 1, 0, new byte[0]);
+    } catch (java.net.SocketException e) {
+      // The other end has closed; what it said before that is still to be read.
     }
   }
 

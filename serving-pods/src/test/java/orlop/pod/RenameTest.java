@@ -3,6 +3,7 @@ package orlop.pod;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
@@ -11,6 +12,8 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
 import io.netty.buffer.Unpooled;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -35,7 +38,7 @@ class RenameTest {
       int maxHead = random.nextInt(3) == 0 ? 1 << 20 : 1 << 16;
       boolean adds = random.nextBoolean();
       Rename rename = new Rename(name, path, maxHead);
-      rename = adds ? rename.adding() : rename;
+      rename = adds ? rename.forRequests(null) : rename;
       ByteArrayOutputStream all = new ByteArrayOutputStream();
       int messages = 1 + random.nextInt(4);
       UnknownFieldSet[] sent = new UnknownFieldSet[messages];
@@ -64,13 +67,9 @@ class RenameTest {
   @Test
   void aCompressedMessagePassesUncompressedWithTheNameChanged() throws Exception {
     byte[] plain = message(new Random(1), new int[] {2, 3}, 0, true).toByteArray();
-    ByteArrayOutputStream packed = new ByteArrayOutputStream();
-    try (GZIPOutputStream gzip = new GZIPOutputStream(packed)) {
-      gzip.write(plain);
-    }
-    byte[] framed = framed(packed.toByteArray());
+    byte[] framed = framed(packed(plain));
     framed[0] = 1;
-    Rename rename = new Rename("new", new int[] {2, 3}, 1 << 20).decompressing("gzip");
+    Rename rename = new Rename("new", new int[] {2, 3}, 1 << 20).forRequests("gzip");
     byte[] out = pass(rename, framed, new Random(2), 0);
     UnknownFieldSet got = UnknownFieldSet.parseFrom(ByteString.copyFrom(out, 5, out.length - 5));
     assertEquals(0, out[0]);
@@ -79,26 +78,163 @@ class RenameTest {
 
   @Test
   void aStreamThatNamesAnotherModelLaterIsRefused() throws Exception {
-    Rename rename = new Rename("id", new int[] {1}, 1 << 20).only(Set.of("id", "alias"));
+    Rename rename = request("id", NamePeek.FIRST).only(Set.of("id", "alias"));
     for (String name : List.of("alias", "id")) {
       ByteBuf passed = rename.next(Unpooled.wrappedBuffer(framed(named(name))));
       assertNotNull(passed);
       assertEquals(List.of("id"), names(UnknownFieldSet.parseFrom(body(passed)), new int[] {1}, 0));
     }
+    assertEquals(
+        "a stream for model 'id' carries a request for 'other': open one for each",
+        refusal(rename, framed(named("other")), 100));
+  }
+
+  /** Parsers take the last of several names: it would run another model than was routed. */
+  @Test
+  void aRequestThatNamesASecondModelIsRefusedBeforeItIsComplete() throws Exception {
+    for (int[] path : new int[][] {{1}, {2, 1}, {2, 3, 1}}) {
+      for (String second : List.of("B", "A", "")) {
+        ByteArrayOutputStream message = new ByteArrayOutputStream();
+        message.writeBytes(nested(path, "A"));
+        message.writeBytes(bytes(7, new byte[300_000]));
+        message.writeBytes(nested(path, second));
+        byte[] framed = framed(message.toByteArray());
+        for (int frame : new int[] {1, 2, 16_384, framed.length}) {
+          String why = refusal(request("A", path), framed, frame);
+          assertTrue(
+              why.startsWith("a request for model 'A' names a model 2 times in field "), why);
+        }
+        framed = framed(packed(message.toByteArray()));
+        framed[0] = 1;
+        String why = refusal(new Rename("A", path, 1 << 20).forRequests("gzip"), framed, 1_000);
+        assertTrue(why.contains(" names a model 2 times "), why);
+      }
+    }
+  }
+
+  @Test
+  void aRequestInWhichASecondNameCouldHideIsRefused() throws Exception {
+    byte[] swallowed = {7 << 3 | 2, 100, 10, 1, 'B'};
+    byte[] group = {7 << 3 | 3, 10, 1, 'B'};
+    byte[] number = new byte[12];
+    Arrays.fill(number, (byte) 0x80);
+    number[0] = 7 << 3;
+    for (byte[] hiding : List.of(swallowed, group, number)) {
+      ByteArrayOutputStream message = new ByteArrayOutputStream();
+      message.writeBytes(named("A"));
+      message.writeBytes(hiding);
+      byte[] framed = framed(message.toByteArray());
+      for (int frame : new int[] {1, 9, framed.length}) {
+        String why = refusal(request("id", NamePeek.FIRST), framed, frame);
+        assertTrue(why.startsWith("the request is not a well-formed protobuf message: "), why);
+      }
+    }
+    byte[] compressed = framed(named("A"));
+    compressed[0] = 1;
+    String why = refusal(request("id", NamePeek.FIRST), compressed, 100);
+    assertTrue(why.contains("grpc-encoding does not say how"), why);
+  }
+
+  @Test
+  void aNameAtTheVeryEndOfTheLargestMessageIsChanged() throws Exception {
+    ByteArrayOutputStream message = new ByteArrayOutputStream();
+    message.writeBytes(bytes(7, new byte[5_000]));
+    message.writeBytes(named("alias"));
+    Rename rename = new Rename("id", NamePeek.FIRST, message.size()).forRequests(null);
+    byte[] out = pass(rename, framed(message.toByteArray()), new Random(4), 0);
+    UnknownFieldSet got = UnknownFieldSet.parseFrom(ByteString.copyFrom(out, 5, out.length - 5));
+    assertEquals(List.of("id"), names(got, NamePeek.FIRST, 0));
+  }
+
+  @Test
+  void aRequestThatEndsWithinAMessageIsCutOff() throws Exception {
+    byte[] framed = framed(named("A"));
+    for (int bytes = 1; bytes <= framed.length; bytes++) {
+      Rename rename = request("id", NamePeek.FIRST);
+      ByteBuf passed = rename.next(Unpooled.copiedBuffer(framed, 0, bytes));
+      assertEquals(bytes < framed.length, rename.cutOff(), bytes + " bytes");
+      if (passed != null) {
+        passed.release();
+      }
+    }
+  }
+
+  @Test
+  void whatWaitsForANameTakesNotMuchMoreThanItsBytes() throws Exception {
+    byte[] framed = framed(bytes(9, new byte[100_000]));
+    int waiting = 50_000;
+    for (Rename rename :
+        List.of(request("id", new int[] {9}), new Rename("id", new int[] {9}, 1 << 20))) {
+      for (int i = 0; i < waiting; i++) {
+        ByteBuf part = Unpooled.copiedBuffer(framed, i, 1);
+        assertEquals(null, rename.next(part));
+        assertEquals(0, part.refCnt(), "the block that a byte came in is not kept");
+      }
+      assertTrue(rename.keptBytes() >= waiting, "all of it waits");
+      assertTrue(rename.keptBytes() <= 2 * waiting, rename.keptBytes() + " bytes are kept");
+    }
+  }
+
+  @Test
+  void veryManySmallMessagesLeaveAsOneFlatBuffer() throws Exception {
+    int messages = 200_000;
+    for (Rename rename :
+        List.of(request("id", NamePeek.FIRST), new Rename("id", NamePeek.FIRST, 1 << 16))) {
+      ByteBuf out = rename.next(Unpooled.buffer().writeZero(messages * Wire.PREFIX_BYTES));
+      assertNotNull(out);
+      byte[] all = ByteBufUtil.getBytes(out);
+      assertEquals(0, all.length % messages);
+      assertTrue(out.nioBufferCount() >= 1, "it can be written");
+      out.release();
+    }
+  }
+
+  private static Rename request(String id, int[] path) {
+    return new Rename(id, path, 1 << 20).forRequests(null);
+  }
+
+  /** Why a request is refused that comes in frames of that size. */
+  private static String refusal(Rename rename, byte[] framed, int frame) {
     Compression.Unreadable refused =
         assertThrows(
             Compression.Unreadable.class,
-            () -> rename.next(Unpooled.wrappedBuffer(framed(named("other")))));
-    assertEquals(
-        "a stream for model 'id' carries a request for 'other': open one for each",
-        refused.status().getDescription());
+            () -> {
+              for (int at = 0; at < framed.length; at += frame) {
+                int bytes = Math.min(frame, framed.length - at);
+                ByteBuf passed = rename.next(Unpooled.copiedBuffer(framed, at, bytes));
+                if (passed != null) {
+                  passed.release();
+                }
+              }
+            });
+    return String.valueOf(refused.status().getDescription());
+  }
+
+  private static byte[] packed(byte[] plain) throws IOException {
+    ByteArrayOutputStream packed = new ByteArrayOutputStream();
+    try (GZIPOutputStream gzip = new GZIPOutputStream(packed)) {
+      gzip.write(plain);
+    }
+    return packed.toByteArray();
+  }
+
+  private static byte[] bytes(int field, byte[] value) {
+    return UnknownFieldSet.newBuilder()
+        .mergeField(field, bytes(ByteString.copyFrom(value)))
+        .build()
+        .toByteArray();
+  }
+
+  private static byte[] nested(int[] path, String name) {
+    byte[] inner = name.getBytes(StandardCharsets.UTF_8);
+    for (int i = path.length - 1; i >= 0; i--) {
+      inner = bytes(path[i], inner);
+    }
+    return inner;
   }
 
   private static byte[] named(String name) {
-    return UnknownFieldSet.newBuilder()
-        .mergeField(1, bytes(ByteString.copyFromUtf8(name)))
-        .build()
-        .toByteArray();
+    return nested(NamePeek.FIRST, name);
   }
 
   private static ByteString body(ByteBuf framed) {

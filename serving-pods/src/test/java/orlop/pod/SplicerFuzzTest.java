@@ -44,6 +44,7 @@ class SplicerFuzzTest {
         accepted += right ? 1 : 0;
         named += pieces(bytes, random, right) ? 1 : 0;
         answer(bytes, random, right);
+        request(bytes, random, right);
       } catch (Exception | AssertionError e) {
         throw new AssertionError(
             "seed " + seed + ", message " + HexFormat.of().formatHex(bytes) + ": " + e, e);
@@ -73,7 +74,7 @@ class SplicerFuzzTest {
     try {
       found = peek.look(Unpooled.wrappedBuffer(bytes), bytes.length);
     } catch (InvalidProtocolBufferException e) {
-      assertTrue(overlong(e), "refused: " + e.getMessage());
+      assertTrue(overlong(String.valueOf(e.getMessage())), "refused: " + e.getMessage());
       return false;
     }
     assertEquals(parsed.getModelName(), peek.name());
@@ -90,8 +91,8 @@ class SplicerFuzzTest {
   }
 
   /** The parser takes a tenth byte that says another follows, against the specification. */
-  private static boolean overlong(InvalidProtocolBufferException e) {
-    return String.valueOf(e.getMessage()).contains("a number of more than 10 bytes");
+  private static boolean overlong(String why) {
+    return why.contains("a number of more than 10 bytes");
   }
 
   private static boolean hasText(byte[] bytes) throws InvalidProtocolBufferException {
@@ -127,7 +128,9 @@ class SplicerFuzzTest {
         }
       }
     } catch (InvalidProtocolBufferException e) {
-      assertTrue(!right || overlong(e), "refused in pieces: " + e.getMessage());
+      assertTrue(
+          !right || overlong(String.valueOf(e.getMessage())),
+          "refused in pieces: " + e.getMessage());
       return false;
     }
     if (!right) {
@@ -148,14 +151,68 @@ class SplicerFuzzTest {
   /** An answer that passes in pieces: all bytes come out, with the name changed. */
   private static void answer(byte[] bytes, Random random, boolean right)
       throws InvalidProtocolBufferException, Compression.Unreadable {
-    Rename rename = new Rename(OTHER, NamePeek.FIRST, Integer.MAX_VALUE);
-    ByteBuf whole = framed(bytes);
+    byte[] out = passed(new Rename(OTHER, NamePeek.FIRST, Integer.MAX_VALUE), bytes, random);
+    if (!right) {
+      return;
+    }
+    ModelInferRequest parsed = ModelInferRequest.parseFrom(bytes);
+    List<ByteString> names = UnknownFieldSet.parseFrom(bytes).getField(1).getLengthDelimitedList();
+    ModelInferRequest read = unframed(Unpooled.wrappedBuffer(out));
+    if (names.size() < 2) {
+      String expected = names.isEmpty() ? "" : OTHER;
+      assertEquals(parsed.toBuilder().setModelName(expected).build(), read);
+    } else {
+      // One of several was changed; the parser reads the last.
+      assertEquals(
+          parsed.toBuilder().clearModelName().build(), read.toBuilder().clearModelName().build());
+      String name = read.getModelName();
+      assertTrue(name.equals(OTHER) || name.equals(parsed.getModelName()), name);
+    }
+  }
+
+  /**
+   * A request that passes in pieces: whatever it says, the parser reads the new name or nothing at
+   * all, and what it would accept is refused for a second name only.
+   */
+  private static void request(byte[] bytes, Random random, boolean right)
+      throws InvalidProtocolBufferException {
+    byte[] out;
+    try {
+      Rename rename = new Rename(OTHER, NamePeek.FIRST, Integer.MAX_VALUE).forRequests(null);
+      out = passed(rename, bytes, random);
+      assertTrue(!rename.cutOff(), "cut off");
+    } catch (Compression.Unreadable e) {
+      String why = String.valueOf(e.getMessage());
+      boolean named = why.contains(" times in field 1, expected once");
+      assertTrue(!right || named || overlong(why), "refused: " + why);
+      if (named && right) {
+        UnknownFieldSet read = UnknownFieldSet.parseFrom(bytes);
+        assertTrue(read.getField(1).getLengthDelimitedList().size() > 1, "it has one name");
+      }
+      return;
+    }
+    ModelInferRequest read;
+    try {
+      read = unframed(Unpooled.wrappedBuffer(out));
+    } catch (InvalidProtocolBufferException e) {
+      assertTrue(!right, "unreadable with the new name: " + e.getMessage());
+      return;
+    }
+    assertEquals(OTHER, read.getModelName());
+    if (right) {
+      ModelInferRequest parsed = ModelInferRequest.parseFrom(bytes);
+      assertEquals(parsed.toBuilder().setModelName(OTHER).build(), read);
+    }
+  }
+
+  /** All that comes out of a message in pieces. */
+  private static byte[] passed(Rename rename, byte[] bytes, Random random)
+      throws Compression.Unreadable {
+    byte[] frame = ByteBufUtil.getBytes(framed(bytes));
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     int from = 0;
-    byte[] frame = ByteBufUtil.getBytes(whole);
     for (int cut : cuts(frame, random)) {
-      ByteBuf piece = Unpooled.copiedBuffer(frame, from, cut - from);
-      ByteBuf passed = rename.next(piece);
+      ByteBuf passed = rename.next(Unpooled.copiedBuffer(frame, from, cut - from));
       if (passed != null) {
         out.writeBytes(ByteBufUtil.getBytes(passed));
         passed.release();
@@ -167,23 +224,7 @@ class SplicerFuzzTest {
       out.writeBytes(ByteBufUtil.getBytes(rest));
       rest.release();
     }
-    whole.release();
-    if (!right) {
-      return;
-    }
-    ModelInferRequest parsed = ModelInferRequest.parseFrom(bytes);
-    List<ByteString> names = UnknownFieldSet.parseFrom(bytes).getField(1).getLengthDelimitedList();
-    ModelInferRequest read = unframed(Unpooled.wrappedBuffer(out.toByteArray()));
-    if (names.size() < 2) {
-      String expected = names.isEmpty() ? "" : OTHER;
-      assertEquals(parsed.toBuilder().setModelName(expected).build(), read);
-    } else {
-      // One of several was changed; the parser reads the last.
-      assertEquals(
-          parsed.toBuilder().clearModelName().build(), read.toBuilder().clearModelName().build());
-      String name = read.getModelName();
-      assertTrue(name.equals(OTHER) || name.equals(parsed.getModelName()), name);
-    }
+    return out.toByteArray();
   }
 
   private static ByteBuf framed(byte[] bytes) {

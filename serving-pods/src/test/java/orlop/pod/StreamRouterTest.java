@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.protobuf.ByteString;
 import inference.ModelInferRequest;
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
@@ -13,6 +14,7 @@ import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.stub.ClientCalls;
+import java.io.ByteArrayOutputStream;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.BlockingQueue;
@@ -107,6 +109,29 @@ class StreamRouterTest {
     return TestMesh.request(name).toByteArray();
   }
 
+  /** Else its call would be run anew in another pod, or its word taken for that of its pod. */
+  @Test
+  void whatPodsTellEachOtherInTrailersIsNotTakenFromARuntime() throws Exception {
+    try (Beside beside = new Beside()) {
+      beside.sidecar.answer = Status.ABORTED.withDescription("no");
+      beside.sidecar.trailers.put(Named.ascii(Headers.REFUSED), "not-here");
+      beside.sidecar.trailers.put(Named.ascii(Headers.LOAD), "1;2;3;4;5;true");
+      for (ManagedChannel entry : beside.entries()) {
+        int before = beside.sidecar.calls.get();
+        Stream call = new Stream(entry, Bytes.INFER, CallOptions.DEFAULT, new Metadata());
+        call.call.sendMessage(request("m"));
+        call.call.halfClose();
+        assertEquals(Status.Code.ABORTED, call.status().getCode(), call.status().toString());
+        Metadata trailers = call.trailers.get(60, TimeUnit.SECONDS);
+        assertEquals("the end", trailers.get(FakeSidecar.TRAILER));
+        assertEquals(null, trailers.get(Named.ascii(Headers.REFUSED)));
+        assertEquals(null, trailers.get(Named.ascii(Headers.LOAD)));
+        assertEquals(before + 1, beside.sidecar.calls.get());
+      }
+      beside.awaitIdle();
+    }
+  }
+
   @Test
   void aUnaryCallReachesTheRuntimeUnderTheModelsOwnName() throws Exception {
     try (Beside beside = new Beside()) {
@@ -128,12 +153,42 @@ class StreamRouterTest {
     }
   }
 
+  /** Parsers take the last of several names, and the first one was routed. */
+  @Test
+  void aSecondNameBehindTheTensorsDoesNotRunAnotherModel() throws Exception {
+    try (Beside beside = new Beside()) {
+      beside.mesh.register("n");
+      for (int bytes : new int[] {10, 1 << 20}) {
+        ByteArrayOutputStream asked = new ByteArrayOutputStream();
+        TestMesh.request("m").toBuilder()
+            .addRawInputContents(ByteString.copyFrom(new byte[bytes]))
+            .build()
+            .writeTo(asked);
+        ModelInferRequest.newBuilder().setModelName("n").build().writeTo(asked);
+        for (ManagedChannel entry : beside.entries()) {
+          for (Metadata headers : List.of(forModel("m"), new Metadata())) {
+            beside.sidecar.namesInside.clear();
+            Stream call = new Stream(entry, Bytes.INFER, CallOptions.DEFAULT, headers);
+            call.call.sendMessage(asked.toByteArray());
+            call.call.halfClose();
+            Status status = call.status();
+            assertEquals(Status.Code.INVALID_ARGUMENT, status.getCode(), status.toString());
+            String why = String.valueOf(status.getDescription());
+            assertTrue(why.contains("names a model 2 times in field 1, expected once"), why);
+            assertEquals(List.of(), beside.sidecar.namesInside);
+          }
+        }
+      }
+      beside.awaitIdle();
+    }
+  }
+
   @Test
   void aClientThatMeasuresItsBandwidthIsNotExpelled() throws Exception {
     try (Beside beside = new Beside()) {
       byte[] big =
           TestMesh.request("m").toBuilder()
-              .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[200_000]))
+              .addRawInputContents(ByteString.copyFrom(new byte[200_000]))
               .build()
               .toByteArray();
       // A connection with gRPC's automatic window asks by a ping after most of these answers.
@@ -357,7 +412,7 @@ class StreamRouterTest {
     try (Beside beside = new Beside()) {
       byte[] big =
           TestMesh.request("m").toBuilder()
-              .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[5 << 20]))
+              .addRawInputContents(ByteString.copyFrom(new byte[5 << 20]))
               .build()
               .toByteArray();
       for (ManagedChannel entry : beside.entries()) {
@@ -387,6 +442,9 @@ class StreamRouterTest {
         assertFalse(stream.status().isOk());
         other.call.sendMessage(request("m"));
         assertArrayEquals(request("m"), other.next());
+        byte[] next =
+            ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, request("m"));
+        assertArrayEquals(request("m"), next);
         other.call.cancel("done", null);
       }
       beside.awaitIdle();
@@ -505,7 +563,7 @@ class StreamRouterTest {
           byte[] asked =
               TestMesh.request("m").toBuilder()
                   .setId("call-" + bytes)
-                  .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[bytes]))
+                  .addRawInputContents(ByteString.copyFrom(new byte[bytes]))
                   .build()
                   .toByteArray();
           ClientCalls.blockingUnaryCall(entry, Bytes.INFER, CallOptions.DEFAULT, asked);
