@@ -5,6 +5,7 @@ import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.LongSupplier;
 import orlop.api.DemandReport;
 import orlop.api.PodControlGrpc;
 import orlop.api.WatchDemandRequest;
@@ -22,13 +23,18 @@ final class Demands implements AutoCloseable {
   private final DemandMeter meter;
   private final PodCalls pods;
   private final long intervalMs;
-  private final java.util.function.LongSupplier clockMs;
+  private final LongSupplier clockMs;
+  private final Runnable podGone;
 
-  Demands(PodCalls pods, long intervalMs, long memoryMs, java.util.function.LongSupplier clockMs) {
+  /**
+   * @param podGone run when nobody listens any more where a pod was
+   */
+  Demands(PodCalls pods, long intervalMs, long memoryMs, LongSupplier clockMs, Runnable podGone) {
     this.pods = pods;
     this.intervalMs = intervalMs;
     this.meter = new DemandMeter(intervalMs, memoryMs);
     this.clockMs = clockMs;
+    this.podGone = podGone;
   }
 
   /** Opens a stream to each pod that has none and closes those of pods that are gone. */
@@ -54,17 +60,17 @@ final class Demands implements AutoCloseable {
             PodControlGrpc.newStub(pods.channel(pod))
                 .watchDemand(
                     WatchDemandRequest.newBuilder().setIntervalMs(intervalMs).build(),
-                    new Reports(pod.id(), context)));
+                    new Reports(pod, context)));
     return context;
   }
 
   /** A stream that ended is opened again by the next {@link #follow}. */
   private final class Reports implements StreamObserver<DemandReport> {
-    private final String podId;
+    private final Pod pod;
     private final Context.CancellableContext context;
 
-    Reports(String podId, Context.CancellableContext context) {
-      this.podId = podId;
+    Reports(Pod pod, Context.CancellableContext context) {
+      this.pod = pod;
       this.context = context;
     }
 
@@ -76,14 +82,28 @@ final class Demands implements AutoCloseable {
     @Override
     public void onError(Throwable t) {
       if (Status.fromThrowable(t).getCode() == Status.Code.UNAVAILABLE) {
-        unreachable(podId);
+        unreachable(pod.id());
+        Thread.startVirtualThread(() -> look(pod));
       }
-      streams.remove(podId, context);
+      streams.remove(pod.id(), context);
     }
 
     @Override
     public void onCompleted() {
-      streams.remove(podId, context);
+      streams.remove(pod.id(), context);
+    }
+  }
+
+  /**
+   * A pod whose machine says that nobody listens there has ended, and need not be waited for; one
+   * that does not answer may only be out of our sight.
+   */
+  private void look(Pod pod) {
+    if (!streams.isEmpty() && PodCalls.refused(pod)) {
+      synchronized (this) {
+        meter.gone(pod.id(), clockMs.getAsLong());
+      }
+      podGone.run();
     }
   }
 

@@ -8,6 +8,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
@@ -67,7 +68,8 @@ final class PlanningLoop implements AutoCloseable {
     this.pods = pods;
     this.clockMs = clockMs;
     this.aliases = new Aliases(registry);
-    this.demands = new Demands(pods, config.demandIntervalMs(), planner.memoryMs(), clockMs);
+    this.demands =
+        new Demands(pods, config.demandIntervalMs(), planner.memoryMs(), clockMs, this::planSoon);
     this.campaign = registry.campaign(config.id(), this::lead);
     var unused =
         ticker.scheduleWithFixedDelay(
@@ -90,6 +92,15 @@ final class PlanningLoop implements AutoCloseable {
   private void lead(boolean now) {
     LOG.log(Level.INFO, "controller {0} {1}", config.id(), now ? "leads" : "does not lead");
     leading = now;
+  }
+
+  /** What a dead pod held shall not wait for the next interval. */
+  private void planSoon() {
+    try {
+      ticker.execute(this::tick);
+    } catch (RejectedExecutionException e) {
+      LOG.log(Level.DEBUG, "a pod is gone, and so is this controller");
+    }
   }
 
   private void tick() {

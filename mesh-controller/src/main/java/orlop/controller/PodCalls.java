@@ -3,6 +3,10 @@ package orlop.controller;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
 import io.netty.handler.ssl.SslContext;
+import java.io.IOException;
+import java.net.ConnectException;
+import java.net.InetSocketAddress;
+import java.net.Socket;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -20,6 +24,8 @@ import orlop.placement.Pod;
  * and fail with {@link io.grpc.StatusRuntimeException}, {@code DEADLINE_EXCEEDED} past their bound.
  */
 final class PodCalls implements AutoCloseable {
+  private static final int KNOCK_MS = 1_000;
+
   private final Map<String, ManagedChannel> channels = new ConcurrentHashMap<>();
   private final ControllerConfig config;
   private final @Nullable SslContext tls;
@@ -60,6 +66,21 @@ final class PodCalls implements AutoCloseable {
           NettyChannelBuilder builder = NettyChannelBuilder.forTarget(address);
           return (tls == null ? builder.usePlaintext() : builder.sslContext(tls)).build();
         });
+  }
+
+  /** Whether the pod's machine answers that nobody listens at its address; blocks for a second. */
+  static boolean refused(Pod pod) {
+    String address = pod.address();
+    int colon = address.lastIndexOf(':');
+    try (Socket socket = new Socket()) {
+      int port = Integer.parseInt(address.substring(colon + 1));
+      socket.connect(new InetSocketAddress(address.substring(0, colon), port), KNOCK_MS);
+      return false;
+    } catch (ConnectException e) {
+      return true;
+    } catch (IOException | RuntimeException e) {
+      return false;
+    }
   }
 
   /** Closes the channels to addresses that no pod of the view has. */

@@ -160,6 +160,11 @@ final class FakePod extends PodControlGrpc.PodControlImplBase implements AutoClo
                     .build()));
   }
 
+  /** As by kill -9: nobody listens any more, and the registry does not know. */
+  void die() throws InterruptedException {
+    server.shutdownNow().awaitTermination();
+  }
+
   @Override
   public void close() {
     session.close();

@@ -9,10 +9,13 @@ import java.lang.reflect.Proxy;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
+import java.util.function.LongSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import orlop.api.DemandReport;
+import orlop.placement.CopyState;
 import orlop.placement.Demand;
+import orlop.placement.Memory;
 import orlop.placement.Model;
 import orlop.placement.Placer;
 import orlop.placement.Planner;
@@ -81,11 +84,31 @@ final class PlanningLoopTest {
     }
   }
 
+  /** The clock stands still, so no patience with the dead pod can have run out. */
+  @Test
+  void whatADeadPodServedIsLoadedElsewhereAtOnce() throws Exception {
+    long nowMs = System.currentTimeMillis();
+    try (FakePod dead = new FakePod("pod-1", registry);
+        FakePod two = new FakePod("pod-2", registry);
+        FakePod three = new FakePod("pod-3", registry);
+        Controller controller = start("a", registry, () -> nowMs)) {
+      registry.createModel(new Model("m", "onnx", "p", "", 0, 0, 1, Set.of(), Set.of(), 0));
+      dead.publish("m", new CopyState.Loaded(Memory.ram(1_000), 5), nowMs);
+      Await.until("all are listened to", () -> dead.watched() && two.watched() && three.watched());
+      dead.report("m", 60, nowMs);
+      two.report("m", 60, nowMs);
+      Await.until("the planner leads", controller::leading);
+      dead.die();
+      Await.until("it is loaded elsewhere", () -> two.loads.size() + three.loads.size() == 1);
+      assertTrue(registry.view().pod("pod-1") != null, "the lease had not ended");
+    }
+  }
+
   @Test
   void hearsDemandFromEveryPod() throws Exception {
     try (FakePod pod = new FakePod("pod-1", registry);
         PodCalls calls = new PodCalls(ControllerConfig.defaults("x"), null);
-        Demands demands = new Demands(calls, 100, 0, System::currentTimeMillis)) {
+        Demands demands = new Demands(calls, 100, 0, System::currentTimeMillis, () -> {})) {
       demands.follow(registry.view());
       Await.until("the stream is open", pod::watched);
       pod.report("m", 30, 1_234);
@@ -100,7 +123,7 @@ final class PlanningLoopTest {
   void demandDecaysIsSteadyOnlyWhileCalledEveryMinuteAndIsForgotten() {
     long[] nowMs = {1_000_000};
     try (PodCalls calls = new PodCalls(ControllerConfig.defaults("x"), null);
-        Demands demands = new Demands(calls, 100, 0, () -> nowMs[0])) {
+        Demands demands = new Demands(calls, 100, 0, () -> nowMs[0], () -> {})) {
       demands.add(report("m", 60));
       for (int i = 0; i < 5; i++) {
         nowMs[0] += 30_000;
@@ -132,10 +155,15 @@ final class PlanningLoopTest {
   }
 
   private static Controller start(String id, Registry registry) throws IOException {
+    return start(id, registry, System::currentTimeMillis);
+  }
+
+  private static Controller start(String id, Registry registry, LongSupplier clockMs)
+      throws IOException {
     return Controller.start(
         new ControllerConfig(id, 100, 100, 5_000, 5_000, 0, ""),
         registry,
         new Planner(Planner.Config.defaults(), new Placer()),
-        System::currentTimeMillis);
+        clockMs);
   }
 }

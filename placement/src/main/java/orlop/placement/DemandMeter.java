@@ -108,6 +108,11 @@ public final class DemandMeter {
     unreachableMs.putIfAbsent(podId, nowMs);
   }
 
+  /** Nobody listens at the pod's address any more; its next report ends that. */
+  public void gone(String podId, long nowMs) {
+    unreachableMs.put(podId, nowMs - SILENT_MS);
+  }
+
   /** Forgets pods that the view does not know. */
   public void retain(MeshView view) {
     pods.keySet().removeIf(id -> view.pod(id) == null);

@@ -323,7 +323,12 @@ final class Call extends Deadlines.Entry {
    */
   void lostThere(Status status, boolean unprocessed, boolean again) {
     Caller.Hop hop = under;
-    if (hop == null || done) {
+    if (done) {
+      return;
+    }
+    if (hop == null) {
+      // This pod's own server, which a stream leaves to no other.
+      fail(Status.UNAVAILABLE.withDescription(status.getDescription()));
       return;
     }
     Outlet.Target target = hop.target();
