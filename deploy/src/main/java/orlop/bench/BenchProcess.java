@@ -36,7 +36,22 @@ final class BenchProcess implements AutoCloseable {
   /** Returns when it has announced itself. */
   static BenchProcess start(Class<?> main, List<String> jvmOptions, String... args)
       throws IOException {
-    List<String> command = new ArrayList<>();
+    return start(List.of(), main, jvmOptions, args);
+  }
+
+  /**
+   * As the other, for a process that stands for machines elsewhere: it leaves the processors to the
+   * others where they want them.
+   */
+  static BenchProcess startNice(Class<?> main, List<String> jvmOptions, String... args)
+      throws IOException {
+    return start(List.of("nice", "-n", "10"), main, jvmOptions, args);
+  }
+
+  private static BenchProcess start(
+      List<String> before, Class<?> main, List<String> jvmOptions, String... args)
+      throws IOException {
+    List<String> command = new ArrayList<>(before);
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
         List.of(

@@ -62,9 +62,9 @@ final class IsolationBench extends Benchmark {
   @Option(
       names = "--warm-up",
       paramLabel = "WINDOWS",
-      defaultValue = "3",
-      description = "Of each kind before. Default: 3.")
-  int warmUp = 3;
+      defaultValue = "7",
+      description = "Of each kind before. Default: 7.")
+  int warmUp = 7;
 
   @Option(
       names = "--callers",

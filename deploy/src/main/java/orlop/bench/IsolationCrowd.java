@@ -14,7 +14,7 @@ final class IsolationCrowd {
   private IsolationCrowd() {}
 
   static BenchProcess start(String port, Path request) throws java.io.IOException {
-    return BenchProcess.start(
+    return BenchProcess.startNice(
         IsolationCrowd.class, java.util.List.of("-Xmx256m"), port, request.toString());
   }
 

@@ -67,8 +67,9 @@ final class IsolationPod {
     @Override
     public Files pull(Model model) throws InterruptedException {
       if (model.id().startsWith(COLD)) {
-        TimeUnit.MILLISECONDS.sleep(
-            PULL_MS + Math.floorMod(model.id().hashCode(), PULL_MS / 2) - PULL_MS / 4);
+        // Mixed, because names that differ in a digit have hash codes that hardly differ.
+        int spread = Math.floorMod(model.id().hashCode() * 0x9e3779b9 >>> 8, (int) PULL_MS / 2);
+        TimeUnit.MILLISECONDS.sleep(PULL_MS + spread - PULL_MS / 4);
       }
       return new Files() {
         @Override

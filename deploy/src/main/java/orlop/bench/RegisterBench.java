@@ -190,9 +190,7 @@ final class RegisterBench extends Benchmark {
             ModelMeshGrpc.newBlockingStub(channel)
                 .withDeadlineAfter(60, TimeUnit.SECONDS)
                 .getModelStatus(
-                    GetStatusRequest.newBuilder()
-                        .setModelId(id(standing() - 1))
-                        .build());
+                    GetStatusRequest.newBuilder().setModelId(id(standing() - 1)).build());
         double seconds = (System.nanoTime() - beganNs) / 1e9;
         if (last.getStatus() != ModelStatusInfo.ModelStatus.NOT_LOADED) {
           throw new IllegalStateException("after the restart the last model is " + last);

@@ -36,6 +36,11 @@ final class PlanningLoop implements AutoCloseable {
   private static final Logger LOG = System.getLogger(PlanningLoop.class.getName());
   private static final int MAX_IN_FLIGHT = 256;
 
+  /** How long after a pod's death full steps follow each other quickly. */
+  private static final long HURRY_NS = 5_000_000_000L;
+
+  private static final long NEXT_STEP_MS = 400;
+
   private final ControllerConfig config;
   private final Registry registry;
   private final Planner planner;
@@ -51,6 +56,7 @@ final class PlanningLoop implements AutoCloseable {
       Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("orlop-change-", 0).factory());
   private final Registry.Subscription campaign;
   private volatile boolean leading;
+  private volatile long hurryUntilNs = System.nanoTime();
   private volatile @Nullable PodsWanted podsWanted;
 
   /** Null while another leads. Owned by the planning thread. */
@@ -94,8 +100,9 @@ final class PlanningLoop implements AutoCloseable {
     leading = now;
   }
 
-  /** What a dead pod held shall not wait for the next interval. */
+  /** What a dead pod held shall not wait for the next interval, nor what is left after one step. */
   private void planSoon() {
+    hurryUntilNs = System.nanoTime() + HURRY_NS;
     try {
       ticker.execute(this::tick);
     } catch (RejectedExecutionException e) {
@@ -121,6 +128,10 @@ final class PlanningLoop implements AutoCloseable {
       recall = plan.recall();
       say(plan.podsWanted());
       carryOut(plan.changes());
+      if (plan.changes().size() >= planner.maxChanges() && hurryUntilNs - System.nanoTime() > 0) {
+        // By then the loads that were just asked for are announced.
+        var unused = ticker.schedule(this::tick, NEXT_STEP_MS, TimeUnit.MILLISECONDS);
+      }
     } catch (RuntimeException e) {
       LOG.log(Level.ERROR, "planning failed, will try again: " + e, e);
     }

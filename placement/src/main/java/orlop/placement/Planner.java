@@ -132,6 +132,11 @@ public final class Planner {
     return Math.max(config.idleUnloadMs(), Math.max(config.recentMs(), config.trimAfterMs()));
   }
 
+  /** Most changes in one step; a step that has as many may have left some. */
+  public int maxChanges() {
+    return config.maxChanges();
+  }
+
   /** The changes of a planner that knows nothing of the time before. */
   public List<Change> plan(MeshView view, Demand demand, long nowMs) {
     return plan(view, demand, Recall.since(0), nowMs).changes();

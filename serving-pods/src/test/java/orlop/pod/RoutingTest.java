@@ -24,6 +24,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import orlop.api.Headers;
+import orlop.placement.Eviction;
 
 /** How calls find their model: three pods in one JVM, real sockets between them. */
 class RoutingTest {
