@@ -20,7 +20,8 @@ final class IsolationCrowd {
 
   /**
    * The pod's port and a file with a request without a name. Each line it is told, {@code models
-   * first calls}, makes it call those models in turn within a second; it says how many failed.
+   * first calls}, makes it call those models in turn within a second; it says how many failed, and
+   * by how many milliseconds a call was late.
    */
   public static void main(String[] args) throws Exception {
     ModelInferRequest request = ModelInferRequest.parseFrom(Files.readAllBytes(Path.of(args[1])));
@@ -42,7 +43,8 @@ final class IsolationCrowd {
             messages[i] = request.toBuilder().setModelName(name).build().toByteArray();
           }
           Pace.Outcome outcome = Pace.run(channel, calls, calls, i -> messages[i % models]);
-          return outcome.failed() + " " + (outcome.failed() == 0 ? "" : outcome.firstFailure());
+          String why = outcome.failed() == 0 ? "" : String.valueOf(outcome.firstFailure());
+          return outcome.failed() + " " + Math.round(outcome.lateMillis()) + " " + why;
         });
     channel.shutdownNow();
   }

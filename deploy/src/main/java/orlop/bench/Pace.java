@@ -26,8 +26,9 @@ final class Pace {
    * What came back.
    *
    * @param sortedMicros time to the answer or failure of each call, shortest first
+   * @param lateMillis by how much a call was sent after its time, at most
    */
-  record Outcome(int[] sortedMicros, int failed, @Nullable Status firstFailure) {
+  record Outcome(int[] sortedMicros, int failed, @Nullable Status firstFailure, double lateMillis) {
     double millis(double share) {
       int index = (int) Math.min(sortedMicros.length - 1L, Math.round(sortedMicros.length * share));
       return sortedMicros[index] / 1e3;
@@ -54,6 +55,7 @@ final class Pace {
       throws InterruptedException {
     Pace pace = new Pace(calls);
     long startNs = System.nanoTime();
+    long lateNs = 0;
     for (int i = 0; i < calls; i++) {
       long dueNs = startNs + (long) (i * 1e9 / perSecond);
       for (long leftNs = dueNs - System.nanoTime();
@@ -61,13 +63,14 @@ final class Pace {
           leftNs = dueNs - System.nanoTime()) {
         LockSupport.parkNanos(leftNs);
       }
+      lateNs = Math.max(lateNs, System.nanoTime() - dueNs);
       pace.send(channel, i, dueNs, message.apply(i));
     }
     if (!pace.open.await(2 * DEADLINE_S, TimeUnit.SECONDS)) {
       throw new IllegalStateException(pace.open.getCount() + " calls did not end");
     }
     Arrays.sort(pace.micros);
-    return new Outcome(pace.micros, pace.failed.get(), pace.firstFailure.get());
+    return new Outcome(pace.micros, pace.failed.get(), pace.firstFailure.get(), lateNs / 1e6);
   }
 
   private void send(ManagedChannel channel, int index, long dueNs, byte[] message) {

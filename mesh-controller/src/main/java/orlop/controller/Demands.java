@@ -26,6 +26,9 @@ final class Demands implements AutoCloseable {
   private final LongSupplier clockMs;
   private final Runnable podGone;
 
+  /** What is listened to. Guarded by this. */
+  private MeshView followed = MeshView.empty();
+
   /**
    * @param podGone run when nobody listens any more where a pod was
    */
@@ -49,6 +52,7 @@ final class Demands implements AutoCloseable {
           }
         });
     synchronized (this) {
+      followed = view;
       meter.retain(view);
     }
   }
@@ -96,15 +100,25 @@ final class Demands implements AutoCloseable {
 
   /**
    * A pod whose machine says that nobody listens there has ended, and need not be waited for; one
-   * that does not answer may only be out of our sight.
+   * that does not answer may only be out of our sight. Each pod is looked at until it counts as
+   * gone.
    */
   private void look(Pod pod) {
-    if (!streams.isEmpty() && PodCalls.refused(pod)) {
-      synchronized (this) {
-        meter.gone(pod.id(), clockMs.getAsLong());
-      }
+    if (inDoubt(pod) && PodCalls.refused(pod) && isNews(pod)) {
       podGone.run();
     }
+  }
+
+  /** Whether it is the mesh's pod of that id, and not known to be gone. */
+  private synchronized boolean inDoubt(Pod pod) {
+    Pod standing = followed.pod(pod.id());
+    return standing != null
+        && standing.address().equals(pod.address())
+        && !meter.isGone(pod.id(), clockMs.getAsLong());
+  }
+
+  private synchronized boolean isNews(Pod pod) {
+    return inDoubt(pod) && meter.gone(pod.id(), clockMs.getAsLong());
   }
 
   synchronized void add(DemandReport report) {
@@ -120,6 +134,10 @@ final class Demands implements AutoCloseable {
     meter.busy(report.getPodId(), report.getBusy(), nowMs);
   }
 
+  boolean listensTo(String podId) {
+    return streams.containsKey(podId);
+  }
+
   private synchronized void unreachable(String podId) {
     meter.unreachable(podId, clockMs.getAsLong());
   }
@@ -128,9 +146,13 @@ final class Demands implements AutoCloseable {
     return meter.snapshot(clockMs.getAsLong());
   }
 
-  /** Ends all streams; {@link #follow} opens them anew. */
+  /** Ends all streams; {@link #follow} opens them anew, and hears anew who can be reached. */
   @Override
   public void close() {
+    synchronized (this) {
+      followed = MeshView.empty();
+      meter.reachable();
+    }
     streams.values().forEach(context -> context.cancel(null));
     streams.clear();
   }

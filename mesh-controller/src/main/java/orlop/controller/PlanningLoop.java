@@ -11,6 +11,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
@@ -57,6 +58,7 @@ final class PlanningLoop implements AutoCloseable {
   private final Registry.Subscription campaign;
   private volatile boolean leading;
   private volatile long hurryUntilNs = System.nanoTime();
+  private final AtomicBoolean soon = new AtomicBoolean();
   private volatile @Nullable PodsWanted podsWanted;
 
   /** Null while another leads. Owned by the planning thread. */
@@ -103,8 +105,21 @@ final class PlanningLoop implements AutoCloseable {
   /** What a dead pod held shall not wait for the next interval, nor what is left after one step. */
   private void planSoon() {
     hurryUntilNs = System.nanoTime() + HURRY_NS;
+    tickIn(0);
+  }
+
+  /** One step more between the regular ones, unless one is on its way. */
+  private void tickIn(long ms) {
+    if (!soon.compareAndSet(false, true)) {
+      return;
+    }
+    Runnable step =
+        () -> {
+          soon.set(false);
+          tick();
+        };
     try {
-      ticker.execute(this::tick);
+      var unused = ticker.schedule(step, ms, TimeUnit.MILLISECONDS);
     } catch (RejectedExecutionException e) {
       LOG.log(Level.DEBUG, "a pod is gone, and so is this controller");
     }
@@ -130,7 +145,7 @@ final class PlanningLoop implements AutoCloseable {
       carryOut(plan.changes());
       if (plan.changes().size() >= planner.maxChanges() && hurryUntilNs - System.nanoTime() > 0) {
         // By then the loads that were just asked for are announced.
-        var unused = ticker.schedule(this::tick, NEXT_STEP_MS, TimeUnit.MILLISECONDS);
+        tickIn(NEXT_STEP_MS);
       }
     } catch (RuntimeException e) {
       LOG.log(Level.ERROR, "planning failed, will try again: " + e, e);

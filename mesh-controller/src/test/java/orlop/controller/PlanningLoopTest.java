@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.lang.reflect.Proxy;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
@@ -101,6 +102,26 @@ final class PlanningLoopTest {
       dead.die();
       Await.until("it is loaded elsewhere", () -> two.loads.size() + three.loads.size() == 1);
       assertTrue(registry.view().pod("pod-1") != null, "the lease had not ended");
+    }
+  }
+
+  @Test
+  void oneDeathIsToldOnce() throws Exception {
+    AtomicInteger deaths = new AtomicInteger();
+    try (FakePod dead = new FakePod("pod-1", registry);
+        PodCalls calls = new PodCalls(ControllerConfig.defaults("x"), null);
+        Demands demands =
+            new Demands(calls, 100, 0, System::currentTimeMillis, deaths::incrementAndGet)) {
+      demands.follow(registry.view());
+      Await.until("the stream is open", dead::watched);
+      dead.die();
+      Await.until("the death is told", () -> deaths.get() == 1);
+      for (int i = 0; i < 5; i++) {
+        demands.follow(registry.view());
+        Await.until("it is refused again", () -> !demands.listensTo("pod-1"));
+        assertTrue(demands.snapshot().silent().contains("pod-1"));
+      }
+      assertEquals(1, deaths.get());
     }
   }
 

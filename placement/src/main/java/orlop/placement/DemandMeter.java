@@ -108,9 +108,25 @@ public final class DemandMeter {
     unreachableMs.putIfAbsent(podId, nowMs);
   }
 
-  /** Nobody listens at the pod's address any more; its next report ends that. */
-  public void gone(String podId, long nowMs) {
-    unreachableMs.put(podId, nowMs - SILENT_MS);
+  /**
+   * Nobody listens at the pod's address any more; its next report ends that.
+   *
+   * @return whether that is news: it did not count as gone before
+   */
+  public boolean gone(String podId, long nowMs) {
+    Long before = unreachableMs.put(podId, nowMs - SILENT_MS);
+    return before == null || nowMs - before < SILENT_MS;
+  }
+
+  /** Whether it counts as gone. */
+  public boolean isGone(String podId, long nowMs) {
+    Long since = unreachableMs.get(podId);
+    return since != null && nowMs - since >= SILENT_MS;
+  }
+
+  /** Forgets which pods could not be reached. */
+  public void reachable() {
+    unreachableMs.clear();
   }
 
   /** Forgets pods that the view does not know. */
@@ -143,12 +159,11 @@ public final class DemandMeter {
     Map<String, Double> busy = new HashMap<>();
     pods.forEach((id, pod) -> busy.put(id, pod.share));
     Set<String> silent = new HashSet<>();
-    unreachableMs.forEach(
-        (id, sinceMs) -> {
-          if (nowMs - sinceMs >= SILENT_MS) {
-            silent.add(id);
-          }
-        });
+    for (String id : unreachableMs.keySet()) {
+      if (isGone(id, nowMs)) {
+        silent.add(id);
+      }
+    }
     return new Demand(uses, busy, silent);
   }
 }

@@ -133,6 +133,7 @@ final class EtcdCreates {
   private void commit(Ask mine) {
     List<Ask> batch = take(mine);
     busyLanes++;
+    offerLane();
     lock.unlock();
     TxnResponse answer = null;
     RegistryException failure = null;

@@ -119,6 +119,10 @@ final class EtcdFeed implements AutoCloseable {
       try {
         long left = TimeUnit.MILLISECONDS.toNanos(timeoutMs);
         while (applied < revision && !closed && left > 0) {
+          if (!writers.contains(writer)) {
+            // It was shown, and then a store of lower revisions took its place.
+            return;
+          }
           left = writer.seen.awaitNanos(left);
         }
       } finally {

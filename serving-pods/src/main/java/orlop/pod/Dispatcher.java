@@ -56,6 +56,11 @@ final class Dispatcher implements AutoCloseable {
    */
   final int mostForOneModel;
 
+  /** Bytes of requests that wait for a compute thread which one model may have. */
+  final long mostBytesForOneModel;
+
+  final Parked parked;
+
   /** Whether each call is a line in the log; may be switched while the pod runs. */
   volatile boolean logsCalls;
 
@@ -98,6 +103,8 @@ final class Dispatcher implements AutoCloseable {
     this.compute = new Compute(config.id(), config.computeThreads(), config.computeQueue());
     this.mostForOneModel =
         config.computeThreads() + Math.max(1, (int) (config.computeQueue() * 3L / 4));
+    this.mostBytesForOneModel = config.maxInFlightBytes() - config.maxInFlightBytes() / 4;
+    this.parked = new Parked(config.maxInFlight(), config.maxInFlightBytes());
     this.logsCalls = config.logCalls();
     this.resume = new Resume(Math.max(1, config.computeQueue() / 2));
     this.timer =

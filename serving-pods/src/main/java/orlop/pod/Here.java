@@ -27,6 +27,11 @@ final class Here {
   private final Caller caller;
   private final boolean batch;
   private boolean waited;
+
+  /** The model that it waits for, and with how many bytes; null when it does not wait. */
+  private @Nullable String parkedFor;
+
+  private long parkedBytes;
   private boolean needsMessage;
   private int missedPins;
   private @Nullable Slot<Held> pinned;
@@ -53,6 +58,7 @@ final class Here {
    * @param resumed whether it waited for the load and holds one of the places of {@link Resume}
    */
   private void run(Named to, boolean resumed) {
+    unpark();
     Slot<Held> slot = pod.host.pin(to.model().id(), batch);
     if (slot != null) {
       if (!waited && !call.forwarded && !needsMessage) {
@@ -75,11 +81,35 @@ final class Here {
       waited = true;
       pod.metrics.missed(to);
     }
+    if (!park(to.model().id())) {
+      return;
+    }
     ModelHost.Waiter waiter =
         ModelHost.Waiter.until(call::done, o -> call.onLoop(() -> loadEnded(to, o)));
     if (!pod.host.want(
         to.model(), ModelHost.NOW, batch ? Event.Purpose.BATCH : Event.Purpose.ONLINE, waiter)) {
       call.overloaded("too many calls wait for models to be loaded");
+    }
+  }
+
+  /** Takes its place among the calls that wait for the model; when there is none it ends. */
+  private boolean park(String modelId) {
+    long bytes = caller.requestBytes();
+    String full = pod.parked.enter(modelId, bytes);
+    if (full != null) {
+      call.overloaded(full);
+      return false;
+    }
+    parkedFor = modelId;
+    parkedBytes = bytes;
+    return true;
+  }
+
+  private void unpark() {
+    String modelId = parkedFor;
+    if (modelId != null) {
+      parkedFor = null;
+      pod.parked.leave(modelId, parkedBytes);
     }
   }
 
@@ -91,8 +121,10 @@ final class Here {
     Status why = Statuses.of(outcome, to.model().id(), pod.config.id());
     if (why == null) {
       pod.resume.enter(() -> call.onLoop(() -> call.loop.resume(() -> resume(to))));
-    } else if (outcome instanceof Action.Outcome.Failed failed
-        && failed.fault() == Fault.PERMANENT) {
+      return;
+    }
+    unpark();
+    if (outcome instanceof Action.Outcome.Failed failed && failed.fault() == Fault.PERMANENT) {
       call.fail(why);
     } else {
       call.refused(why);
@@ -241,8 +273,9 @@ final class Here {
     }
   }
 
-  /** Lets the copy go, if the call still has a pin on it. Idempotent. */
+  /** Gives up its pin on the copy, or its place among those that wait for one. Idempotent. */
   void unpin() {
+    unpark();
     if (beside != null) {
       beside.leave();
     }

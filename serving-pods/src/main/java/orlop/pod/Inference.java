@@ -62,6 +62,9 @@ final class Inference implements EncodedCall {
   /** Null as long as it is not known to be plain. */
   private @Nullable EncodedRequest request;
 
+  /** Bytes that its model has for it. */
+  private int counted;
+
   private boolean looked;
   private @Nullable ByteBuf answer;
   private String id = "";
@@ -97,6 +100,11 @@ final class Inference implements EncodedCall {
               .formatted(pins, to.model().id(), pod.mostForOneModel, pod.config.computeQueue());
     } else if (inference.runsHere()) {
       return null;
+    } else if (inference.tooManyBytes()) {
+      full =
+          "requests for model '%s' hold %d bytes, one may have %d, three quarters of maxInFlightBytes"
+              .formatted(
+                  to.model().id(), inference.lane().heldBytes.get(), pod.mostBytesForOneModel);
     } else if (pod.compute.offer(inference)) {
       return null;
     } else {
@@ -107,6 +115,13 @@ final class Inference implements EncodedCall {
     inference.leave();
     inference.letGo();
     return full;
+  }
+
+  /** Counts its bytes for the model until it is let go. */
+  private boolean tooManyBytes() {
+    counted = message.readableBytes();
+    long held = lane().heldBytes.addAndGet(counted);
+    return held > counted && held > call.pod.mostBytesForOneModel;
   }
 
   /** Prepares it on the event loop, and runs it there when that takes no time. */
@@ -485,6 +500,7 @@ final class Inference implements EncodedCall {
   }
 
   private void letGo() {
+    lane().heldBytes.addAndGet(-counted);
     slot.unpin();
     message.release();
   }

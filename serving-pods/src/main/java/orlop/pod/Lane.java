@@ -3,6 +3,7 @@ package orlop.pod;
 import java.util.ArrayDeque;
 import java.util.Comparator;
 import java.util.Deque;
+import java.util.concurrent.atomic.AtomicLong;
 import orlop.runtime.EncodedModel;
 import orlop.runtime.LoadedModel;
 
@@ -41,6 +42,10 @@ final class Lane {
   final Batcher batcher;
   final RowProof proof = new RowProof();
   final Deque<Inference> waiting = new ArrayDeque<>(2);
+
+  /** Of requests that wait for a compute thread, or run on one. */
+  final AtomicLong heldBytes = new AtomicLong();
+
   int running;
   boolean listed;
   long startTag;

@@ -408,6 +408,11 @@ public final class ServingPod implements AutoCloseable {
     return rest;
   }
 
+  /** Models that calls wait for in this pod. */
+  int modelsWaitedFor() {
+    return dispatcher.parked.models();
+  }
+
   /** Calls accepted and not answered. */
   int inFlight() {
     return dispatcher.inFlight();

@@ -19,6 +19,7 @@ import io.grpc.health.v1.HealthCheckRequest;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.health.v1.HealthGrpc;
 import io.grpc.stub.ClientCalls;
+import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
@@ -38,6 +39,13 @@ class FailureTest {
 
   private static String text(Status status) {
     return String.valueOf(status.getDescription());
+  }
+
+  private static ListenableFuture<ModelInferResponse> begin(
+      TestMesh mesh, ModelInferRequest request) {
+    return GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(0)))
+        .withDeadlineAfter(60, TimeUnit.SECONDS)
+        .modelInfer(request);
   }
 
   private static ListenableFuture<ModelInferResponse> begin(TestMesh mesh, int pod, String model) {
@@ -389,12 +397,10 @@ class FailureTest {
       mesh.register("m");
       CountDownLatch gate = new CountDownLatch(1);
       mesh.runtimes.getFirst().loadGate = gate;
+      mesh.register("n");
       var one = begin(mesh, 0, "m");
       TestMesh.await("the first", () -> mesh.pod(0).inFlight() == 1);
-      ModelInferRequest big =
-          TestMesh.request("m").toBuilder()
-              .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[9_960]))
-              .build();
+      ModelInferRequest big = withBytes("n", 9_960);
       Status bytes = TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(big));
       assertEquals(Status.Code.RESOURCE_EXHAUSTED, bytes.getCode());
       assertTrue(text(bytes).contains("maxInFlightBytes is 10000"), text(bytes));
@@ -408,6 +414,67 @@ class FailureTest {
       assertEquals("m", two.get().getModelName());
       TestMesh.await("all to be given back", () -> mesh.pod(0).inFlight() == 0);
     }
+  }
+
+  @Test
+  void callsThatWaitForOneColdModelLeaveRoomForOthers() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.inFlight(8, 100_000).maxMessageBytes(50_000))) {
+      for (String model : List.of("hot", "cold", "large")) {
+        mesh.register(model);
+      }
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("hot"));
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.getFirst().loadGate = gate;
+      var waiting = new java.util.ArrayList<ListenableFuture<ModelInferResponse>>();
+      for (int i = 0; i < 6; i++) {
+        waiting.add(begin(mesh, 0, "cold"));
+      }
+      TestMesh.await("six to wait", () -> mesh.pod(0).inFlight() == 6);
+      Status seventh =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("cold")));
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, seventh.getCode());
+      assertTrue(text(seventh).contains("'cold', one may have 6"), text(seventh));
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("hot"));
+      assertTrue(waiting.getLast().cancel(true));
+      TestMesh.await("its place", () -> mesh.pod(0).inFlight() == 5);
+      waiting.set(5, begin(mesh, 0, "cold"));
+      gate.countDown();
+      for (var call : waiting) {
+        assertEquals("cold", call.get(60, TimeUnit.SECONDS).getModelName());
+      }
+      assertEquals(0, mesh.pod(0).modelsWaitedFor());
+    }
+  }
+
+  @Test
+  void requestsForOneColdModelLeaveBytesForOthers() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.inFlight(8, 40_000).maxMessageBytes(15_000))) {
+      mesh.register("cold");
+      mesh.register("other");
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.getFirst().loadGate = gate;
+      var waiting = new java.util.ArrayList<ListenableFuture<ModelInferResponse>>();
+      for (int i = 1; i <= 2; i++) {
+        waiting.add(begin(mesh, withBytes("cold", 12_000)));
+        int calls = i;
+        TestMesh.await("it to wait", () -> mesh.pod(0).inFlight() == calls);
+      }
+      Status third =
+          TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(withBytes("cold", 12_000)));
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, third.getCode());
+      assertTrue(text(third).contains("one may have 30000"), text(third));
+      waiting.add(begin(mesh, withBytes("other", 12_000)));
+      gate.countDown();
+      for (var call : waiting) {
+        assertTrue(!call.get(60, TimeUnit.SECONDS).getModelName().isEmpty());
+      }
+    }
+  }
+
+  private static ModelInferRequest withBytes(String model, int bytes) {
+    return TestMesh.request(model).toBuilder()
+        .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[bytes]))
+        .build();
   }
 
   @Test
