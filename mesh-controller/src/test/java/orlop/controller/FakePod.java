@@ -138,8 +138,8 @@ final class FakePod extends PodControlGrpc.PodControlImplBase implements AutoClo
   public void watchDemand(WatchDemandRequest request, StreamObserver<DemandReport> response) {
     ((ServerCallStreamObserver<DemandReport>) response)
         .setOnCancelHandler(() -> watchers.remove(response));
-    watchers.add(response);
     response.onNext(DemandReport.newBuilder().setPodId(id).build());
+    watchers.add(response);
   }
 
   boolean watched() {

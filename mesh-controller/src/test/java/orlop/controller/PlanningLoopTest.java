@@ -115,7 +115,12 @@ final class PlanningLoopTest {
       demands.follow(registry.view());
       Await.until("the stream is open", dead::watched);
       dead.die();
-      Await.until("the death is told", () -> deaths.get() == 1);
+      Await.until(
+          "the death is told",
+          () -> {
+            demands.follow(registry.view());
+            return deaths.get() == 1;
+          });
       for (int i = 0; i < 5; i++) {
         demands.follow(registry.view());
         Await.until("it is refused again", () -> !demands.listensTo("pod-1"));
