@@ -81,16 +81,12 @@ final class Certificates implements AutoCloseable {
   }
 
   private void readAgain() {
-    try {
-      now = read(config);
-      Own own = now.own;
-      LOG.log(
-          Level.INFO,
-          "certificates were read again{0}",
-          own == null ? "" : ": " + subject(own.chain[0]) + " until " + own.chain[0].getNotAfter());
-    } catch (CommandException e) {
-      LOG.log(Level.WARNING, "certificates stay as they were: {0}", e.getMessage());
-    }
+    now = read(config);
+    Own own = now.own;
+    LOG.log(
+        Level.INFO,
+        "certificates were read again{0}",
+        own == null ? "" : ": " + subject(own.chain[0]) + " until " + own.chain[0].getNotAfter());
   }
 
   private static Held read(TlsConfig config) {

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * ModelMesh's {@code KV_STORE}: where etcd is and how to speak with it. Source of the forms:
  * etcd-json-schema.md of IBM's etcd-java, which ModelMesh hands it to.
  *
- * @param endpoints each with its scheme, all with the same one
+ * @param endpoints each with its scheme, all with the same one, and its port
  * @param rootPrefix stands before all keys; empty: none
  * @param user empty: none
  * @param password of the user
@@ -52,7 +52,11 @@ record KvStore(
           "client_key",
           "client_key_file",
           "override_authority");
-  private static final String PLAIN = "[^/;]+:\\d+(,[^/;]+:\\d+)*";
+  private static final String HOST = "(\\[[^]/;,]+]|[^]\\[/;,:]+)";
+  private static final String PLAIN = "%1$s(:\\d+)?(,%1$s(:\\d+)?)*".formatted(HOST);
+
+  /** Where etcd-java looks without one. */
+  private static final String DEFAULT_PORT = ":2379";
 
   /**
    * @throws CommandException that shows nothing which may be a secret
@@ -70,8 +74,9 @@ record KvStore(
     if (target.startsWith("{")) {
       return of(json("KV_STORE", target), null);
     }
+    Path file = Path.of(target);
     String[] parts = target.split(";rootPrefix=", 2);
-    if (target.contains("://") || parts[0].matches(PLAIN)) {
+    if (target.contains("://") || (parts[0].matches(PLAIN) && !Files.isRegularFile(file))) {
       return of(
           new ObjectMapper()
               .createObjectNode()
@@ -79,7 +84,6 @@ record KvStore(
               .put("root_prefix", parts.length > 1 ? parts[1] : ""),
           null);
     }
-    Path file = Path.of(target);
     try {
       return of(json("KV_STORE file " + file, Files.readString(file)), file.getParent());
     } catch (IOException e) {
@@ -130,7 +134,7 @@ record KvStore(
     json.fieldNames().forEachRemaining(unused::add);
     unused.removeAll(KNOWN);
     return new KvStore(
-        given.stream().map(e -> scheme + e.replaceFirst("^https?://", "")).toList(),
+        given.stream().map(e -> scheme + withPort(e.replaceFirst("^https?://", ""))).toList(),
         json.path("root_prefix").asText(""),
         json.path("userid").asText(""),
         json.path("password").asText(""),
@@ -139,6 +143,10 @@ record KvStore(
         secure ? key : "",
         secure ? json.path("override_authority").asText("") : "",
         unused);
+  }
+
+  private static String withPort(String endpoint) {
+    return endpoint.matches(HOST) ? endpoint + DEFAULT_PORT : endpoint;
   }
 
   private static boolean secure(String mode, String first, boolean certificates) {

@@ -42,12 +42,17 @@ final class ModelMeshEnvironment {
   private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
+  /** All, the empty ones too. */
+  private final Map<String, String> given;
+
   private final Map<String, String> environment;
   private final List<String> warnings = new ArrayList<>();
   private Settings settings;
 
-  private ModelMeshEnvironment(Map<String, String> environment, Settings settings) {
-    this.environment = environment;
+  private ModelMeshEnvironment(Map<String, String> given, Settings settings) {
+    this.given = given;
+    this.environment = new TreeMap<>(given);
+    environment.values().removeIf(String::isBlank);
     this.settings = settings;
   }
 
@@ -61,9 +66,7 @@ final class ModelMeshEnvironment {
    * @throws CommandException naming the variable, its value and the remedy
    */
   static Reading read(Map<String, String> environment, Settings defaults) {
-    Map<String, String> set = new TreeMap<>(environment);
-    set.values().removeIf(String::isBlank);
-    ModelMeshEnvironment it = new ModelMeshEnvironment(set, defaults);
+    ModelMeshEnvironment it = new ModelMeshEnvironment(environment, defaults);
     it.readAll();
     return new Reading(it.settings, List.copyOf(it.warnings));
   }
@@ -205,7 +208,10 @@ final class ModelMeshEnvironment {
         JSON.numberNode(port("port=" + preStop, "MM_PRESTOP_WAIT_PORT", preStop)));
   }
 
-  /** {@code name;label=VARIABLE,label=VARIABLE}: labels have the values of those variables. */
+  /**
+   * {@code name;label=VARIABLE,label=VARIABLE}: labels have the values of those variables, which
+   * may be empty.
+   */
   private void info() {
     String text = environment.get("MM_INFO_METRICS");
     if (text == null) {
@@ -222,7 +228,7 @@ final class ModelMeshEnvironment {
       if (pair.length != 2 || pair[0].isEmpty()) {
         throw new CommandException("MM_INFO_METRICS is '" + text + "'", form);
       }
-      String value = environment.get(pair[1]);
+      String value = given.get(pair[1]);
       if (value == null) {
         throw new CommandException(
             "MM_INFO_METRICS is '%s' and %s is not set".formatted(text, pair[1]), form);

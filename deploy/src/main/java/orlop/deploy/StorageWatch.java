@@ -40,7 +40,7 @@ final class StorageWatch implements AutoCloseable {
     this.changed = changed;
     this.files = new WatchedFiles(List.of(directory), LOOK_MS, this::look);
     // It may have changed since it was read.
-    look();
+    files.read();
   }
 
   /** All storages: those of the directory, and over them the named ones. */
@@ -51,16 +51,12 @@ final class StorageWatch implements AutoCloseable {
     return all;
   }
 
-  private synchronized void look() {
-    try {
-      Map<String, StorageConfig> now = read(directory, named);
-      if (!now.equals(last)) {
-        last = now;
-        LOG.log(Level.INFO, "{0} changed: storages {1}", directory, now.keySet());
-        changed.accept(now);
-      }
-    } catch (IOException | RuntimeException e) {
-      LOG.log(Level.WARNING, "{0} cannot be read, the storages stay: {1}", directory, e);
+  private void look() throws IOException {
+    Map<String, StorageConfig> now = read(directory, named);
+    if (!now.equals(last)) {
+      LOG.log(Level.INFO, "{0} changed: storages {1}", directory, now.keySet());
+      changed.accept(now);
+      last = now;
     }
   }
 

@@ -71,12 +71,8 @@ final class TypeConstraints implements AutoCloseable {
   }
 
   private void readAgain(Path file) {
-    try {
-      rules = read(file);
-      LOG.log(Level.INFO, "type constraints read again from {0}", file);
-    } catch (CommandException e) {
-      LOG.log(Level.WARNING, "{0}; what it said before stays", e.getMessage());
-    }
+    rules = read(file);
+    LOG.log(Level.INFO, "type constraints read again from {0}", file);
   }
 
   LabelRules rules() {

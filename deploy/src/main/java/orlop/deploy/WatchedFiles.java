@@ -1,36 +1,49 @@
 package orlop.deploy;
 
 import java.io.IOException;
+import java.lang.System.Logger.Level;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Says when what some files hold has changed: by looking at their bytes, since a mounted secret or
- * ConfigMap is replaced by a change of links, of which not every file system tells. Runs on a
- * thread of its own until closed.
+ * Reads files again when what they hold has changed: by looking at their bytes, since a mounted
+ * secret or ConfigMap is replaced by a change of links, of which not every file system tells. What
+ * could not be read is read again at each look until it can, with one warning for each reason. Runs
+ * on a thread of its own until closed.
  */
 final class WatchedFiles implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(WatchedFiles.class.getName());
+
+  /** Takes over what the files hold; a throw leaves what stood before. */
+  interface Reader {
+    void read() throws IOException;
+  }
+
   private final List<Path> files;
   private final long everyMs;
-  private final Runnable changed;
+  private final Reader reader;
   private final CountDownLatch closed = new CountDownLatch(1);
-  private int seen;
+  private Map<Path, Integer> seen;
+  // Written under this object's lock.
+  private volatile @Nullable String failed;
 
   /**
    * @param files a directory stands for the files that lie in it, how ever many they come to be
-   * @param changed told after a change, on the watching thread; whether the files make sense is its
-   *     affair
+   * @param reader called after a change, by one thread at a time
    */
-  WatchedFiles(List<Path> files, long everyMs, Runnable changed) {
+  WatchedFiles(List<Path> files, long everyMs, Reader reader) {
     this.files = List.copyOf(files);
     this.everyMs = everyMs;
-    this.changed = changed;
+    this.reader = reader;
     this.seen = look();
     Thread.ofVirtual().name("orlop-files").start(this::watch);
   }
@@ -38,10 +51,10 @@ final class WatchedFiles implements AutoCloseable {
   private void watch() {
     try {
       while (!closed.await(everyMs, TimeUnit.MILLISECONDS)) {
-        int now = look();
-        if (now != seen) {
+        Map<Path, Integer> now = look();
+        if (failed != null || !now.equals(seen)) {
           seen = now;
-          changed.run();
+          read();
         }
       }
     } catch (InterruptedException e) {
@@ -49,30 +62,42 @@ final class WatchedFiles implements AutoCloseable {
     }
   }
 
-  private int look() {
-    int all = 1;
+  /** Reads now, as after a change. */
+  synchronized void read() {
+    try {
+      reader.read();
+      failed = null;
+    } catch (IOException | RuntimeException e) {
+      String why = ErrorLine.of(e);
+      if (!why.equals(failed)) {
+        LOG.log(Level.WARNING, "{0} changed, and what stood before stays: {1}", files, why);
+      }
+      failed = why;
+    }
+  }
+
+  /** The hash of each file's content, without those that cannot be read. */
+  private Map<Path, Integer> look() {
+    Map<Path, Integer> all = new HashMap<>();
     for (Path file : files) {
-      all = 31 * all + look(file);
+      if (!Files.isDirectory(file)) {
+        look(file, all);
+        continue;
+      }
+      try (DirectoryStream<Path> inside = Files.newDirectoryStream(file, Files::isRegularFile)) {
+        inside.forEach(one -> look(one, all));
+      } catch (IOException | DirectoryIteratorException e) {
+        // It holds nothing then, until it can be read again.
+      }
     }
     return all;
   }
 
-  /** 0 when it cannot be read. */
-  private static int look(Path file) {
+  private static void look(Path file, Map<Path, Integer> all) {
     try {
-      if (!Files.isDirectory(file)) {
-        return Arrays.hashCode(Files.readAllBytes(file));
-      }
-      int all = 1;
-      try (DirectoryStream<Path> inside = Files.newDirectoryStream(file, Files::isRegularFile)) {
-        // A sum, because they come in any order.
-        for (Path one : inside) {
-          all += 31 * one.hashCode() + look(one);
-        }
-      }
-      return all;
-    } catch (IOException | DirectoryIteratorException e) {
-      return 0;
+      all.put(file, Arrays.hashCode(Files.readAllBytes(file)));
+    } catch (IOException e) {
+      // As if it were not there, until it can be read again.
     }
   }
 

@@ -6,12 +6,16 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
@@ -20,6 +24,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.slf4j.LoggerFactory;
 import orlop.placement.Model;
 import orlop.registry.EtcdProcess;
 import orlop.registry.EtcdRegistry;
@@ -107,6 +112,50 @@ final class EtcdTlsTest {
       one.createModel(model("n"));
       await(() -> two.view().model("n") != null);
     }
+  }
+
+  @Test
+  void aCertificateRenewedBeforeAShortRestartHelpsBeforeLeasesEnd() throws Exception {
+    try (EtcdRegistry registry = EtcdRegistry.connect(right())) {
+      Authority others = new Authority(dir, "clients");
+      others.file();
+      others.write("client", others.sign("client"));
+      etcd.kill();
+      etcd.restart();
+      long startNs = System.nanoTime();
+      // It is back before the registry knocks, so that only the old connection is refused.
+      await(() -> !registry.connected());
+      await(registry::connected);
+      long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - startNs);
+      assertTrue(tookMs < RegistryConfig.defaults().leaseTtlMs(), "took " + tookMs + " ms");
+    }
+  }
+
+  @Test
+  void anOpenConnectionOutlivesFilesThatBecomeUnreadable() throws Exception {
+    Logger logger = (Logger) LoggerFactory.getLogger(EtcdRegistry.class);
+    ListAppender<ILoggingEvent> heard = new ListAppender<>();
+    heard.list = new CopyOnWriteArrayList<>();
+    heard.start();
+    logger.addAppender(heard);
+    try (EtcdRegistry registry = EtcdRegistry.connect(right())) {
+      Files.writeString(client.certificate(), "half");
+      signal("STOP");
+      await(() -> !registry.connected() && !heard.list.isEmpty());
+      signal("CONT");
+      await(registry::connected);
+      registry.createModel(model("m"));
+      String warning = heard.list.getFirst().getFormattedMessage();
+      assertTrue(
+          warning.contains("registry.tls.certificate file " + client.certificate()), warning);
+    } finally {
+      logger.detachAppender(heard);
+      signal("CONT");
+    }
+  }
+
+  private void signal(String name) throws Exception {
+    new ProcessBuilder("kill", "-" + name, String.valueOf(etcd.pid())).start().waitFor();
   }
 
   @Test

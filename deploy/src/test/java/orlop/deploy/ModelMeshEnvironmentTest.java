@@ -127,6 +127,31 @@ final class ModelMeshEnvironmentTest {
   }
 
   @Test
+  void etcdsUsualPortIsMeantWhereNoneIsGiven() throws Exception {
+    String usual = "http://etcd:2379";
+    assertEquals(List.of(usual), registry("etcd:http://etcd").endpoints());
+    assertEquals(
+        List.of("http://[::1]:2379", "http://[::1]:1"),
+        registry("etcd:http://[::1],http://[::1]:1").endpoints());
+    RegistryConfig simple = registry("etcd:etcd,b.c:1;rootPrefix=/mm");
+    assertEquals(List.of(usual, "http://b.c:1"), simple.endpoints());
+    assertEquals("mm/mm/orlop", simple.root());
+    assertEquals(
+        List.of("https://etcd:2379"),
+        registry("etcd:{\"endpoints\":\"https://etcd\"}").endpoints());
+    // A file of that name comes first.
+    Path file = Files.createTempFile(Path.of(""), "etcd", "");
+    try {
+      Files.writeString(file, "{\"endpoints\":\"http://a:1\"}");
+      assertEquals(List.of("http://a:1"), registry("etcd:" + file).endpoints());
+    } finally {
+      Files.delete(file);
+    }
+    assertTrue(refused("etcd:no/such.json").contains("file no/such.json cannot be read"));
+    assertTrue(refused("etcd:http://etcd/x").contains("'http://etcd/x' must be http://host:port"));
+  }
+
+  @Test
   void certificatesLieBesideEtcdsFileOrInIt() throws Exception {
     Path trust = Files.writeString(dir.resolve("ca.crt"), "x");
     Path file =
@@ -196,6 +221,15 @@ final class ModelMeshEnvironmentTest {
             .settings()
             .text("pod.metrics.https")
             .equals("true"));
+  }
+
+  @Test
+  void anEmptyVariableIsAnEmptyLabelAndOneThatIsNotSetIsRefused() {
+    Settings settings = read("MM_INFO_METRICS", "info;zone=MY_ZONE", "MY_ZONE", "").settings();
+    assertEquals(
+        Map.of("zone", ""),
+        Roles.filledIn(settings).section("pod", PodConfig.class).metrics().info());
+    assertTrue(refusal("MM_INFO_METRICS", "info;zone=MY_ZONE").contains("MY_ZONE is not set"));
   }
 
   @Test

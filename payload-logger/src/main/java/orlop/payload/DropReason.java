@@ -11,5 +11,7 @@ public enum DropReason {
   /** It was still waiting when the close timeout passed, or was offered after the close. */
   SHUTDOWN,
   /** It exceeded {@code maxEventsPerSecond}. */
-  RATE
+  RATE,
+  /** It was malformed, or larger than {@code maxPayloadBytes} once unpacked. */
+  UNREADABLE
 }

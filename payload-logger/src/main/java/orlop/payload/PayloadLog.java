@@ -129,14 +129,24 @@ public final class PayloadLog implements AutoCloseable {
     return processors.want(method) || (isInference(method) && isSampled(correlationId));
   }
 
+  /** As {@link #samples(String, String)}, of a model that is known. */
+  public boolean samples(String method, String modelId, String alias, String correlationId) {
+    return processors.want(method, modelId, alias)
+        || (isInference(method) && isSampled(correlationId));
+  }
+
   /** As {@link #samples(String, String)}, of V2's inference. */
   public boolean samples(String correlationId) {
     return samples(V2_INFER, correlationId);
   }
 
-  /** Whether the payloads of any call of that method can be wanted. */
-  public boolean captures(String method) {
-    return processors.want(method) || (isInference(method) && sampleBelow > 0);
+  /**
+   * Whether the payloads of any call of that method of that model can be wanted.
+   *
+   * @param alias the alias that the caller named, or empty
+   */
+  public boolean captures(String method, String modelId, String alias) {
+    return processors.want(method, modelId, alias) || (isInference(method) && sampleBelow > 0);
   }
 
   /** What the sink gets: those who read the topic expect V2's messages. */
@@ -213,7 +223,7 @@ public final class PayloadLog implements AutoCloseable {
       String contentType,
       ByteString value,
       Map<String, String> metadata) {
-    if (!processors.isEmpty()) {
+    if (processors.want(method, modelId, alias)) {
       processors.offer(new Observed(kind, id, modelId, alias, method, statusCode, value));
     }
     return isInference(method)
@@ -223,7 +233,7 @@ public final class PayloadLog implements AutoCloseable {
 
   /**
    * As the offer above, of a message that is copied later, on the drain thread, if it is sent at
-   * all. Observers have it copied at once.
+   * all. Observers that want it have it copied at once.
    *
    * @param value taken or dropped exactly once, by whichever thread comes to it
    */
@@ -237,19 +247,14 @@ public final class PayloadLog implements AutoCloseable {
       String contentType,
       Lent value,
       Map<String, String> metadata) {
-    if (!processors.isEmpty()) {
+    if (processors.want(method, modelId, alias)) {
       byte[] copy = value.take();
-      return copy != null
-          && offer(
-              kind,
-              id,
-              modelId,
-              alias,
-              method,
-              statusCode,
-              contentType,
-              UnsafeByteOperations.unsafeWrap(copy),
-              metadata);
+      if (copy == null) {
+        lost(kind, id, modelId, alias, method, DropReason.UNREADABLE);
+        return false;
+      }
+      ByteString message = UnsafeByteOperations.unsafeWrap(copy);
+      return offer(kind, id, modelId, alias, method, statusCode, contentType, message, metadata);
     }
     if (isInference(method)
         && isSampled(id)
@@ -421,7 +426,7 @@ public final class PayloadLog implements AutoCloseable {
     try {
       byte[] value = one.value.take();
       if (value == null) {
-        settle(one, false);
+        settle(one, DropReason.UNREADABLE);
       } else {
         sink.send(one.toEvent(config, value), isSent -> settle(one, isSent));
       }
@@ -453,16 +458,20 @@ public final class PayloadLog implements AutoCloseable {
     }
   }
 
-  /** The one place where a sent event leaves the books; a second report of it has no effect. */
   private void settle(Captured one, boolean isSent) {
+    settle(one, isSent ? null : closing ? DropReason.SHUTDOWN : DropReason.SINK);
+  }
+
+  /** The one place where an event leaves the books; a second report of it has no effect. */
+  private void settle(Captured one, @Nullable DropReason lost) {
     if (!inFlight.remove(one)) {
       return;
     }
     heldBytes.addAndGet(-one.chargeBytes);
-    if (isSent) {
+    if (lost == null) {
       sent.increment();
     } else {
-      drop(closing ? DropReason.SHUTDOWN : DropReason.SINK);
+      drop(lost);
     }
   }
 

@@ -57,14 +57,20 @@ public final class PayloadProcessors implements AutoCloseable {
             String.valueOf(payload.value().size()));
   }
 
-  boolean isEmpty() {
-    return all.isEmpty();
-  }
-
   /** Whether any of them takes payloads of that method. */
   boolean want(String method) {
     for (Processor processor : all) {
       if (processor.wants(method)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Whether any of them takes payloads of that method of that model. */
+  boolean want(String method, String modelId, String alias) {
+    for (Processor processor : all) {
+      if (processor.wants(method) && processor.wants(modelId, alias)) {
         return true;
       }
     }

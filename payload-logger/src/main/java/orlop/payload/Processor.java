@@ -67,17 +67,19 @@ final class Processor implements AutoCloseable {
   }
 
   private boolean wants(Observed payload) {
-    String m = model;
-    if (m != null && !m.equals(payload.modelId()) && !m.equals(payload.alias())) {
-      return false;
-    }
-    return wants(payload.method());
+    return wants(payload.method()) && wants(payload.modelId(), payload.alias());
   }
 
   /** Whether payloads of that method can be wanted. */
   boolean wants(String called) {
     String f = method;
     return f == null || f.equals(called) || called.endsWith("/" + f);
+  }
+
+  /** Whether payloads of that model can be wanted. */
+  boolean wants(String modelId, String alias) {
+    String m = model;
+    return m == null || m.equals(modelId) || m.equals(alias);
   }
 
   int maxPayloadBytes() {

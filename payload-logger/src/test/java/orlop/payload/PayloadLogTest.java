@@ -369,7 +369,7 @@ class PayloadLogTest {
     gate.countDown();
     await("the first", () -> log.counters().sent() == 1);
     log.close();
-    assertEquals(1, log.counters().dropped(DropReason.SINK));
+    assertEquals(1, log.counters().dropped(DropReason.UNREADABLE));
     assertEquals(8, log.counters().dropped(DropReason.QUEUE_FULL));
     for (Loan loan : loans) {
       assertEquals(1, loan.taken.get() + loan.dropped.get());

@@ -23,6 +23,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -86,9 +87,88 @@ final class ProcessorTest {
 
   @Test
   void ofOtherMethodsOnlyObserversThatWantThemGetTheMessage() throws Exception {
+    PayloadLog log = logBesides("logger://#Other", "logger://#ModelInfer");
+    assertTrue(log.captures("pkg.Service/Other", "m", ""));
+    assertTrue(log.samples("pkg.Service/Other", "id"));
+    assertFalse(log.captures("pkg.Service/Third", "m", ""));
+    assertFalse(log.samples("pkg.Service/Third", "id"));
+    offer(log, "pkg.Service/Other");
+    log.lost(Kind.REQUEST, "id", "m", "", "pkg.Service/Other", DropReason.TOO_LARGE);
+    assertEquals(
+        List.of(2L, 0L), log.observed().values().stream().map(PayloadCounters::captured).toList());
+    assertEquals(1, counters(log).dropped(DropReason.TOO_LARGE));
+    assertEquals(0, log.counters().captured());
+    offer(log, METHOD);
+    log.lost(Kind.REQUEST, "id", "m", "", METHOD, DropReason.TOO_LARGE);
+    assertEquals(2, log.counters().captured());
+    assertEquals(1, log.counters().dropped(DropReason.TOO_LARGE));
+  }
+
+  @Test
+  void ofModelsThatNobodyWantsNothingIsTaken() throws Exception {
+    PayloadLog log = log("logger://?m#*");
+    assertTrue(log.captures(METHOD, "m", ""));
+    assertTrue(log.captures(METHOD, "m-v1", "m"));
+    assertFalse(log.captures(METHOD, "other", "alias"));
+    assertFalse(log.samples(METHOD, "other", "alias", "id"));
+    Loan unwanted = new Loan("x");
+    lend(log, "other", unwanted);
+    assertEquals(List.of("dropped"), unwanted.fate);
+    Loan wanted = new Loan("x");
+    lend(log, "m", wanted);
+    assertEquals(List.of("taken"), wanted.fate);
+    await(() -> counters(log).sent() == 1);
+  }
+
+  @Test
+  void whatCannotBeUnpackedIsCountedByObserversAndLog() throws Exception {
+    PayloadLog log = logBesides("logger://", "logger://?other");
+    lend(log, "m", new Loan(null));
+    assertEquals(1, counters(log).dropped(DropReason.UNREADABLE));
+    assertEquals(0, healthyOf(log).captured());
+    assertEquals(1, log.counters().captured());
+    assertEquals(1, log.counters().dropped(DropReason.UNREADABLE));
+  }
+
+  /** A message lent to the log; null when it cannot be unpacked. */
+  private static final class Loan implements PayloadLog.Lent {
+    private final @Nullable String text;
+    final List<String> fate = new CopyOnWriteArrayList<>();
+
+    Loan(@Nullable String text) {
+      this.text = text;
+    }
+
+    @Override
+    public int size() {
+      return 1;
+    }
+
+    @Override
+    public long heldBytes() {
+      return 1;
+    }
+
+    @Override
+    public byte @Nullable [] take() {
+      fate.add("taken");
+      return text == null ? null : text.getBytes(UTF_8);
+    }
+
+    @Override
+    public void drop() {
+      fate.add("dropped");
+    }
+  }
+
+  private static void lend(PayloadLog log, String model, Loan loan) {
+    var unused =
+        log.offer(Kind.REQUEST, "id", model, "", METHOD, 0, PayloadEvent.PROTOBUF, loan, Map.of());
+  }
+
+  /** Observers beside a log that takes everything. */
+  private PayloadLog logBesides(String... observers) {
     PayloadLogConfig d = PayloadLogConfig.defaults();
-    ProcessorsConfig observers =
-        ProcessorsConfig.of(List.of("logger://#Other", "logger://#ModelInfer"));
     PayloadLog log =
         PayloadLog.start(
             new PayloadLogConfig(
@@ -105,22 +185,9 @@ final class ProcessorTest {
                 d.deliveryTimeoutMs(),
                 d.closeTimeoutMs()),
             new Taker(),
-            PayloadProcessors.start(observers));
+            PayloadProcessors.start(ProcessorsConfig.of(List.of(observers))));
     opened.add(log);
-    assertTrue(log.captures("pkg.Service/Other"));
-    assertTrue(log.samples("pkg.Service/Other", "id"));
-    assertFalse(log.captures("pkg.Service/Third"));
-    assertFalse(log.samples("pkg.Service/Third", "id"));
-    offer(log, "pkg.Service/Other");
-    log.lost(Kind.REQUEST, "id", "m", "", "pkg.Service/Other", DropReason.TOO_LARGE);
-    assertEquals(
-        List.of(2L, 0L), log.observed().values().stream().map(PayloadCounters::captured).toList());
-    assertEquals(1, counters(log).dropped(DropReason.TOO_LARGE));
-    assertEquals(0, log.counters().captured());
-    offer(log, METHOD);
-    log.lost(Kind.REQUEST, "id", "m", "", METHOD, DropReason.TOO_LARGE);
-    assertEquals(2, log.counters().captured());
-    assertEquals(1, log.counters().dropped(DropReason.TOO_LARGE));
+    return log;
   }
 
   /** A broker that takes everything. */

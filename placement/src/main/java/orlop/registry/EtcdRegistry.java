@@ -294,16 +294,19 @@ public final class EtcdRegistry implements Registry {
   private void probe() {
     long silentNs = System.nanoTime();
     while (!isClosed()) {
-      if (answers(Math.min(PROBE_MS, store.config().timeoutMs()))) {
+      if (answers(probeMs())) {
         silentNs = System.nanoTime();
         pauseProbe(PROBE_MS);
         continue;
       }
       boolean refused = awaitOpen();
       // It takes connections. A busy etcd needs patience; one that was away, a new connection: the
-      // client would find out by itself, but perhaps in two minutes.
+      // client would find out by itself, but perhaps in two minutes, and with old certificates
+      // never.
       boolean silent = System.nanoTime() - silentNs > TimeUnit.MILLISECONDS.toNanos(SILENCE_MS);
-      if ((refused || silent) && !answers(RECONNECT_PATIENCE_MS) && !isClosed()) {
+      if ((refused || silent || store.renewed())
+          && !answers(RECONNECT_PATIENCE_MS)
+          && !isClosed()) {
         store.reconnect();
         silentNs = System.nanoTime();
       }
@@ -311,7 +314,8 @@ public final class EtcdRegistry implements Registry {
   }
 
   /**
-   * Waits until etcd takes connections; says once when it and this process do not trust each other.
+   * Waits until etcd takes connections, or answers over the one that is open: files that are bad
+   * now do not harm it. Says once when there would be no TLS.
    *
    * @return whether there was something to wait for
    */
@@ -320,13 +324,22 @@ public final class EtcdRegistry implements Registry {
     boolean refused = why != null;
     boolean told = false;
     while (why != null && pauseProbe(KNOCK_MS)) {
-      if (!told && why instanceof SSLException) {
+      boolean certificates =
+          why instanceof SSLException || why.getCause() instanceof RegistryException;
+      if (certificates && !told) {
         LOG.log(Level.WARNING, "{0}", store.noTls(why));
         told = true;
+      }
+      if (certificates && answers(probeMs())) {
+        break;
       }
       why = store.knock();
     }
     return refused;
+  }
+
+  private long probeMs() {
+    return Math.min(PROBE_MS, store.config().timeoutMs());
   }
 
   private boolean answers(long timeoutMs) {

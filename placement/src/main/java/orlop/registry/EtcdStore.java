@@ -55,6 +55,8 @@ final class EtcdStore implements AutoCloseable {
   private final RegistryConfig config;
   private final ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor();
   private volatile Client client;
+  // Of the client; written together with it.
+  private volatile @Nullable EtcdTls inUse;
   private final Semaphore writes;
   private volatile boolean closed;
   private volatile boolean answers = true;
@@ -65,7 +67,8 @@ final class EtcdStore implements AutoCloseable {
   EtcdStore(RegistryConfig config) throws RegistryException {
     this.config = config;
     writes = new Semaphore(config.maxInFlightWrites(), true);
-    client = newClient(tls());
+    inUse = tls();
+    client = newClient(inUse);
   }
 
   /** The certificates as they are now; null where endpoints are not {@code https}. */
@@ -110,13 +113,29 @@ final class EtcdStore implements AutoCloseable {
         return;
       }
       try {
-        client = newClient(tls());
+        EtcdTls now = tls();
+        client = newClient(now);
+        inUse = now;
       } catch (RegistryException e) {
         LOG.log(Level.WARNING, "the connection to etcd stays as it was: {0}", e.getMessage());
         return;
       }
     }
     old.close();
+  }
+
+  /**
+   * Whether the files hold other certificates than those of the connection, which it may not come
+   * back with.
+   */
+  boolean renewed() {
+    EtcdTls its = inUse;
+    try {
+      EtcdTls now = tls();
+      return its != null && now != null && !now.certificates().equals(its.certificates());
+    } catch (RegistryException e) {
+      return false;
+    }
   }
 
   /** Notes whether etcd answered when it was last asked. */

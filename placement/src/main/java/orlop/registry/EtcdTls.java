@@ -31,21 +31,25 @@ final class EtcdTls {
 
   private final RegistryTls config;
   private final SslContext context;
+  private final List<X509Certificate> certificates;
 
-  private EtcdTls(RegistryTls config, SslContext context) {
+  private EtcdTls(RegistryTls config, SslContext context, List<X509Certificate> certificates) {
     this.config = config;
     this.context = context;
+    this.certificates = certificates;
   }
 
   /** Reads the files; what is wrong is said with setting and file, and never with their content. */
   static EtcdTls read(RegistryTls config) throws RegistryException {
     SslContextBuilder builder =
         GrpcSslContexts.configure(SslContextBuilder.forClient(), SslProvider.JDK);
+    List<X509Certificate> all = new ArrayList<>();
     if (!config.trust().isEmpty()) {
-      builder.trustManager(certificates("trust", config.trust()));
+      all.addAll(certificates("trust", config.trust()));
+      builder.trustManager(List.copyOf(all));
     }
     if (!config.certificate().isEmpty()) {
-      var unused = certificates("certificate", config.certificate());
+      all.addAll(certificates("certificate", config.certificate()));
       byte[] chain = pem("certificate", config.certificate());
       byte[] key = pem("privateKey", config.privateKey());
       try {
@@ -59,7 +63,7 @@ final class EtcdTls {
       }
     }
     try {
-      return new EtcdTls(config, builder.build());
+      return new EtcdTls(config, builder.build(), all);
     } catch (SSLException | IllegalArgumentException e) {
       throw new RegistryException("registry.tls cannot be used: " + EtcdStore.reason(e), e);
     }
@@ -110,6 +114,11 @@ final class EtcdTls {
 
   SslContext context() {
     return context;
+  }
+
+  /** Those that it trusts, and its own. */
+  List<X509Certificate> certificates() {
+    return certificates;
   }
 
   /**

@@ -48,7 +48,7 @@ final class Capture {
 
   /** Null when nobody wants the payloads of that call. */
   static @Nullable Capture of(Dispatcher pod, Op op, Named named, RequestHeaders headers) {
-    return op != Op.STREAM && pod.payloads.captures(op)
+    return op != Op.STREAM && pod.payloads.captures(op, named)
         ? new Capture(pod, op, named, headers)
         : null;
   }
@@ -76,7 +76,7 @@ final class Capture {
   void ended(Status status) {
     String v2Id = op == Op.INFER ? request.v2Id() : "";
     String id = pod.payloads.correlationId(v2Id, headers);
-    if (!stream && pod.payloads.samples(op, id)) {
+    if (!stream && pod.payloads.samples(op, id, named)) {
       request.offer(PayloadEvent.Kind.REQUEST, id, headers.get(Wire.ENCODING));
       if (status.isOk()) {
         response.offer(PayloadEvent.Kind.RESPONSE, id, answerEncoding);

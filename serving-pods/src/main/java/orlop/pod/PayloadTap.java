@@ -37,14 +37,19 @@ final class PayloadTap {
     return id != null && !id.isEmpty() ? id : uuid7().toString();
   }
 
-  /** Whether the payloads of any call of that method are wanted. */
-  boolean captures(Op op) {
-    return log.captures(op.method);
+  /** Whether the payloads of any call of that method of that model are wanted. */
+  boolean captures(Op op, Named named) {
+    return log.captures(op.method, named.model().id(), named.alias());
+  }
+
+  /** Whether the payloads of that call can be wanted, whichever its model is. */
+  boolean samples(Op op, String id) {
+    return log.samples(op.method, id);
   }
 
   /** Whether the payloads of that call are wanted. */
-  boolean samples(Op op, String id) {
-    return log.samples(op.method, id);
+  boolean samples(Op op, String id, Named named) {
+    return log.samples(op.method, named.model().id(), named.alias(), id);
   }
 
   void request(String id, Named named, byte[] message, RequestHeaders headers) {
@@ -77,7 +82,7 @@ final class PayloadTap {
 
   /** The response of a call that ran and failed: its status, with the text as value. */
   void failure(Op op, String id, Named named, Status status, RequestHeaders headers) {
-    if (log.samples(op.method, id)) {
+    if (samples(op, id, named)) {
       String text = status.getDescription();
       log.offer(
           PayloadEvent.Kind.RESPONSE,
