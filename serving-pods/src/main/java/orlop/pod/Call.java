@@ -67,6 +67,8 @@ final class Call extends Deadlines.Entry {
   private int busyCopies;
   private long passedNs;
 
+  /** When it was sent on, by {@link System#nanoTime}; 0 while it waits for that. */
+
   /** Of an answer made in this pod; negative while there is none. */
   private int answerBytes = -1;
 
@@ -319,6 +321,7 @@ final class Call extends Deadlines.Entry {
    * The place gave no answer, and nothing of one has been passed on.
    *
    * @param unprocessed whether it is certain that it did not run the call
+    passedNs = 0;
    * @param again whether the request can be sent again
    */
   void lostThere(Status status, boolean unprocessed, boolean again) {
@@ -385,6 +388,7 @@ final class Call extends Deadlines.Entry {
       return;
     }
     pod.metrics.retried();
+    passedNs = 0;
     route(to);
   }
 
