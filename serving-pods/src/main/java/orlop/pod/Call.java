@@ -156,9 +156,7 @@ final class Call extends Deadlines.Entry {
 
   /** The bytes that calls in flight may hold are used up. */
   void holdsTooMuch() {
-    overloaded(
-        "calls in flight would hold %d bytes, maxInFlightBytes is %d"
-            .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+    overloaded(pod.holdsTooMuch());
   }
 
   /**
