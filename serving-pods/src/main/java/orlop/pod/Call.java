@@ -65,9 +65,9 @@ final class Call extends Deadlines.Entry {
   private Set<String> tried = Set.of();
   private @Nullable Status lastRefusal;
   private int busyCopies;
-  private long passedNs;
 
   /** When it was sent on, by {@link System#nanoTime}; 0 while it waits for that. */
+  private long passedNs;
 
   /** Of an answer made in this pod; negative while there is none. */
   private int answerBytes = -1;
@@ -311,6 +311,7 @@ final class Call extends Deadlines.Entry {
   /** To be run in this pod once more. */
   void comeBack(Named to) {
     under = null;
+    passedNs = 0;
     here.unpin();
     here.run(to);
   }
@@ -319,7 +320,6 @@ final class Call extends Deadlines.Entry {
    * The place gave no answer, and nothing of one has been passed on.
    *
    * @param unprocessed whether it is certain that it did not run the call
-    passedNs = 0;
    * @param again whether the request can be sent again
    */
   void lostThere(Status status, boolean unprocessed, boolean again) {
@@ -378,6 +378,7 @@ final class Call extends Deadlines.Entry {
     tried = Set.copyOf(more);
     lastRefusal = why;
     under = null;
+    passedNs = 0;
     if (why.getCode() == Status.Code.RESOURCE_EXHAUSTED && isLoadedAt(podId, to)) {
       busyCopies++;
     }
@@ -386,7 +387,6 @@ final class Call extends Deadlines.Entry {
       return;
     }
     pod.metrics.retried();
-    passedNs = 0;
     route(to);
   }
 
