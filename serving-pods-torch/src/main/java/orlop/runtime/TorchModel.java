@@ -284,21 +284,25 @@ final class TorchModel implements LoadedModel {
   private static Map<String, NDArray> named(NDList results) {
     Map<String, NDArray> named = new LinkedHashMap<>();
     for (int i = 0; i < results.size(); i++) {
-      String own = results.get(i).getName();
-      named.put(own == null || own.isEmpty() ? OUTPUT + i : own, results.get(i));
+      NDArray result = results.get(i);
+      named.put(hasName(result) ? String.valueOf(result.getName()) : OUTPUT + i, result);
     }
     return named;
   }
 
-  /** By their own names where the model gives a dictionary, else by their places. */
+  /** Whether it comes out of a dictionary. */
+  private static boolean hasName(NDArray result) {
+    String own = result.getName();
+    return own != null && !own.isEmpty();
+  }
+
+  /** By their own names where the model gives a dictionary, else by their places alone. */
   private Map<String, NDArray> named(Signature declared, NDList results) throws InferenceException {
     Map<String, NDArray> own = named(results);
+    boolean dictionary = results.stream().anyMatch(TorchModel::hasName);
     Map<String, NDArray> named = new LinkedHashMap<>();
     for (TensorSpec spec : declared.outputs().values()) {
-      NDArray there = own.get(spec.name());
-      if (there == null) {
-        there = own.get(OUTPUT + named.size());
-      }
+      NDArray there = own.get(dictionary ? spec.name() : OUTPUT + named.size());
       boolean fits =
           there != null
               && there.getDataType() == element(spec.type())

@@ -292,6 +292,27 @@ class TorchRuntimeTest {
   }
 
   @Test
+  void noTwoDeclaredOutputsAreTheSameResult() throws Exception {
+    JsonNode two = answers("two");
+    ModelInferRequest request =
+        ModelInferRequest.newBuilder()
+            .addInputs(typed("x", two.get("in").get(0)))
+            .addInputs(typed("n", two.get("in").get(1)))
+            .build();
+    String inputs = "{'name':'x','datatype':'FP32'},{'name':'n','datatype':'INT64'}";
+    // Of two results without names the first is no INT64, whatever the declared name says.
+    String outputs = "{'name':'OUTPUT__1','datatype':'INT64'},{'name':'next','datatype':'INT64'}";
+    try (LoadedModel model = load("two", key(inputs, outputs))) {
+      InferenceException told =
+          assertThrows(InferenceException.class, () -> model.infer(request, Cancellation.NEVER));
+      assertEquals(InferenceException.Code.INTERNAL, told.code());
+      assertTrue(
+          String.valueOf(told.getMessage()).contains("key declares output OUTPUT__1"),
+          told.getMessage());
+    }
+  }
+
+  @Test
   void aKeyThatMakesNoSenseIsABadModelAndNamesWhatIsWrong() {
     String good = "{'name':'x','datatype':'FP32'}";
     Map<String, String> wrong =

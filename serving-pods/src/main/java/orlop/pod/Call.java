@@ -65,6 +65,8 @@ final class Call extends Deadlines.Entry {
   private Set<String> tried = Set.of();
   private @Nullable Status lastRefusal;
   private int busyCopies;
+
+  /** When it was sent on, by {@link System#nanoTime}; 0 while it waits for that. */
   private long passedNs;
 
   /** Of an answer made in this pod; negative while there is none. */
@@ -154,9 +156,7 @@ final class Call extends Deadlines.Entry {
 
   /** The bytes that calls in flight may hold are used up. */
   void holdsTooMuch() {
-    overloaded(
-        "calls in flight would hold %d bytes, maxInFlightBytes is %d"
-            .formatted(pod.heldBytes(), pod.config.maxInFlightBytes()));
+    overloaded(pod.holdsTooMuch());
   }
 
   /**
@@ -311,6 +311,7 @@ final class Call extends Deadlines.Entry {
   /** To be run in this pod once more. */
   void comeBack(Named to) {
     under = null;
+    passedNs = 0;
     here.unpin();
     here.run(to);
   }
@@ -377,6 +378,7 @@ final class Call extends Deadlines.Entry {
     tried = Set.copyOf(more);
     lastRefusal = why;
     under = null;
+    passedNs = 0;
     if (why.getCode() == Status.Code.RESOURCE_EXHAUSTED && isLoadedAt(podId, to)) {
       busyCopies++;
     }

@@ -250,7 +250,7 @@ final class Capture {
 
     private byte[] inflated(ByteBuf message) throws Compression.Unreadable {
       ByteBuf plain =
-          Compression.inflated(message, encoding == null ? "identity" : encoding, maxBytes);
+          Compression.inflated(message, encoding == null ? "identity" : encoding, maxBytes, null);
       try {
         return ByteBufUtil.getBytes(plain);
       } finally {

@@ -4,12 +4,15 @@ import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufInputStream;
 import io.netty.buffer.Unpooled;
+import io.netty.buffer.UnpooledByteBufAllocator;
+import io.netty.buffer.UnpooledDirectByteBuf;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.InflaterInputStream;
+import org.jspecify.annotations.Nullable;
 
-/** Reads compressed gRPC messages. Pure; refuses what would grow beyond the limit. */
+/** Reads compressed gRPC messages; refuses what would grow beyond the limits. */
 final class Compression {
   private Compression() {}
 
@@ -33,8 +36,18 @@ final class Compression {
    *
    * @param encoding the value of {@code grpc-encoding}
    * @param maxBytes what it may become
+   * @param pod whose bytes it counts against until it is released; null when nobody's
+   * @throws Unreadable also when those are used up, with a status of {@link Overload}
    */
-  static ByteBuf inflated(ByteBuf message, CharSequence encoding, int maxBytes) throws Unreadable {
+  static ByteBuf inflated(
+      ByteBuf message, CharSequence encoding, int maxBytes, @Nullable Dispatcher pod)
+      throws Unreadable {
+    byte[] plain = inflated(message, encoding, maxBytes);
+    return pod == null ? Unpooled.wrappedBuffer(plain) : Counted.of(pod, plain);
+  }
+
+  private static byte[] inflated(ByteBuf message, CharSequence encoding, int maxBytes)
+      throws Unreadable {
     try (InputStream in = stream(new ByteBufInputStream(message.duplicate()), encoding)) {
       byte[] bytes = in.readNBytes(maxBytes + 1);
       if (bytes.length > maxBytes) {
@@ -42,11 +55,39 @@ final class Compression {
             Status.RESOURCE_EXHAUSTED.withDescription(
                 "the decompressed message is larger than maxMessageBytes, which is " + maxBytes));
       }
-      return Unpooled.wrappedBuffer(bytes);
+      return bytes;
     } catch (IOException e) {
       throw new Unreadable(
           Status.INVALID_ARGUMENT.withDescription(
               "the message cannot be decompressed: " + e.getMessage()));
+    }
+  }
+
+  /** Bytes that a pod holds until they are released; direct, so that a model can read them. */
+  private static final class Counted extends UnpooledDirectByteBuf {
+    private final Dispatcher pod;
+    private final int bytes;
+
+    private Counted(Dispatcher pod, int bytes) {
+      super(UnpooledByteBufAllocator.DEFAULT, bytes, bytes);
+      this.pod = pod;
+      this.bytes = bytes;
+    }
+
+    static ByteBuf of(Dispatcher pod, byte[] plain) throws Unreadable {
+      Counted counted = new Counted(pod, plain.length);
+      if (!pod.hold(plain.length)) {
+        Status full = Overload.STATUS.withDescription(pod.holdsTooMuch());
+        counted.release();
+        throw new Unreadable(full);
+      }
+      return counted.writeBytes(plain);
+    }
+
+    @Override
+    protected void deallocate() {
+      super.deallocate();
+      pod.release(bytes);
     }
   }
 

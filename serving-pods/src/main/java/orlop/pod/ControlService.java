@@ -59,7 +59,7 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
     CompletableFuture<Action.Outcome> ended = new CompletableFuture<>();
     if (!dispatcher.host.want(
         model, lastUsedNs, Event.Purpose.ONLINE, request.getWait() ? ended::complete : null)) {
-      answer.onError(status(Status.RESOURCE_EXHAUSTED, "too many wishes are queued"));
+      answer.onError(status(Overload.STATUS, "too many wishes are queued"));
       return;
     }
     if (!request.getWait()) {
@@ -87,8 +87,7 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
           answer.onError(
               status(Statuses.of(fault), "model '" + id + "' failed to load: " + reason));
       case Action.Outcome.NoRoom(String why) ->
-          answer.onError(
-              status(Status.RESOURCE_EXHAUSTED, "no room for model '" + id + "': " + why));
+          answer.onError(status(Overload.STATUS, "no room for model '" + id + "': " + why));
       case Action.Outcome.Draining() ->
           answer.onError(
               status(Status.UNAVAILABLE, "pod '" + dispatcher.config.id() + "' is draining"));
@@ -119,7 +118,7 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
   @Override
   public void unload(UnloadRequest request, StreamObserver<UnloadResponse> answer) {
     if (!dispatcher.host.letGo(request.getModelId())) {
-      answer.onError(status(Status.RESOURCE_EXHAUSTED, "too many wishes are queued"));
+      answer.onError(status(Overload.STATUS, "too many wishes are queued"));
       return;
     }
     answer.onNext(UnloadResponse.getDefaultInstance());

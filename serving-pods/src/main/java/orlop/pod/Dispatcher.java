@@ -166,6 +166,12 @@ final class Dispatcher implements AutoCloseable {
     return bytes == 0 || heldBytes.addAndGet(bytes) <= config.maxInFlightBytes();
   }
 
+  /** Why bytes that were just held are refused. */
+  String holdsTooMuch() {
+    return "calls in flight would hold %d bytes, maxInFlightBytes is %d"
+        .formatted(heldBytes(), config.maxInFlightBytes());
+  }
+
   void release(long bytes) {
     if (bytes != 0) {
       heldBytes.addAndGet(-bytes);

@@ -250,7 +250,7 @@ final class Here {
   /**
    * A runtime beside the pod is seen from outside only: all of its time is the model's.
    *
-   * @param passedNs when it got the call
+   * @param passedNs when it got the call; 0: it did not, since the call ended in line before it
    */
   void count(@Nullable Named to, Status status, long passedNs) {
     Slot<Held> slot = pinned;
@@ -258,7 +258,9 @@ final class Here {
       return;
     }
     long nowNs = System.nanoTime();
-    pod.metrics.ran(to, call.op, status.getCode(), nowNs - passedNs);
+    if (passedNs != 0) {
+      pod.metrics.ran(to, call.op, status.getCode(), nowNs - passedNs);
+    }
     if (call.op != Op.INFER) {
       return;
     }

@@ -422,7 +422,7 @@ final class HostLoop implements Runnable {
             waiters.computeIfAbsent(want.model().id(), k -> new ArrayList<>()).add(waiter);
           }
         }
-        case Message.Loaded(Held held) -> held.close();
+        case Message.Loaded(Held held) -> close(held);
         case Message.Lost(String id, Slot<Held> slot) -> {
           if (staying.get(id) == slot) {
             // The host closes what is in the slots, once its calls have left.
@@ -433,6 +433,15 @@ final class HostLoop implements Runnable {
       }
     }
     List.copyOf(waiters.keySet()).forEach(id -> answer(id, outcome));
+  }
+
+  /** One that fails must not keep the others from being closed, nor anybody from hearing. */
+  private static void close(Held held) {
+    try {
+      held.close();
+    } catch (RuntimeException | Error e) {
+      LOG.log(Level.WARNING, "model '" + held.model().id() + "' is not closed", e);
+    }
   }
 
   private void everyNowAndThen(long nowNs) {

@@ -213,7 +213,7 @@ final class InferStream extends ServerCall.Listener<byte[]> {
         });
   }
 
-  /** Lets it end as soon as nothing of it is under way, so that its caller goes to another pod. */
+  /** Reads no further and ends once nothing is under way, so that its caller goes elsewhere. */
   void leave() {
     turns.execute(
         () -> {
@@ -310,7 +310,7 @@ final class InferStream extends ServerCall.Listener<byte[]> {
 
   private void ask() {
     int room = MAX_RUNNING - running.size() - asked;
-    if (!over && !halfClosed && room > 0) {
+    if (!over && !halfClosed && !leaving && room > 0) {
       asked += room;
       client.request(room);
     }

@@ -320,7 +320,7 @@ final class ModelHost implements AutoCloseable {
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       LOG.log(Level.WARNING, "model ''{0}'' is left to its runtime: {1}", modelId, e.getMessage());
     }
   }

@@ -163,7 +163,7 @@ final class Passage implements Caller, Leg.Sink {
         named = by.request(part, end);
       } catch (Compression.Unreadable e) {
         client.credit(stream, credit);
-        refuse(e.status());
+        refuse(e);
         return;
       }
     }
@@ -241,7 +241,7 @@ final class Passage implements Caller, Leg.Sink {
         name(to, inside);
       }
     } catch (Compression.Unreadable e) {
-      refuse(e.status());
+      refuse(e);
     }
   }
 
@@ -257,6 +257,14 @@ final class Passage implements Caller, Leg.Sink {
       to.fail(status);
     } else {
       tell(status, false);
+    }
+  }
+
+  private void refuse(Compression.Unreadable e) {
+    if (Overload.is(e.status())) {
+      known().overloaded(String.valueOf(e.getMessage()));
+    } else {
+      refuse(e.status());
     }
   }
 
@@ -335,7 +343,7 @@ final class Passage implements Caller, Leg.Sink {
     try {
       return request.message(headers.get(Wire.ENCODING));
     } catch (Compression.Unreadable e) {
-      refuse(e.status());
+      refuse(e);
       return null;
     }
   }

@@ -26,6 +26,7 @@ final class Rename {
   private boolean requests;
   private CharSequence encoding = "identity";
   private Set<String> known = Set.of();
+  private @Nullable Dispatcher pod;
 
   /** In the message under way; null between messages. */
   private @Nullable NamePeek peek;
@@ -61,6 +62,12 @@ final class Rename {
   Rename forRequests(@Nullable CharSequence grpcEncoding) {
     requests = true;
     encoding = grpcEncoding == null ? encoding : grpcEncoding;
+    return this;
+  }
+
+  /** Counts decompressed messages against the pod's bytes until they have left. */
+  Rename countedBy(Dispatcher counts) {
+    pod = counts;
     return this;
   }
 
@@ -201,7 +208,7 @@ final class Rename {
       return null;
     }
     ByteBuf packed = in.skipBytes(Wire.PREFIX_BYTES).readSlice(length);
-    ByteBuf plain = Answers.framed(Compression.inflated(packed, encoding, maxHeadBytes));
+    ByteBuf plain = Answers.framed(Compression.inflated(packed, encoding, maxHeadBytes, pod));
     try {
       return begun(plain);
     } finally {

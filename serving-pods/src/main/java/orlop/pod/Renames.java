@@ -52,7 +52,9 @@ final class Renames {
     Rename requests =
         path.length == 0 || right
             ? null
-            : new Rename(id, path, pod.config.maxMessageBytes()).forRequests(encoding);
+            : new Rename(id, path, pod.config.maxMessageBytes())
+                .forRequests(encoding)
+                .countedBy(pod);
     if (requests != null && op == Op.STREAM && said != null && !said.name().isEmpty()) {
       // Where headers name the model they hold for all of the stream.
       requests.only(new HashSet<>(List.of(id, said.name(), to.named().asked())));

@@ -84,7 +84,8 @@ final class Request {
   }
 
   /**
-   * The one message of a request that is all there, decompressed. To be released.
+   * The one message of a request that is all there, decompressed, which then counts against the
+   * pod's bytes by itself. To be released.
    *
    * @param encoding how it is compressed, if it is
    */
@@ -98,7 +99,7 @@ final class Request {
     return all.getByte(start) == 0
         ? message.retain()
         : Compression.inflated(
-            message, encoding == null ? "identity" : encoding, pod.config.maxMessageBytes());
+            message, encoding == null ? "identity" : encoding, pod.config.maxMessageBytes(), pod);
   }
 
   /** For a wait: lets go of the large block that a few bytes were received in. */

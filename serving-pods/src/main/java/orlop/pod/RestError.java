@@ -58,9 +58,7 @@ final class RestError extends Exception {
           case OK, UNKNOWN, INTERNAL, DATA_LOSS -> 500;
         };
     String text = status.getDescription();
-    boolean again =
-        status.getCode() == Status.Code.RESOURCE_EXHAUSTED
-            || status.getCode() == Status.Code.UNAVAILABLE;
+    boolean again = Overload.is(status) || status.getCode() == Status.Code.UNAVAILABLE;
     return new RestError(
         http, text == null ? status.getCode().name() : text, again ? LATER : Map.of());
   }

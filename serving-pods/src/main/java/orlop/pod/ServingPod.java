@@ -36,7 +36,6 @@ import orlop.registry.PodSession;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
 import orlop.runtime.ModelRuntime;
-import orlop.runtime.OnnxRuntime;
 import orlop.runtime.SidecarRuntime;
 
 /**
@@ -160,12 +159,6 @@ public final class ServingPod implements AutoCloseable {
     for (ModelRuntime runtime : runtimes) {
       if (runtime instanceof SidecarRuntime beside) {
         beside.watched(host::lostBeside, host::reconfigured);
-      }
-      if (runtime instanceof OnnxRuntime onnx) {
-        metrics.gauge(
-            "orlop_model_size_correction",
-            "What ONNX models are taken for over what their files say",
-            onnx::sizeCorrection);
       }
     }
     gauges(store, payloads);

@@ -186,7 +186,7 @@ final class SharedMemory implements AutoCloseable {
           .asException();
     }
     if (regions.size() >= MAX_REGIONS || size > MAX_BYTES - bytes) {
-      throw Status.RESOURCE_EXHAUSTED
+      throw Overload.STATUS
           .withDescription(
               "shared memory region '%s' of %d bytes: %d regions of %d bytes are registered, allowed are %d of %d"
                   .formatted(name, size, regions.size(), bytes, MAX_REGIONS, MAX_BYTES))

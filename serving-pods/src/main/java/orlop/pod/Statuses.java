@@ -36,6 +36,7 @@ final class Statuses {
         switch (e.code()) {
           case INVALID_ARGUMENT -> Status.INVALID_ARGUMENT;
           case RESOURCE_EXHAUSTED -> Overload.STATUS;
+          case TOO_LARGE -> Status.RESOURCE_EXHAUSTED;
           case CANCELLED -> Status.CANCELLED;
           case INTERNAL -> Status.INTERNAL;
         };

@@ -171,7 +171,7 @@ final class EnsembleModel implements LoadedModel {
     long length = (long) rows * columns;
     if (length > Integer.MAX_VALUE / Double.BYTES) {
       throw new InferenceException(
-          Code.RESOURCE_EXHAUSTED,
+          Code.TOO_LARGE,
           "model '"
               + signature.modelId()
               + "': "

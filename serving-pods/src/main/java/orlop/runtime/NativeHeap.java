@@ -1,13 +1,8 @@
 package orlop.runtime;
 
 import java.lang.System.Logger.Level;
-import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SegmentAllocator;
-import java.lang.foreign.StructLayout;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -30,22 +25,6 @@ final class NativeHeap {
       lookUp(
           "mallopt",
           FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
-
-  /** Ten numbers; see malloc.h. */
-  private static final StructLayout MALLINFO2 =
-      MemoryLayout.structLayout(
-          MemoryLayout.sequenceLayout(4, ValueLayout.JAVA_LONG),
-          ValueLayout.JAVA_LONG.withName("hblkhd"),
-          MemoryLayout.sequenceLayout(2, ValueLayout.JAVA_LONG),
-          ValueLayout.JAVA_LONG.withName("uordblks"),
-          MemoryLayout.sequenceLayout(2, ValueLayout.JAVA_LONG));
-
-  private static final @Nullable MethodHandle INFO =
-      lookUp("mallinfo2", FunctionDescriptor.of(MALLINFO2));
-  private static final long MAPPED_AT =
-      MALLINFO2.byteOffset(MemoryLayout.PathElement.groupElement("hblkhd"));
-  private static final long IN_USE_AT =
-      MALLINFO2.byteOffset(MemoryLayout.PathElement.groupElement("uordblks"));
 
   // Parameters of mallopt, see malloc.h.
   private static final int M_TRIM_THRESHOLD = -1;
@@ -112,24 +91,6 @@ final class NativeHeap {
       }
     } catch (Throwable e) {
       LOG.log(Level.WARNING, "mallopt failed: {0}", e.toString());
-    }
-  }
-
-  /**
-   * Bytes that the C library has handed out in this process and not got back; -1 where it does not
-   * say. Looks at all free blocks: 15 us in a small heap, some ms in one with many holes.
-   */
-  static long inUseBytes() {
-    if (INFO == null) {
-      return -1;
-    }
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment info = (MemorySegment) INFO.invokeExact((SegmentAllocator) arena);
-      return info.get(ValueLayout.JAVA_LONG, MAPPED_AT)
-          + info.get(ValueLayout.JAVA_LONG, IN_USE_AT);
-    } catch (Throwable e) {
-      LOG.log(Level.WARNING, "mallinfo2 failed: {0}", e.toString());
-      return -1;
     }
   }
 

@@ -48,19 +48,13 @@ final class OnnxModel implements EncodedModel {
   }
 
   /**
-   * @param sizeBytes what it is taken for
    * @param freed run once the session is closed
    */
   static OnnxModel of(
-      String modelId,
-      OnnxFile file,
-      long sizeBytes,
-      OrtSession session,
-      Engine engine,
-      Runnable freed)
+      String modelId, OnnxFile file, OrtSession session, Engine engine, Runnable freed)
       throws OrtException, ModelLoadException {
     Signature signature = Signature.of(modelId, file, session);
-    return new OnnxModel(signature, sizeBytes, session, engine, freed);
+    return new OnnxModel(signature, file.residentBytes(), session, engine, freed);
   }
 
   @Override

@@ -52,7 +52,6 @@ public final class OnnxRuntime implements ModelRuntime {
 
   private final RuntimeConfig config;
   private final Engine engine;
-  private final SizeCorrection sizes = SizeCorrection.OF_PROCESS;
   private final boolean onGpu;
   private final String copyName;
 
@@ -130,22 +129,12 @@ public final class OnnxRuntime implements ModelRuntime {
 
   @Override
   public long predictSizeBytes(Path modelPath) throws IOException {
-    return told(OnnxFile.read(modelPath).residentBytes());
+    return OnnxFile.read(modelPath).residentBytes();
   }
 
   @Override
   public long guessSizeBytes(long fileBytes) {
-    return told(OnnxFile.guessResidentBytes(fileBytes));
-  }
-
-  /** Of memory on a GPU nothing is measured. */
-  private long told(long formulaBytes) {
-    return onGpu ? formulaBytes : sizes.told(formulaBytes);
-  }
-
-  /** By what factor the sizes that it tells differ from what the formula says, 0.5 to 4. */
-  public double sizeCorrection() {
-    return onGpu ? 1 : sizes.factor();
+    return OnnxFile.guessResidentBytes(fileBytes);
   }
 
   @Override
@@ -171,46 +160,15 @@ public final class OnnxRuntime implements ModelRuntime {
           null);
     }
     OnnxFile file = read(modelId, modelPath);
+    OptLevel level =
+        file.fileBytes() + file.externalWeightBytes() < TINY_MODEL_BYTES
+            ? OptLevel.BASIC_OPT
+            : OptLevel.ALL_OPT;
     boolean mapped = config.mappedCopies() && !onGpu && MappedCopy.suits(file);
     LoadedModel fromCopy = mapped ? fromCopy(modelId, file, beside) : null;
     if (fromCopy != null) {
       return fromCopy;
     }
-    LoadedModel model = onGpu ? load(modelId, file, () -> {}) : counted(modelId, file);
-    try {
-      if (mapped) {
-        beside.keep(copyName, MappedCopy.mostBytes(file), copy -> makeCopy(file, copy));
-      }
-      return model;
-    } catch (RuntimeException | Error e) {
-      model.close();
-      throw e;
-    }
-  }
-
-  /** Loads a model whose memory is measured together with that of the others. */
-  private LoadedModel counted(String modelId, OnnxFile file) throws ModelLoadException {
-    long bytes = file.residentBytes();
-    boolean loaded = false;
-    sizes.begins();
-    try {
-      LoadedModel model = load(modelId, file, () -> sizes.left(bytes));
-      loaded = true;
-      sizes.loaded(bytes);
-      return model;
-    } finally {
-      if (!loaded) {
-        sizes.failed();
-      }
-    }
-  }
-
-  private LoadedModel load(String modelId, OnnxFile file, Runnable freed)
-      throws ModelLoadException {
-    OptLevel level =
-        file.fileBytes() + file.externalWeightBytes() < TINY_MODEL_BYTES
-            ? OptLevel.BASIC_OPT
-            : OptLevel.ALL_OPT;
     OrtSession session;
     if (file.residentBytes() < NativeHeap.MAPPED_BYTES) {
       session = createSession(modelId, file, level);
@@ -220,7 +178,11 @@ public final class OnnxRuntime implements ModelRuntime {
       }
     }
     try {
-      return OnnxModel.of(modelId, file, told(file.residentBytes()), session, engine, freed);
+      LoadedModel model = OnnxModel.of(modelId, file, session, engine, () -> {});
+      if (mapped) {
+        beside.keep(copyName, MappedCopy.mostBytes(file), copy -> makeCopy(file, copy));
+      }
+      return model;
     } catch (OrtException | ModelLoadException | RuntimeException | Error e) {
       closeQuietly(session);
       throw e instanceof ModelLoadException refused
@@ -258,8 +220,7 @@ public final class OnnxRuntime implements ModelRuntime {
         return null;
       }
       try {
-        return OnnxModel.of(
-            modelId, file, file.residentBytes(), opened.session(), engine, opened.copy()::close);
+        return OnnxModel.of(modelId, file, opened.session(), engine, opened.copy()::close);
       } catch (OrtException | ModelLoadException | RuntimeException | Error e) {
         closeQuietly(opened.session());
         opened.copy().close();

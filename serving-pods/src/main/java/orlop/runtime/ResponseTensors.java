@@ -53,8 +53,7 @@ final class ResponseTensors {
     long bytes = tensor.getInfo().getNumElements() * Math.max(spec.type().width, 1);
     if (bytes > Integer.MAX_VALUE) {
       throw new InferenceException(
-          Code.RESOURCE_EXHAUSTED,
-          where + "has " + bytes + " bytes, expected at most " + Integer.MAX_VALUE);
+          Code.TOO_LARGE, where + "has " + bytes + " bytes, expected at most " + Integer.MAX_VALUE);
     }
     return tensor;
   }

@@ -58,8 +58,11 @@ final class FakeRuntime implements ModelRuntime {
   /** Where calls of models that are loaded from now on go instead of running here. */
   volatile @Nullable String sidecar;
 
-  /** Calls that such a model runs at once and takes at most; 0: as many as come. */
+  /** Calls that such a model runs at once; 0: as many as come. */
   volatile int atOnce;
+
+  /** Calls that may wait beside those. */
+  volatile int inLine;
 
   volatile @Nullable CountDownLatch loadGate;
   volatile @Nullable CountDownLatch inferGate;
@@ -131,7 +134,7 @@ final class FakeRuntime implements ModelRuntime {
 
     @Override
     public int maxInFlight() {
-      return atOnce == 0 ? Integer.MAX_VALUE : atOnce;
+      return atOnce == 0 ? Integer.MAX_VALUE : atOnce + inLine;
     }
   }
 

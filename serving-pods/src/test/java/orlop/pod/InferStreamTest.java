@@ -200,6 +200,29 @@ class InferStreamTest {
   }
 
   @Test
+  void aBusyStreamIsReadFromNoFurtherByAPodThatEnds() throws Exception {
+    try (TestMesh one = new TestMesh(1, b -> b.drainTimeoutMs(60_000))) {
+      one.register("m");
+      Caller busy = call(one.channel(one.pod(0)), Map.of(), false);
+      for (int i = 0; i < 2 * InferStream.MAX_RUNNING; i++) {
+        busy.stream.onNext(request("m", "first"));
+      }
+      busy.next();
+      CompletableFuture<Void> end = CompletableFuture.runAsync(one.pod(0)::close);
+      long untilNs = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+      while (!busy.end.isDone()) {
+        assertTrue(System.nanoTime() < untilNs, "the stream holds the pod up");
+        // One for each that is answered: something of it is always under way.
+        if (busy.answers.poll(10, TimeUnit.MILLISECONDS) != null) {
+          busy.stream.onNext(request("m", "next"));
+        }
+      }
+      assertEquals(Status.Code.UNAVAILABLE, busy.end.get().getCode());
+      end.get(30, TimeUnit.SECONDS);
+    }
+  }
+
+  @Test
   void aHeaderNamesTheModelOfAllMessagesAlsoThroughAHop() throws Exception {
     mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
     int holder = mesh.holder("m");

@@ -5,7 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.common.util.concurrent.ListenableFuture;
+import com.google.protobuf.ByteString;
 import inference.GRPCInferenceServiceGrpc;
+import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import io.grpc.Status;
 import io.grpc.health.v1.HealthCheckRequest;
@@ -14,11 +16,14 @@ import io.grpc.health.v1.HealthGrpc;
 import io.grpc.stub.StreamObserver;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import orlop.api.Headers;
 
 /** Calls that end badly, early or never leave nothing behind in the pod. */
 class LettingGoTest {
@@ -110,6 +115,66 @@ class LettingGoTest {
       for (ListenableFuture<ModelInferResponse> call : calls) {
         assertThrows(ExecutionException.class, () -> call.get(60, TimeUnit.SECONDS));
       }
+    }
+  }
+
+  private static ModelInferRequest zeros(String model, int bytes) {
+    return TestMesh.request(model).toBuilder()
+        .addRawInputContents(ByteString.copyFrom(new byte[bytes]))
+        .build();
+  }
+
+  private static void assertNoBytesLeft(Executable call) {
+    Status status = TestMesh.failure(call);
+    assertEquals(Status.Code.RESOURCE_EXHAUSTED, status.getCode(), status.toString());
+    String text = String.valueOf(status.getDescription());
+    assertTrue(text.contains("maxInFlightBytes is 100000"), text);
+  }
+
+  @Test
+  void whatACompressedRequestBecomesCountsUntilItHasRun() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.inFlight(8, 100_000).maxMessageBytes(90_000))) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.getFirst().inferGate = gate;
+      var running =
+          GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(0)))
+              .withCompression("gzip")
+              .modelInfer(zeros("m", 60_000));
+      TestMesh.await("the run", () -> mesh.runtimes.getFirst().running.get() == 1);
+      assertTrue(mesh.pod(0).heldBytes() > 60_000, mesh.pod(0).heldBytes() + " bytes held");
+      var client = mesh.client(mesh.pod(0)).withCompression("gzip");
+      assertNoBytesLeft(() -> client.modelInfer(zeros("m", 60_000)));
+      gate.countDown();
+      assertEquals("m", running.get(60, TimeUnit.SECONDS).getModelName());
+      TestMesh.await("nothing held", () -> mesh.pod(0).heldBytes() == 0);
+    }
+  }
+
+  @Test
+  void whatACompressedRequestBecomesCountsUntilItsRuntimeHasIt() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.inFlight(8, 100_000).maxMessageBytes(90_000));
+        FakeSidecar sidecar = new FakeSidecar()) {
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      runtime.sidecar = sidecar.address();
+      mesh.register("m");
+      mesh.alias("a", "m");
+      var client = mesh.client(mesh.pod(0), Map.of(Headers.VMODEL_ID, "a")).withCompression("gzip");
+      assertEquals("a", client.modelInfer(zeros("a", 60_000)).getModelName());
+      TestMesh.await("nothing held", () -> mesh.pod(0).heldBytes() == 0);
+      mesh.register("cold");
+      CountDownLatch gate = new CountDownLatch(1);
+      runtime.loadGate = gate;
+      var waiting =
+          GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(0)))
+              .modelInfer(zeros("cold", 60_000));
+      TestMesh.await("bytes that wait for a load", () -> mesh.pod(0).heldBytes() > 60_000);
+      long held = mesh.pod(0).heldBytes();
+      assertNoBytesLeft(() -> client.modelInfer(zeros("a", 60_000)));
+      TestMesh.await("nothing more held", () -> mesh.pod(0).heldBytes() == held);
+      gate.countDown();
+      assertEquals("cold", waiting.get(60, TimeUnit.SECONDS).getModelName());
     }
   }
 

@@ -109,6 +109,31 @@ class LostCopiesTest {
   }
 
   @Test
+  void aCopyThatFailsToCloseWhenThePodEndsDoesNotKeepTheNextOpen() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.loadingConcurrency(4))) {
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      ModelHost host = mesh.pod(0).host();
+      CountDownLatch loads = new CountDownLatch(1);
+      runtime.loadGate = loads;
+      load(mesh, "a");
+      load(mesh, "b");
+      TestMesh.await("both loads", () -> runtime.loads.get() == 2);
+      runtime.loadGate = null;
+      runtime.closeErrors.put("a", new LinkageError("no such symbol"));
+      runtime.closeErrors.put("b", new LinkageError("no such symbol"));
+      CountDownLatch gate = holdHostThread(mesh);
+      loads.countDown();
+      TestMesh.await("the news of both", () -> host.queue().size() >= 2);
+      Thread end = Thread.ofVirtual().start(mesh.pod(0)::close);
+      TestMesh.await("the end", host::stopped);
+      gate.countDown();
+      end.join();
+      TestMesh.await("all to be told to go", () -> runtime.closes.get() == 3);
+      TestMesh.await("the files", () -> mesh.store.open.get() == 0);
+    }
+  }
+
+  @Test
   void aCopyThatIsLostAfterTheHostHasEndedIsClosed() throws Exception {
     try (TestMesh mesh = new TestMesh(1, b -> b.drainTimeoutMs(0))) {
       FakeRuntime runtime = mesh.runtimes.getFirst();

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import inference.GRPCInferenceServiceGrpc;
 import io.grpc.Status;
 import java.io.ByteArrayOutputStream;
 import java.net.URI;
@@ -16,6 +17,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import orlop.placement.Alias;
 import orlop.placement.MeshView;
@@ -60,6 +62,40 @@ class MetricsTest {
                   .build(),
               HttpResponse.BodyHandlers.ofString())
           .body();
+    }
+  }
+
+  @Test
+  void aCallThatEndsInLineBeforeItsRuntimeHasNoRunTime() throws Exception {
+    try (TestMesh mesh = new TestMesh(1);
+        FakeSidecar sidecar = new FakeSidecar()) {
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      runtime.sidecar = sidecar.address();
+      runtime.atOnce = 1;
+      runtime.inLine = 1;
+      sidecar.silent = true;
+      mesh.register("m");
+      var running =
+          GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(0)))
+              .modelInfer(TestMesh.request("m"));
+      TestMesh.await("the call at the runtime", () -> sidecar.calls.get() == 1);
+      Status late =
+          TestMesh.failure(
+              () ->
+                  mesh.client(mesh.pod(0))
+                      .withDeadlineAfter(300, TimeUnit.MILLISECONDS)
+                      .modelInfer(TestMesh.request("m")));
+      assertEquals(Status.Code.DEADLINE_EXCEEDED, late.getCode());
+      TestMesh.await("its end", () -> mesh.pod(0).inFlight() == 1);
+      assertEquals(1, sidecar.calls.get(), "the other call stood in line");
+      double runs =
+          scrape(mesh.pod(0))
+              .lines()
+              .filter(line -> line.startsWith("modelmesh_invoke_model_milliseconds_count"))
+              .mapToDouble(line -> Double.parseDouble(line.substring(line.lastIndexOf(' '))))
+              .sum();
+      assertEquals(0, runs);
+      running.cancel(true);
     }
   }
 

@@ -21,8 +21,12 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import orlop.api.LoadRequest;
+import orlop.api.PodControlGrpc;
 import orlop.placement.Action;
 import orlop.placement.Model;
+import orlop.runtime.InferenceException;
+import orlop.runtime.InferenceException.Code;
 import orlop.runtime.ModelLoadException;
 
 /** Who is refused for want of room is told when to come again, whichever pod has none. */
@@ -205,6 +209,50 @@ class RetryHintTest {
     assertEquals(
         Status.Code.RESOURCE_EXHAUSTED, Status.fromThrowable(error).getCode(), error.toString());
     return (StatusRuntimeException) error;
+  }
+
+  @Test
+  void anInferenceThatThereWasNoMemoryFor() throws Exception {
+    try (TestMesh mesh = mesh()) {
+      mesh.runtimes
+          .get(1)
+          .inferenceFailures
+          .put("m", new InferenceException(Code.RESOURCE_EXHAUSTED, "no memory"));
+      assertHinted(mesh, "no memory");
+    }
+  }
+
+  @Test
+  void nobodyIsToldToComeAgainForAResultThatIsTooLarge() throws Exception {
+    try (TestMesh mesh = mesh()) {
+      mesh.runtimes
+          .get(1)
+          .inferenceFailures
+          .put("m", new InferenceException(Code.TOO_LARGE, "output 'y' has too many bytes"));
+      for (int entry : new int[] {1, 0}) {
+        assertEquals("null", hint(refusal(mesh, entry, TestMesh.request("m"))));
+        try (RestClient rest = new RestClient(mesh.pod(entry).restPort())) {
+          RestClient.Answer answer = rest.post("/v2/models/m/infer", "", REST_REQUEST);
+          assertEquals(429, answer.status(), answer.error());
+          assertEquals("", answer.header("retry-after"));
+        }
+      }
+    }
+  }
+
+  @Test
+  void aLoadThatIsAskedForByThePlanner() throws Exception {
+    try (TestMesh mesh = mesh()) {
+      mesh.store.sizes.put("m", 5_000_000L);
+      StatusRuntimeException refusal =
+          assertThrows(
+              StatusRuntimeException.class,
+              () ->
+                  PodControlGrpc.newBlockingStub(mesh.channel(mesh.pod(1)))
+                      .load(LoadRequest.newBuilder().setModelId("m").setWait(true).build()));
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, refusal.getStatus().getCode());
+      assertEquals("100", hint(refusal), refusal.getMessage());
+    }
   }
 
   @Test

@@ -108,9 +108,9 @@ class SharedMemoryTest {
       for (int i = 1; i < SharedMemory.MAX_REGIONS; i++) {
         memory.register("r" + i, "good", 0, 8);
       }
-      assertEquals(
-          Status.Code.RESOURCE_EXHAUSTED,
-          refusal(() -> memory.register("one more", "good", 0, 8)).getCode());
+      Status full = refusal(() -> memory.register("one more", "good", 0, 8));
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, full.getCode());
+      assertTrue(Overload.is(full), "it is worth to come again");
       memory.unregister("a");
       memory.unregister("nobody");
       memory.register("one more", "good", 0, 8);

@@ -68,48 +68,6 @@ class ModelMemoryTest extends RuntimeTestBase {
     }
   }
 
-  /** Loads them, some first, so that the others are told as was measured with those. */
-  private void holdsSizesAgainstMemory(byte[] model, int first, int others) throws Exception {
-    Path path = file(model);
-    List<LoadedModel> models = loadMany(path, first);
-    try {
-      SizeCorrection.OF_PROCESS.measure();
-      long before = NativeHeap.inUseBytes();
-      List<LoadedModel> last = loadMany(path, others);
-      models.addAll(last);
-      long grown = NativeHeap.inUseBytes() - before;
-      long told = last.stream().mapToLong(LoadedModel::sizeBytes).sum();
-      assertTrue(
-          Math.abs(told - grown) < grown / 4,
-          "%d models took %d bytes and were told as %d, factor %s"
-              .formatted(others, grown, told, runtime.sizeCorrection()));
-    } finally {
-      closeAll(models);
-    }
-  }
-
-  @Test
-  @Tag("slow")
-  void manySmallAndSomeLargeModelsAreToldAsWhatTheyTake() throws Exception {
-    holdsSizesAgainstMemory(OnnxModels.dense(16, 32, 8), 300, 300);
-    holdsSizesAgainstMemory(OnnxModels.dense(512, 1_024, 512), 20, 20);
-  }
-
-  @Test
-  @Tag("slow")
-  void modelsThatTakeMoreThanTheirFilesSayAreToldSoOnceSomeAreLoaded() throws Exception {
-    byte[] model = OnnxModels.branches(40, 25_000);
-    Path path = file(model);
-    long formula = OnnxFile.read(path).residentBytes();
-    long before = NativeHeap.inUseBytes();
-    closeAll(loadMany(path, 1));
-    List<LoadedModel> some = loadMany(path, 100);
-    long each = (NativeHeap.inUseBytes() - before) / 100;
-    closeAll(some);
-    assertTrue(each > 1.5 * formula, "takes " + each + " and the formula says " + formula);
-    holdsSizesAgainstMemory(model, 600, 100);
-  }
-
   @Test
   @Tag("slow")
   void givesMemoryBackHoweverOftenModelsComeAndGo() throws Exception {

@@ -71,48 +71,6 @@ public final class OnnxModels {
         List.of(value("y", "FP32", -1, sizes[sizes.length - 1])));
   }
 
-  /**
-   * y = x, an FP32[1], after that many nodes inside of each branch of an {@code If}, which c, a
-   * BOOL[1], chooses from; z = x + w, of so many numbers. The nodes take far more memory than the
-   * formula says, which sees them as bytes of the file.
-   */
-  public static byte[] branches(int nodes, int weights) {
-    return model(
-        List.of(
-            node(
-                "If",
-                List.of("c"),
-                List.of("y"),
-                graphAttribute("then_branch", chain("t", nodes)),
-                graphAttribute("else_branch", chain("e", nodes))),
-            node("Add", List.of("x", "w"), List.of("z"))),
-        List.of(tensor("w", new long[] {weights}, new float[weights])),
-        List.of(value("c", "BOOL", 1), value("x", "FP32", 1)),
-        List.of(value("y", "FP32", 1), value("z", "FP32", weights)));
-  }
-
-  /** A graph that turns the sign of the outer x so often. */
-  private static ByteString chain(String prefix, int nodes) {
-    return message(
-        out -> {
-          for (int i = 0; i < nodes; i++) {
-            String from = i == 0 ? "x" : prefix + (i - 1);
-            out.writeBytes(1, node("Neg", List.of(from), List.of(prefix + i)));
-          }
-          out.writeString(2, prefix);
-          out.writeBytes(12, value(prefix + (nodes - 1), "FP32", 1));
-        });
-  }
-
-  private static ByteString graphAttribute(String name, ByteString graph) {
-    return message(
-        out -> {
-          out.writeString(1, name);
-          out.writeBytes(6, graph);
-          out.writeInt32(20, 5);
-        });
-  }
-
   /** Takes long: {@code steps} products of size x size matrices, x and y are FP32[size,size]. */
   public static byte[] slow(int size, int steps) {
     List<ByteString> nodes = new ArrayList<>();
