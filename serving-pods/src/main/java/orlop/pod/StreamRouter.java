@@ -54,6 +54,7 @@ final class StreamRouter implements AutoCloseable {
 
   /** For what is still to be written, on each loop, and for the end of all of them. */
   private static final long CLOSE_MS = 2_000;
+
   private static final String LEAK_DETECTION = "io.netty.leakDetection.level";
 
   static {
