@@ -32,6 +32,7 @@ final class Call extends Deadlines.Entry {
    * on and the request can be sent again:
    *   refused       the pod says not-here in its trailers: it did not run the call
    *   no room, draining, or a load that failed for now, in this pod: it did not run either
+   *   still waiting for a compute thread when the pod ends: of forwarded calls only
    *   unprocessed   never reached the pod, or it says so by GOAWAY or REFUSED_STREAM
    *   lost          the connection broke, or the pod gave the call up. It may have run the
    *                 inference; that is repeated all the same, because a V2 inference is a pure
@@ -272,6 +273,13 @@ final class Call extends Deadlines.Entry {
 
   void didNotRun(Status status) {
     onLoop(() -> fail(status));
+  }
+
+  /** It was not run, and this pod is no place any more to look for another one from. */
+  void podEnds() {
+    Status why =
+        Status.UNAVAILABLE.withDescription("pod '" + pod.config.id() + "' is shutting down");
+    onLoop(() -> end(why, forwarded, true));
   }
 
   // ---- elsewhere

@@ -29,12 +29,14 @@ final class Compute implements AutoCloseable {
   /** Lanes in which something waits that may run. */
   private final PriorityQueue<Lane> ready = new PriorityQueue<>(Lane.BY_TURN);
 
+  /** Of each run that is under way. */
+  private final List<Lane> atWork = new ArrayList<>();
+
   private long virtualNs;
   private long listings;
   private int idle;
   private boolean closed;
   private int waiting;
-  private int busy;
 
   /**
    * @param threads how many inferences, or batches of them, run at a time
@@ -49,24 +51,36 @@ final class Compute implements AutoCloseable {
     }
   }
 
-  /** Lets an inference wait for its turn; false when there is no room. */
+  /**
+   * Lets an inference wait for its turn, or ends it as {@link #refuse} does those that waited.
+   *
+   * @return false when there is no room
+   */
   boolean offer(Inference inference) {
     lock.lock();
     try {
-      if (closed || waiting == most) {
-        return false;
+      if (!closed) {
+        return add(inference);
       }
-      waiting++;
-      Lane lane = inference.lane();
-      lane.waiting.add(inference);
-      list(lane);
-      if (idle > 0) {
-        work.signal();
-      }
-      return true;
     } finally {
       lock.unlock();
     }
+    inference.dropped();
+    return true;
+  }
+
+  private boolean add(Inference inference) {
+    if (waiting == most) {
+      return false;
+    }
+    waiting++;
+    Lane lane = inference.lane();
+    lane.waiting.add(inference);
+    list(lane);
+    if (idle > 0) {
+      work.signal();
+    }
+    return true;
   }
 
   /** Inferences that wait. */
@@ -83,7 +97,7 @@ final class Compute implements AutoCloseable {
   double busy() {
     lock.lock();
     try {
-      return (double) busy / threads.length;
+      return (double) atWork.size() / threads.length;
     } finally {
       lock.unlock();
     }
@@ -138,7 +152,7 @@ final class Compute implements AutoCloseable {
       lane.finishTag = lane.startTag + chargedNs;
       lane.running++;
       waiting -= batch.calls().size();
-      busy++;
+      atWork.add(lane);
       list(lane);
       return new Turn(lane, batch, chargedNs);
     } finally {
@@ -147,12 +161,11 @@ final class Compute implements AutoCloseable {
   }
 
   private void ended(Turn turn, Inference.Ran ran, long tookNs) {
-    List<Inference> left = List.of();
     lock.lock();
     try {
       Lane lane = turn.lane;
       lane.running--;
-      busy--;
+      atWork.remove(lane);
       switch (ran) {
         case TOGETHER -> lane.batcher.ran(turn.batch, tookNs);
         case NOT_BY_ROWS -> lane.batcher.never();
@@ -164,9 +177,6 @@ final class Compute implements AutoCloseable {
         ready.remove(lane);
         lane.listed = false;
       }
-      if (closed) {
-        left = takeAll(lane);
-      }
       list(lane);
       if (idle > 0 && !ready.isEmpty()) {
         work.signal();
@@ -174,34 +184,36 @@ final class Compute implements AutoCloseable {
     } finally {
       lock.unlock();
     }
-    left.forEach(Inference::dropped);
   }
 
-  private List<Inference> takeAll(Lane lane) {
-    List<Inference> all = List.copyOf(lane.waiting);
-    lane.waiting.clear();
-    waiting -= all.size();
-    return all;
-  }
-
-  /** Stops what runs; what waits ends without a run. Idempotent. */
-  @Override
-  public void close() {
+  /** What waits ends without a run, and so does what comes from now on. Idempotent. */
+  void refuse() {
     List<Inference> left = new ArrayList<>();
     lock.lock();
     try {
       closed = true;
-      for (Lane lane : ready) {
-        lane.listed = false;
-        left.addAll(takeAll(lane));
-      }
-      // Lanes that are not among these have as many runs as they may, whose end looks after them.
+      // Lanes that are not ready have as many runs as they may.
+      ready.forEach(lane -> takeAll(lane, left));
+      atWork.forEach(lane -> takeAll(lane, left));
       ready.clear();
       work.signalAll();
     } finally {
       lock.unlock();
     }
     left.forEach(Inference::dropped);
+  }
+
+  private void takeAll(Lane lane, List<Inference> into) {
+    lane.listed = false;
+    waiting -= lane.waiting.size();
+    into.addAll(lane.waiting);
+    lane.waiting.clear();
+  }
+
+  /** The same, and stops what runs. Idempotent. */
+  @Override
+  public void close() {
+    refuse();
     for (Thread thread : threads) {
       thread.interrupt();
     }

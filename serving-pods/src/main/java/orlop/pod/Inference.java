@@ -334,9 +334,7 @@ final class Inference implements EncodedCall {
   void dropped() {
     leave();
     try {
-      call.didNotRun(
-          Status.UNAVAILABLE.withDescription(
-              "pod '" + call.pod.config.id() + "' is shutting down"));
+      call.podEnds();
     } finally {
       letGo();
     }

@@ -89,7 +89,8 @@ final class Loop {
     return true;
   }
 
-  private void flush() {
+  /** Writes what was left to be written at the end of the turn. */
+  void flush() {
     flushing = false;
     spentNs = 0;
     for (int i = 0; i < dirty.size(); i++) {

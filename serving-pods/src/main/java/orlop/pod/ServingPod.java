@@ -425,6 +425,10 @@ public final class ServingPod implements AutoCloseable {
     return pages;
   }
 
+  Compute compute() {
+    return dispatcher.compute;
+  }
+
   /** Inferences that wait for a compute thread. */
   int queuedInferences() {
     return dispatcher.compute.waiting();
@@ -466,7 +470,8 @@ public final class ServingPod implements AutoCloseable {
       // The registry forgets this pod first, so that no new call is sent into a closing server.
       session.close();
       dispatcher.streams.leave();
-      router.shutdown(leftMs(deadlineNs));
+      // Longer than there is time: what is refused in the end is still to be told.
+      router.shutdown(leftMs(deadlineNs) + TimeUnit.NANOSECONDS.toMillis(LAST_WORDS_NS));
       rest.stop(leftMs(deadlineNs));
       if (!awaitCalls(deadlineNs)) {
         LOG.log(
@@ -540,8 +545,9 @@ public final class ServingPod implements AutoCloseable {
   }
 
   private void stop(long leftMs) {
-    // What waits for a turn hears of it while there are event loops to tell it.
-    dispatcher.compute.close();
+    // What waits for a turn hears of it while there are event loops to tell it; what runs does not:
+    // its connection breaks, and whoever sent it here may run it elsewhere.
+    dispatcher.compute.refuse();
     router.close();
     own.shutdownNow();
     watching.close();

@@ -51,6 +51,10 @@ final class StreamRouter implements AutoCloseable {
   private static final int CONNECT_TIMEOUT_MS = 1_000;
   private static final int SETTINGS_TIMEOUT_MS = 10_000;
   private static final int BACKLOG = 1_024;
+
+  /** For what is still to be written, on each loop, and for the end of all of them. */
+  private static final long CLOSE_MS = 2_000;
+
   private static final String LEAK_DETECTION = "io.netty.leakDetection.level";
 
   static {
@@ -251,16 +255,26 @@ final class StreamRouter implements AutoCloseable {
     return clients.isEmpty();
   }
 
-  /** Cuts what is still open. Idempotent. */
+  /** Cuts what is still open, once what calls were told until now is written. Idempotent. */
   @Override
   public void close() {
     server.close();
+    loops.values().forEach(StreamRouter::flush);
     for (Channel client : clients) {
       onLoop(client.eventLoop(), () -> client.unsafe().closeForcibly());
     }
     for (Loop loop : loops.values()) {
       onLoop(loop.executor, loop::close);
     }
-    group.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly(2_000);
+    group.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly(CLOSE_MS);
+  }
+
+  /** Waits for it: a group that is shut down closes its sockets before it runs what is queued. */
+  private static void flush(Loop loop) {
+    try {
+      var unused = loop.executor.submit(loop::flush).awaitUninterruptibly(CLOSE_MS);
+    } catch (RejectedExecutionException e) {
+      LOG.log(Level.DEBUG, "an event loop has ended");
+    }
   }
 }

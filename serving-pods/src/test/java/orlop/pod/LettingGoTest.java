@@ -9,6 +9,7 @@ import com.google.protobuf.ByteString;
 import inference.GRPCInferenceServiceGrpc;
 import inference.ModelInferRequest;
 import inference.ModelInferResponse;
+import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.health.v1.HealthCheckRequest;
 import io.grpc.health.v1.HealthCheckResponse;
@@ -21,6 +22,7 @@ import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import orlop.api.Headers;
@@ -115,6 +117,53 @@ class LettingGoTest {
       for (ListenableFuture<ModelInferResponse> call : calls) {
         assertThrows(ExecutionException.class, () -> call.get(60, TimeUnit.SECONDS));
       }
+    }
+  }
+
+  @Test
+  void whatWaitsForATurnWhenThePodEndsIsToldSoAndMayRunInAnother() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.compute(1, 10).drainTimeoutMs(100))) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      mesh.runtimes.getFirst().inferGate = new CountDownLatch(1);
+      var direct = GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(0)));
+      var forwarded =
+          GRPCInferenceServiceGrpc.newFutureStub(
+              mesh.client(mesh.pod(0), Map.of(Headers.FORWARDED_BY, "pod-9", Headers.MODEL_ID, "m"))
+                  .getChannel());
+      var running = direct.modelInfer(TestMesh.request("m"));
+      TestMesh.await("the run", () -> mesh.runtimes.getFirst().running.get() == 1);
+      var mine = direct.modelInfer(TestMesh.request("m"));
+      var theirs = forwarded.modelInfer(TestMesh.request("m"));
+      TestMesh.await("the queue", () -> mesh.pod(0).queuedInferences() == 2);
+      mesh.pod(0).close();
+      assertShutDown(mine, null);
+      assertShutDown(theirs, "not-here");
+      assertThrows(ExecutionException.class, () -> running.get(60, TimeUnit.SECONDS));
+    }
+  }
+
+  private static void assertShutDown(
+      ListenableFuture<ModelInferResponse> call, @Nullable String refused) {
+    ExecutionException told =
+        assertThrows(ExecutionException.class, () -> call.get(60, TimeUnit.SECONDS));
+    Status status = Status.fromThrowable(told);
+    assertEquals(Status.Code.UNAVAILABLE, status.getCode());
+    assertEquals("pod 'pod-0' is shutting down", status.getDescription());
+    Metadata trailers = Status.trailersFromThrowable(told);
+    assertEquals(refused, trailers == null ? null : trailers.get(Named.ascii(Headers.REFUSED)));
+  }
+
+  @Test
+  void aCallThatComesForATurnAfterTheEndIsNotToldThatThereAreTooMany() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      mesh.pod(0).compute().refuse();
+      assertShutDown(
+          GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(0)))
+              .modelInfer(TestMesh.request("m")),
+          null);
     }
   }
 
