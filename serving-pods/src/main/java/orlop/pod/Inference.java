@@ -343,7 +343,7 @@ final class Inference implements EncodedCall {
   private void tap(String v2Id) {
     PayloadTap payloads = call.pod.payloads;
     id = payloads.correlationId(v2Id, call.headers);
-    sampled = payloads.samples(Op.INFER, id);
+    sampled = payloads.samples(Op.INFER, id, to);
     if (sampled) {
       payloads.request(id, to, ByteBufUtil.getBytes(message), call.headers);
     }

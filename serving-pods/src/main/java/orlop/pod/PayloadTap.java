@@ -42,11 +42,6 @@ final class PayloadTap {
     return log.captures(op.method, named.model().id(), named.alias());
   }
 
-  /** Whether the payloads of that call can be wanted, whichever its model is. */
-  boolean samples(Op op, String id) {
-    return log.samples(op.method, id);
-  }
-
   /** Whether the payloads of that call are wanted. */
   boolean samples(Op op, String id, Named named) {
     return log.samples(op.method, named.model().id(), named.alias(), id);
