@@ -410,11 +410,11 @@ class OutlookPlacementTest {
     Router router = new Router(placer);
     Model model = model("m", GB);
     MeshView view = mesh(model, pod("a", 0)).view();
-    Hints.Heard busy = new Hints.Heard(NOW_MS, 1, 60_000, Memory.NONE, false);
-    Hints ofAnother = Hints.NONE.heard("a", busy, NOW_MS);
+    Hints.Heard busy = new Hints.Heard(NOW_MS + 1, 1, 600_000, Memory.NONE, false);
+    Hints ofAnother = Hints.NONE.heard("a", busy, NOW_MS + 1);
     assertInstanceOf(Route.Reject.class, router.route(view, forwarded(0, ofAnother)));
     Hints itsOwn =
-        Hints.NONE.sent("a", "m", 60_000, Memory.ram(1), NOW_MS).heard("a", busy, NOW_MS);
+        Hints.NONE.sent("a", "m", 60_000, Memory.ram(1), NOW_MS).heard("a", busy, NOW_MS + 1);
     assertInstanceOf(Route.Load.class, router.route(view, forwarded(0, itsOwn)));
   }
 
