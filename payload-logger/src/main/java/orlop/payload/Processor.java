@@ -22,6 +22,7 @@ import org.jspecify.annotations.Nullable;
 final class Processor implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Processor.class.getName());
   private static final long POLL_MS = 100;
+  private static final long LAST_WORD_MS = 1_000;
 
   /** Heap that one waiting payload takes beside its message. */
   private static final int OVERHEAD_BYTES = 512;
@@ -187,20 +188,30 @@ final class Processor implements AutoCloseable {
     closing = true;
   }
 
+  /** Waits for its end, at most so long; false when interrupted. */
+  private static boolean joined(Thread thread, long ms) {
+    try {
+      thread.join(ms);
+      return true;
+    } catch (InterruptedException e) {
+      return false;
+    }
+  }
+
   /** Ends delivery at the deadline of {@link #beginClose} and counts the rest as lost. */
   @Override
   public void close() {
     boolean interrupted = false;
     for (Thread thread : threads) {
-      try {
-        long leftMs = TimeUnit.NANOSECONDS.toMillis(closeDeadlineNs - System.nanoTime());
-        thread.join(Math.max(1, leftMs));
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
+      long leftMs = TimeUnit.NANOSECONDS.toMillis(closeDeadlineNs - System.nanoTime());
+      interrupted |= !joined(thread, Math.max(1, leftMs));
       thread.interrupt();
     }
     delivery.close();
+    for (Thread thread : threads) {
+      // What it had under way is counted once it has heard of it.
+      interrupted |= !joined(thread, LAST_WORD_MS);
+    }
     for (Observed one = queue.poll(); one != null; one = queue.poll()) {
       heldBytes.addAndGet(-charge(one));
       drop(DropReason.SHUTDOWN);
