@@ -68,7 +68,9 @@ final class PodCalls implements AutoCloseable {
         });
   }
 
-  /** Whether the pod's machine answers that nobody listens at its address; blocks for a second. */
+  /**
+   * Whether its machine answers that nobody listens at its address; blocks for a second at most.
+   */
   static boolean refused(Pod pod) {
     String address = pod.address();
     int colon = address.lastIndexOf(':');
