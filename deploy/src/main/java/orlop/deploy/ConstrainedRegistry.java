@@ -10,6 +10,7 @@ import orlop.placement.Pod;
 import orlop.registry.PodSession;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
+import orlop.registry.Standing;
 
 /**
  * A registry whose views carry the type constraints of this process, as they are now. Closing it
@@ -70,7 +71,7 @@ final class ConstrainedRegistry implements Registry {
   }
 
   @Override
-  public Subscription campaign(String candidateId, Consumer<Boolean> listener) {
+  public Subscription campaign(String candidateId, Consumer<Standing> listener) {
     return registry.campaign(candidateId, listener);
   }
 

@@ -134,6 +134,11 @@ final class Demands implements AutoCloseable {
     meter.busy(report.getPodId(), report.getBusy(), nowMs);
   }
 
+  /** Whether it has ended, as far as can be seen from here. */
+  synchronized boolean isGone(String podId) {
+    return meter.isGone(podId, clockMs.getAsLong());
+  }
+
   boolean listensTo(String podId) {
     return streams.containsKey(podId);
   }

@@ -24,12 +24,18 @@ import orlop.placement.PodsWanted;
 import orlop.placement.Recall;
 import orlop.registry.Registry;
 import orlop.registry.RegistryException;
+import orlop.registry.Standing;
 
 /**
  * Plans while this candidate leads: every interval it hands the view and the demand to the {@link
  * Planner} and carries its changes out. One planning thread; each change runs on a virtual thread
  * of its own, and a change whose twin is still running is left out, so a slow pod delays nobody and
  * the changes in flight are bounded by those of one plan for each pod.
+ *
+ * <p>Who is next plans along and carries nothing out, so that it knows what was used and what was
+ * lost when it comes to lead. Once the leader's pod counts as gone it loads what was lost without
+ * waiting for the end of the leader's lease; loads only, because they do no harm should the leader
+ * be there after all.
  *
  * <p>Without a leader requests, misses, loads and evictions go on; only planning waits.
  */
@@ -56,12 +62,12 @@ final class PlanningLoop implements AutoCloseable {
   private final ExecutorService workers =
       Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("orlop-change-", 0).factory());
   private final Registry.Subscription campaign;
-  private volatile boolean leading;
+  private volatile Standing standing = Standing.NONE;
   private volatile long hurryUntilNs = System.nanoTime();
   private final AtomicBoolean soon = new AtomicBoolean();
   private volatile @Nullable PodsWanted podsWanted;
 
-  /** Null while another leads. Owned by the planning thread. */
+  /** Null while this one neither leads nor is next. Owned by the planning thread. */
   private @Nullable Recall recall;
 
   PlanningLoop(
@@ -78,14 +84,14 @@ final class PlanningLoop implements AutoCloseable {
     this.aliases = new Aliases(registry);
     this.demands =
         new Demands(pods, config.demandIntervalMs(), planner.memoryMs(), clockMs, this::planSoon);
-    this.campaign = registry.campaign(config.id(), this::lead);
+    this.campaign = registry.campaign(config.id(), this::stand);
     var unused =
         ticker.scheduleWithFixedDelay(
             this::tick, config.planIntervalMs(), config.planIntervalMs(), TimeUnit.MILLISECONDS);
   }
 
   boolean leading() {
-    return leading;
+    return standing.leads();
   }
 
   MeshView view() {
@@ -94,12 +100,15 @@ final class PlanningLoop implements AutoCloseable {
 
   /** What the last plan said; null while another leads. */
   @Nullable PodsWanted podsWanted() {
-    return leading ? podsWanted : null;
+    return leading() ? podsWanted : null;
   }
 
-  private void lead(boolean now) {
-    LOG.log(Level.INFO, "controller {0} {1}", config.id(), now ? "leads" : "does not lead");
-    leading = now;
+  private void stand(Standing now) {
+    if (now.leads() != leading()) {
+      LOG.log(
+          Level.INFO, "controller {0} {1}", config.id(), now.leads() ? "leads" : "leads no more");
+    }
+    standing = now;
   }
 
   /** What a dead pod held shall not wait for the next interval, nor what is left after one step. */
@@ -129,8 +138,9 @@ final class PlanningLoop implements AutoCloseable {
     try {
       MeshView view = registry.view();
       pods.retain(view);
-      if (!leading) {
-        // Only the leader listens; a pod that closes must not wait for those who were.
+      Standing place = standing;
+      if (place.place() == Standing.Place.WAITS) {
+        // Two listen; a pod that closes must not wait for those who did.
         demands.close();
         recall = null;
         return;
@@ -141,8 +151,14 @@ final class PlanningLoop implements AutoCloseable {
           planner.plan(
               view, demands.snapshot(), recall == null ? Recall.since(nowMs) : recall, nowMs);
       recall = plan.recall();
-      say(plan.podsWanted());
-      carryOut(plan.changes());
+      if (place.leads()) {
+        say(plan.podsWanted());
+        carryOut(plan.changes());
+      } else if (demands.isGone(place.leaderId())) {
+        carryOut(plan.changes().stream().filter(Change.LoadCopy.class::isInstance).toList());
+      } else {
+        return;
+      }
       if (plan.changes().size() >= planner.maxChanges() && hurryUntilNs - System.nanoTime() > 0) {
         // By then the loads that were just asked for are announced.
         tickIn(NEXT_STEP_MS);

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.lang.reflect.Proxy;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
@@ -22,6 +23,7 @@ import orlop.placement.Placer;
 import orlop.placement.Planner;
 import orlop.registry.LocalRegistry;
 import orlop.registry.Registry;
+import orlop.registry.Standing;
 
 /** What the leader does with plans and with demand, over real sockets. */
 final class PlanningLoopTest {
@@ -59,30 +61,84 @@ final class PlanningLoopTest {
   }
 
   @Test
-  void whoNoLongerLeadsNoLongerListens() throws Exception {
-    AtomicReference<Consumer<Boolean>> election = new AtomicReference<>();
-    Registry elected =
-        (Registry)
-            Proxy.newProxyInstance(
-                Registry.class.getClassLoader(),
-                new Class<?>[] {Registry.class},
-                (proxy, method, args) -> {
-                  if (method.getName().equals("campaign")) {
-                    @SuppressWarnings("unchecked")
-                    Consumer<Boolean> listener = (Consumer<Boolean>) args[1];
-                    election.set(listener);
-                    return (Registry.Subscription) () -> {};
-                  }
-                  return method.invoke(registry, args);
-                });
+  void whoNeitherLeadsNorIsNextDoesNotListen() throws Exception {
+    AtomicReference<Consumer<Standing>> election = new AtomicReference<>();
     try (FakePod pod = new FakePod("pod-1", registry);
-        Controller controller = start("a", elected)) {
-      election.get().accept(true);
+        Controller controller = start("a", elected(election))) {
+      election.get().accept(new Standing(Standing.Place.LEADS, "a"));
       Await.until("the leader listens", pod::watched);
-      election.get().accept(false);
+      election.get().accept(new Standing(Standing.Place.WAITS, "b"));
       Await.until("nobody listens", () -> !pod.watched());
       assertFalse(controller.leading());
+      election.get().accept(new Standing(Standing.Place.NEXT, "b"));
+      Await.until("who is next listens", pod::watched);
+      assertFalse(controller.leading());
     }
+  }
+
+  @Test
+  void whatADeadLeaderServedIsLoadedByWhoIsNextBeforeTheLeaseEnds() throws Exception {
+    AtomicReference<Consumer<Standing>> election = new AtomicReference<>();
+    long nowMs = System.currentTimeMillis();
+    try (FakePod dead = new FakePod("pod-1", registry);
+        FakePod two = new FakePod("pod-2", registry);
+        FakePod three = new FakePod("pod-3", registry);
+        Controller controller = start("pod-2", elected(election), () -> nowMs)) {
+      election.get().accept(new Standing(Standing.Place.NEXT, "pod-1"));
+      useOn(dead, List.of(dead, two, three), nowMs);
+      dead.die();
+      Await.until("it is loaded elsewhere", () -> two.loads.size() + three.loads.size() == 1);
+      assertFalse(controller.leading());
+    }
+  }
+
+  @Test
+  void whoWasNextKnowsWhatWasUsedAndLostWhenItComesToLead() throws Exception {
+    AtomicReference<Consumer<Standing>> election = new AtomicReference<>();
+    long nowMs = System.currentTimeMillis();
+    try (FakePod dead = new FakePod("pod-1", registry);
+        FakePod two = new FakePod("pod-2", registry);
+        FakePod three = new FakePod("pod-3", registry);
+        Demands witness =
+            new Demands(
+                new PodCalls(ControllerConfig.defaults("x"), null), 100, 0, () -> nowMs, () -> {});
+        Controller controller = start("b", elected(election), () -> nowMs)) {
+      election.get().accept(new Standing(Standing.Place.NEXT, "a"));
+      useOn(dead, List.of(dead, two, three), nowMs);
+      witness.follow(registry.view());
+      Await.until("a second one listens", () -> witness.listensTo("pod-1"));
+      dead.die();
+      Await.until("the death is seen", () -> !witness.listensTo("pod-1"));
+      dead.close();
+      assertEquals(0, two.loads.size() + three.loads.size(), "the leader lives, and acts");
+      election.get().accept(new Standing(Standing.Place.LEADS, "b"));
+      Await.until("it is loaded elsewhere", () -> two.loads.size() + three.loads.size() == 1);
+    }
+  }
+
+  /** A model with one copy at most, held by that pod, whose use all who listen have heard of. */
+  private void useOn(FakePod holder, List<FakePod> pods, long nowMs) throws Exception {
+    registry.createModel(new Model("m", "onnx", "p", "", 0, 0, 1, Set.of(), Set.of(), 0));
+    holder.publish("m", new CopyState.Loaded(Memory.ram(1_000), 5), nowMs);
+    Await.until("all are listened to", () -> pods.stream().allMatch(FakePod::watched));
+    pods.forEach(pod -> pod.report("m", 60, nowMs));
+  }
+
+  /** The registry, but that the test decides who leads. */
+  private Registry elected(AtomicReference<Consumer<Standing>> election) {
+    return (Registry)
+        Proxy.newProxyInstance(
+            Registry.class.getClassLoader(),
+            new Class<?>[] {Registry.class},
+            (proxy, method, args) -> {
+              if (method.getName().equals("campaign")) {
+                @SuppressWarnings("unchecked")
+                Consumer<Standing> listener = (Consumer<Standing>) args[1];
+                election.set(listener);
+                return (Registry.Subscription) () -> {};
+              }
+              return method.invoke(registry, args);
+            });
   }
 
   /** The clock stands still, so no patience with the dead pod can have run out. */
@@ -93,11 +149,7 @@ final class PlanningLoopTest {
         FakePod two = new FakePod("pod-2", registry);
         FakePod three = new FakePod("pod-3", registry);
         Controller controller = start("a", registry, () -> nowMs)) {
-      registry.createModel(new Model("m", "onnx", "p", "", 0, 0, 1, Set.of(), Set.of(), 0));
-      dead.publish("m", new CopyState.Loaded(Memory.ram(1_000), 5), nowMs);
-      Await.until("all are listened to", () -> dead.watched() && two.watched() && three.watched());
-      dead.report("m", 60, nowMs);
-      two.report("m", 60, nowMs);
+      useOn(dead, List.of(dead, two, three), nowMs);
       Await.until("the planner leads", controller::leading);
       dead.die();
       Await.until("it is loaded elsewhere", () -> two.loads.size() + three.loads.size() == 1);

@@ -6,10 +6,13 @@ import io.etcd.jetcd.kv.TxnResponse;
 import io.etcd.jetcd.op.Cmp;
 import io.etcd.jetcd.op.CmpTarget;
 import io.etcd.jetcd.op.Op;
+import io.etcd.jetcd.options.DeleteOption;
 import io.etcd.jetcd.options.GetOption;
 import io.etcd.jetcd.options.PutOption;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -17,12 +20,13 @@ import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 import orlop.registry.Registry.Subscription;
 
 /**
- * One candidate in the election of the planner: it leads while the leader key stands under its own
- * lease and that lease was confirmed within two thirds of its time to live. One virtual thread per
- * candidate. Thread-safe.
+ * One candidate in the election of the planner: it leads, or is next, while that key stands under
+ * its own lease and the lease was confirmed within two thirds of its time to live. While somebody
+ * is next nobody else takes the leader's key. One virtual thread per candidate. Thread-safe.
  */
 final class EtcdCandidate implements Subscription, EtcdLease.Holder {
   /*
@@ -32,12 +36,18 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
    */
   private static final Logger LOG = System.getLogger(EtcdCandidate.class.getName());
 
+  /**
+   * Each look that finds the keys changed in between is repeated; the next change wakes it anew.
+   */
+  private static final int MOST_LOOKS = 4;
+
   private final EtcdStore store;
   private final Broadcast broadcast;
   private final String candidateId;
-  private final Consumer<Boolean> listener;
+  private final Consumer<Standing> listener;
   private final Consumer<EtcdCandidate> left;
-  private final ByteSequence key;
+  private final ByteSequence leader;
+  private final ByteSequence next;
   private final EtcdLease lease;
   private final Thread thread;
 
@@ -46,21 +56,22 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
   // Guarded by lock.
   private boolean lookAgain;
   private boolean closed;
-  private boolean leads;
+  private Standing standing = Standing.NONE;
 
   EtcdCandidate(
       EtcdStore store,
       Keyspace keys,
       Broadcast broadcast,
       String candidateId,
-      Consumer<Boolean> listener,
+      Consumer<Standing> listener,
       Consumer<EtcdCandidate> left) {
     this.store = store;
     this.broadcast = broadcast;
     this.candidateId = candidateId;
     this.listener = listener;
     this.left = left;
-    key = EtcdStore.bytes(keys.leader());
+    leader = EtcdStore.bytes(keys.leader());
+    next = EtcdStore.bytes(keys.next());
     lease = new EtcdLease(store, "candidate " + candidateId, this);
     thread = Thread.ofVirtual().name("orlop-candidate-" + candidateId).unstarted(this::stand);
   }
@@ -74,7 +85,7 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
     return lease.id();
   }
 
-  /** The leader key changed, or may have. */
+  /** A key of the election changed, or may have. */
   void look() {
     lock.lock();
     try {
@@ -95,7 +106,7 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
     lock.lock();
     try {
       // A leader that stopped because its lease was in doubt may find that it stands.
-      lookAgain |= !leads;
+      lookAgain |= !standing.leads();
       changed.signalAll();
     } finally {
       lock.unlock();
@@ -104,17 +115,17 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
 
   private void stand() {
     while (await()) {
-      boolean mine = false;
+      Standing now = Standing.NONE;
       if (!fenced()) {
         try {
-          mine = take() && !fenced();
+          now = take();
         } catch (RegistryException e) {
           LOG.log(Level.DEBUG, "cannot look who leads: {0}", e.getMessage());
           // Who leads stays, until the lease's end says otherwise.
-          mine = leading() && !fenced();
+          now = standing();
         }
       }
-      tell(mine);
+      tell(fenced() ? Standing.NONE : now);
     }
   }
 
@@ -124,7 +135,8 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
     try {
       long left = TimeUnit.MILLISECONDS.toNanos(lease.ttlMs());
       while (!closed && !lookAgain && left > 0) {
-        long step = leads ? Math.min(left, fenceNs() - System.nanoTime()) : left;
+        boolean holds = standing.place() != Standing.Place.WAITS;
+        long step = holds ? Math.min(left, fenceNs() - System.nanoTime()) : left;
         if (step <= 0) {
           return true;
         }
@@ -147,63 +159,107 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
     return lease.id() == 0 || System.nanoTime() - fenceNs() >= 0;
   }
 
-  private boolean leading() {
+  private Standing standing() {
     lock.lock();
     try {
-      return leads;
+      return standing;
     } finally {
       lock.unlock();
     }
   }
 
-  /** Takes the leader key if it is free; whether it stands under this candidate's lease. */
-  private boolean take() throws RegistryException {
+  /** Takes what is free and its to take. */
+  private Standing take() throws RegistryException {
     long leaseId = lease.id();
-    TxnResponse answer =
-        store.read(
-            "stand for election",
-            Math.max(500, lease.ttlMs() / 3),
-            c ->
-                c.getKVClient()
-                    .txn()
-                    .If(new Cmp(key, Cmp.Op.EQUAL, CmpTarget.createRevision(0)))
-                    .Then(
-                        Op.put(
-                            key,
-                            EtcdStore.bytes(candidateId),
-                            PutOption.builder().withLeaseId(leaseId).build()))
-                    .Else(Op.get(key, GetOption.DEFAULT))
-                    .commit());
-    if (answer.isSucceeded()) {
-      return true;
+    for (int i = 0; i < MOST_LOOKS; i++) {
+      TxnResponse seen = txn(new Cmp[0], get(leader), get(next));
+      KeyValue leads = only(seen, 0);
+      KeyValue follows = only(seen, 1);
+      boolean mine = follows != null && follows.getLease() == leaseId;
+      if (leads == null) {
+        if (follows != null && !mine) {
+          return Standing.NONE;
+        }
+        if (lead(leaseId, follows)) {
+          return new Standing(Standing.Place.LEADS, candidateId);
+        }
+        continue;
+      }
+      if (leads.getLease() == leaseId) {
+        return new Standing(Standing.Place.LEADS, candidateId);
+      }
+      String leaderId = leads.getValue().toString(StandardCharsets.UTF_8);
+      if (mine || (follows == null && follow(leaseId))) {
+        return new Standing(Standing.Place.NEXT, leaderId);
+      }
+      if (follows != null) {
+        return new Standing(Standing.Place.WAITS, leaderId);
+      }
     }
-    for (KeyValue kv : answer.getGetResponses().getFirst().getKvs()) {
-      return kv.getLease() == leaseId;
-    }
-    return false;
+    return Standing.NONE;
   }
 
-  private void tell(boolean now) {
+  /**
+   * @param mine the key of who is next, when it is this one
+   */
+  private boolean lead(long leaseId, @Nullable KeyValue mine) throws RegistryException {
+    long revision = mine == null ? 0 : mine.getModRevision();
+    return txn(
+            new Cmp[] {free(leader), new Cmp(next, Cmp.Op.EQUAL, CmpTarget.modRevision(revision))},
+            put(leader, leaseId),
+            Op.delete(next, DeleteOption.DEFAULT))
+        .isSucceeded();
+  }
+
+  private boolean follow(long leaseId) throws RegistryException {
+    return txn(new Cmp[] {free(next)}, put(next, leaseId)).isSucceeded();
+  }
+
+  private TxnResponse txn(Cmp[] conditions, Op... then) throws RegistryException {
+    return store.read(
+        "stand for election",
+        Math.max(500, lease.ttlMs() / 3),
+        c -> c.getKVClient().txn().If(conditions).Then(then).commit());
+  }
+
+  private static Cmp free(ByteSequence key) {
+    return new Cmp(key, Cmp.Op.EQUAL, CmpTarget.createRevision(0));
+  }
+
+  private Op put(ByteSequence key, long leaseId) {
+    PutOption option = PutOption.builder().withLeaseId(leaseId).build();
+    return Op.put(key, EtcdStore.bytes(candidateId), option);
+  }
+
+  private static Op get(ByteSequence key) {
+    return Op.get(key, GetOption.DEFAULT);
+  }
+
+  private static @Nullable KeyValue only(TxnResponse answer, int i) {
+    List<KeyValue> found = answer.getGetResponses().get(i).getKvs();
+    return found.isEmpty() ? null : found.getFirst();
+  }
+
+  private void tell(Standing now) {
     lock.lock();
     try {
-      if (leads == now || (now && closed)) {
+      if (standing.equals(now) || (closed && now != Standing.NONE)) {
         return;
       }
-      leads = now;
+      if (standing.place() != now.place()) {
+        LOG.log(Level.INFO, "{0}: {1} after {2}", candidateId, now.place(), standing.place());
+      }
+      standing = now;
     } finally {
       lock.unlock();
     }
-    LOG.log(Level.INFO, now ? "{0} leads" : "{0} leads no more", candidateId);
-    if (now) {
-      broadcast.run(
-          () -> {
-            if (leading()) {
-              listener.accept(true);
-            }
-          });
-    } else {
-      broadcast.run(() -> listener.accept(false));
-    }
+    broadcast.run(
+        () -> {
+          // What may be done needs to be true still; what may not be done is always told.
+          if (now.place() == Standing.Place.WAITS || standing().equals(now)) {
+            listener.accept(now);
+          }
+        });
   }
 
   /** Tells the listener, then gives the lease up so that the next one may lead. */
@@ -219,7 +275,7 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
     } finally {
       lock.unlock();
     }
-    tell(false);
+    tell(Standing.NONE);
     awaitTold();
     lease.close();
     left.accept(this);

@@ -54,7 +54,7 @@ final class EtcdFeed implements AutoCloseable {
   private final ByteSequence prefix;
   private final ByteSequence prefixEnd;
   private final Broadcast broadcast;
-  private final Runnable leaderChanged;
+  private final Runnable electionChanged;
 
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
@@ -77,11 +77,11 @@ final class EtcdFeed implements AutoCloseable {
   /** One who waits until the view holds what was written at the revision; woken alone. */
   private record Writer(long revision, Condition seen) {}
 
-  EtcdFeed(EtcdStore store, EtcdRecords records, Broadcast broadcast, Runnable leaderChanged) {
+  EtcdFeed(EtcdStore store, EtcdRecords records, Broadcast broadcast, Runnable electionChanged) {
     this.store = store;
     this.records = records;
     this.broadcast = broadcast;
-    this.leaderChanged = leaderChanged;
+    this.electionChanged = electionChanged;
     prefix = EtcdStore.bytes(records.keys().prefix());
     prefixEnd = OptionsUtil.prefixEndOf(prefix);
   }
@@ -214,7 +214,7 @@ final class EtcdFeed implements AutoCloseable {
         records.keys().prefix(),
         snapshot.revision(),
         TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start));
-    leaderChanged.run();
+    electionChanged.run();
   }
 
   private EtcdRecords.Snapshot readPages() throws RegistryException {
@@ -313,7 +313,7 @@ final class EtcdFeed implements AutoCloseable {
   }
 
   private void receive(int from, WatchResponse response) {
-    boolean leader = false;
+    boolean election = false;
     lock.lock();
     try {
       while (waiting.size() >= MAX_WAITING && from == generation && !closed) {
@@ -329,7 +329,7 @@ final class EtcdFeed implements AutoCloseable {
           continue;
         }
         last = Math.max(last, kv.getModRevision());
-        leader |= records.isLeader(kv.getKey());
+        election |= records.isElection(kv.getKey());
         Delta delta = records.delta(kv, event.getEventType() == WatchEvent.EventType.PUT);
         if (delta != null) {
           waiting.add(delta);
@@ -344,8 +344,8 @@ final class EtcdFeed implements AutoCloseable {
     } finally {
       lock.unlock();
     }
-    if (leader) {
-      leaderChanged.run();
+    if (election) {
+      electionChanged.run();
     }
   }
 

@@ -31,12 +31,14 @@ final class EtcdRecords {
   private final Keyspace keys;
   private final Values values = new Values();
   private final ByteSequence leader;
+  private final ByteSequence next;
   private final Set<String> logged = ConcurrentHashMap.newKeySet();
   private final AtomicLong unreadable = new AtomicLong();
 
   EtcdRecords(Keyspace keys) {
     this.keys = keys;
     leader = EtcdStore.bytes(keys.leader());
+    next = EtcdStore.bytes(keys.next());
   }
 
   Keyspace keys() {
@@ -47,8 +49,8 @@ final class EtcdRecords {
     return values;
   }
 
-  boolean isLeader(ByteSequence key) {
-    return key.equals(leader);
+  boolean isElection(ByteSequence key) {
+    return key.equals(leader) || key.equals(next);
   }
 
   /** How many values could not be read so far. */
@@ -78,7 +80,7 @@ final class EtcdRecords {
       case Keyspace.Key.OfCopy(String podId, String modelId) ->
           new Delta.CopyRemoved(podId, modelId);
       case Keyspace.Key.OfSetting(String name) -> new Delta.SettingRemoved(name);
-      case Keyspace.Key.OfLeader() -> null;
+      case Keyspace.Key.OfElection() -> null;
     };
   }
 
@@ -91,7 +93,7 @@ final class EtcdRecords {
           new Delta.CopyPut(values.copy(podId, modelId, value));
       case Keyspace.Key.OfSetting(String name) ->
           new Delta.SettingPut(name, value.toStringUtf8().strip());
-      case Keyspace.Key.OfLeader() -> null;
+      case Keyspace.Key.OfElection() -> null;
     };
   }
 

@@ -65,7 +65,7 @@ public final class EtcdRegistry implements Registry {
     keys = new Keyspace(config.root(), config.mesh());
     records = new EtcdRecords(keys);
     store = new EtcdStore(config);
-    feed = new EtcdFeed(store, records, broadcast, this::leaderChanged);
+    feed = new EtcdFeed(store, records, broadcast, this::electionChanged);
     creates = new EtcdCreates(store, records);
   }
 
@@ -254,7 +254,7 @@ public final class EtcdRegistry implements Registry {
   }
 
   @Override
-  public Subscription campaign(String candidateId, Consumer<Boolean> listener) {
+  public Subscription campaign(String candidateId, Consumer<Standing> listener) {
     EtcdCandidate candidate =
         new EtcdCandidate(store, keys, broadcast, candidateId, listener, candidates::remove);
     lock.lock();
@@ -278,7 +278,7 @@ public final class EtcdRegistry implements Registry {
     }
   }
 
-  private void leaderChanged() {
+  private void electionChanged() {
     candidates.forEach(EtcdCandidate::look);
   }
 

@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
  * root/mesh/pods/podId
  * root/mesh/copies/podId/modelId
  * root/mesh/leader
+ * root/mesh/next
  * root/mesh/config/name
  * </pre>
  *
@@ -23,6 +24,7 @@ final class Keyspace {
   private static final String PODS = "pods/";
   private static final String COPIES = "copies/";
   private static final String LEADER = "leader";
+  private static final String NEXT = "next";
   private static final String SETTINGS = "config/";
 
   private final String prefix;
@@ -41,7 +43,8 @@ final class Keyspace {
 
     record OfCopy(String podId, String modelId) implements Key {}
 
-    record OfLeader() implements Key {}
+    /** Of the leader or of who is next. */
+    record OfElection() implements Key {}
 
     record OfSetting(String name) implements Key {}
   }
@@ -69,6 +72,11 @@ final class Keyspace {
 
   String leader() {
     return prefix + LEADER;
+  }
+
+  /** Who leads when the leader ends. */
+  String next() {
+    return prefix + NEXT;
   }
 
   /** Written by operators alone; its value is plain text. */
@@ -101,7 +109,7 @@ final class Keyspace {
       String name = unescape(key, at + SETTINGS.length(), key.length());
       return name == null ? null : new Key.OfSetting(name);
     }
-    return key.equals(leader()) ? new Key.OfLeader() : null;
+    return key.equals(leader()) || key.equals(next()) ? new Key.OfElection() : null;
   }
 
   private static @Nullable Key parseCopy(String key, int from) {

@@ -5,7 +5,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import orlop.placement.Alias;
@@ -22,13 +21,15 @@ import orlop.placement.Pod;
  * returns. Thread-safe.
  */
 public final class LocalRegistry implements Registry {
+  private static final Standing.Place[] PLACES = Standing.Place.values();
+
   private final Object lock = new Object();
   private final Broadcast broadcast = new Broadcast("orlop-registry", MeshView.empty());
 
   // Guarded by lock for writing.
   private volatile MeshView view = MeshView.empty();
   private final Map<String, LocalSession> sessions = new HashMap<>();
-  // The first one leads.
+  // The first one leads, the second one is next.
   private final List<Candidate> candidates = new ArrayList<>();
   private boolean closed;
 
@@ -107,18 +108,23 @@ public final class LocalRegistry implements Registry {
   }
 
   @Override
-  public Subscription campaign(String candidateId, Consumer<Boolean> listener) {
-    Candidate candidate = new Candidate(listener);
+  public Subscription campaign(String candidateId, Consumer<Standing> listener) {
+    Candidate candidate = new Candidate(candidateId, listener);
     synchronized (lock) {
       if (closed) {
         return candidate;
       }
       candidates.add(candidate);
-      if (candidates.getFirst() == candidate) {
-        broadcast.run(candidate::lead);
-      }
+      tellCandidates();
     }
     return candidate;
+  }
+
+  private void tellCandidates() {
+    for (int i = 0; i < candidates.size(); i++) {
+      Standing.Place place = PLACES[Math.min(i, PLACES.length - 1)];
+      candidates.get(i).tell(new Standing(place, candidates.getFirst().id));
+    }
   }
 
   @Override
@@ -215,35 +221,36 @@ public final class LocalRegistry implements Registry {
   }
 
   private final class Candidate implements Subscription {
-    private final Consumer<Boolean> listener;
-    private final AtomicBoolean ended = new AtomicBoolean();
+    final String id;
+    private final Consumer<Standing> listener;
 
-    Candidate(Consumer<Boolean> listener) {
+    /** Guarded by lock for writing. */
+    private volatile Standing standing = Standing.NONE;
+
+    Candidate(String id, Consumer<Standing> listener) {
+      this.id = id;
       this.listener = listener;
+    }
+
+    private void tell(Standing now) {
+      if (!standing.equals(now)) {
+        standing = now;
+        broadcast.run(
+            () -> {
+              if (now == Standing.NONE || standing.equals(now)) {
+                listener.accept(now);
+              }
+            });
+      }
     }
 
     @Override
     public void close() {
       synchronized (lock) {
-        if (!ended.compareAndSet(false, true) || !candidates.contains(this)) {
-          return;
+        if (candidates.remove(this)) {
+          tell(Standing.NONE);
+          tellCandidates();
         }
-        boolean led = candidates.getFirst() == this;
-        candidates.remove(this);
-        if (!led) {
-          return;
-        }
-        broadcast.run(() -> listener.accept(false));
-        if (!candidates.isEmpty()) {
-          Candidate next = candidates.getFirst();
-          broadcast.run(next::lead);
-        }
-      }
-    }
-
-    private void lead() {
-      if (!ended.get()) {
-        listener.accept(true);
       }
     }
   }

@@ -59,10 +59,13 @@ public interface Registry extends AutoCloseable {
   PodSession join(Pod pod) throws RegistryException;
 
   /**
-   * Takes part in the election of the one planner. {@code listener} hears {@code true} when this
-   * candidate leads and {@code false} when it no longer may act, on the registry's own thread.
+   * Takes part in the election of the one planner. {@code listener} hears each change of this
+   * candidate's place, on the registry's own thread: that it leads, and that it no longer may act,
+   * before another leads. Who is next leads when the leader ends, and nobody else.
+   *
+   * @param candidateId unique in the mesh
    */
-  Subscription campaign(String candidateId, Consumer<Boolean> listener);
+  Subscription campaign(String candidateId, Consumer<Standing> listener);
 
   /** Whether the store answered lately; writes are likely to succeed. */
   boolean connected();

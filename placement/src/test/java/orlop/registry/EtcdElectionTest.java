@@ -19,24 +19,44 @@ class EtcdElectionTest extends WithEtcd {
     EtcdRegistry first = connect(network.endpoint(), 3_000, 2_000);
     EtcdRegistry second = connect(3_000);
     List<String> heard = Collections.synchronizedList(new ArrayList<>());
-    first.campaign("first", leads -> heard.add("first " + leads));
+    first.campaign("first", standing -> heard.add("first " + standing.place()));
     Await.until("the first leads", () -> heard.size() == 1);
-    second.campaign("second", leads -> heard.add("second " + leads));
+    second.campaign("second", standing -> heard.add("second " + standing.place()));
+    Await.until("the second is next", () -> heard.size() == 2);
 
     network.cut();
-    Await.until("the second leads", () -> heard.size() == 3);
-    assertEquals(List.of("first true", "first false", "second true"), heard);
+    Await.until("the second leads", () -> heard.contains("second LEADS"));
+    assertEquals(List.of("first LEADS", "second NEXT", "first WAITS", "second LEADS"), heard);
     network.mend();
-    Await.until("the first is back", first::connected);
+    Await.until("the first is back, and next", () -> heard.contains("first NEXT"));
     pass(3_000);
-    assertEquals(3, heard.size(), () -> "the second keeps leading: " + heard);
+    assertEquals(5, heard.size(), () -> "the second keeps leading: " + heard);
+  }
+
+  /**
+   * Both leases end within the same seconds, and the third must not wait for the second for good.
+   */
+  @Test
+  void whenTheLeaderAndTheNextOneLoseTheNetworkTheThirdLeads() throws Exception {
+    TcpProxy network = proxy();
+    List<String> heard = Collections.synchronizedList(new ArrayList<>());
+    for (String id : List.of("first", "second")) {
+      connect(network.endpoint(), 3_000, 2_000)
+          .campaign(id, standing -> heard.add(id + " " + standing.place()));
+      String place = id.equals("first") ? "first LEADS" : "second NEXT";
+      Await.until(place, () -> heard.contains(place));
+    }
+    connect(3_000).campaign("third", standing -> heard.add("third " + standing.place()));
+    network.cut();
+    Await.until("the third leads", () -> heard.contains("third LEADS"));
+    assertTrue(!heard.contains("second LEADS"), heard::toString);
   }
 
   @Test
   void aLeaderKeepsLeadingThroughARestartThatIsShorterThanItsLease() throws Exception {
     EtcdRegistry registry = connect(30_000);
     List<Boolean> heard = Collections.synchronizedList(new ArrayList<>());
-    registry.campaign("only", heard::add);
+    registry.campaign("only", standing -> heard.add(standing.leads()));
     Await.until("it leads", () -> heard.size() == 1);
     etcd.kill();
     etcd.restart();
@@ -49,7 +69,8 @@ class EtcdElectionTest extends WithEtcd {
   void aLeaderWhoseLeaseIsRevokedIsToldAndLeadsAgainUnderAnother() throws Exception {
     EtcdRegistry registry = connect(3_000);
     List<Boolean> heard = Collections.synchronizedList(new ArrayList<>());
-    EtcdCandidate candidate = (EtcdCandidate) registry.campaign("only", heard::add);
+    EtcdCandidate candidate =
+        (EtcdCandidate) registry.campaign("only", standing -> heard.add(standing.leads()));
     Await.until("it leads", () -> heard.size() == 1);
     long lease = candidate.leaseId();
     registry.store().client().getLeaseClient().revoke(lease).get(30, TimeUnit.SECONDS);

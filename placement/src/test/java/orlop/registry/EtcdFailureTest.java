@@ -443,7 +443,7 @@ class EtcdFailureTest extends WithEtcd {
   void closesSoonWhileEtcdIsAway() throws Exception {
     EtcdRegistry pod = connect(10_000);
     EtcdSession session = (EtcdSession) pod.join(Samples.pod("p"));
-    try (Registry.Subscription candidate = pod.campaign("c", leads -> {})) {
+    try (Registry.Subscription candidate = pod.campaign("c", standing -> {})) {
       for (int i = 0; i < 2 * SessionLease.MAX_KEYS; i++) {
         session.publish("m" + i, Samples.LOADED, 1);
       }

@@ -41,7 +41,8 @@ class KeyspaceTest {
       String older = ids.put(keys.model(id), id);
       assertTrue(older == null || older.equals(id), "two ids, one key: " + id + " " + older);
     }
-    assertEquals(new Keyspace.Key.OfLeader(), parse(keys.leader()));
+    assertEquals(new Keyspace.Key.OfElection(), parse(keys.leader()));
+    assertEquals(new Keyspace.Key.OfElection(), parse(keys.next()));
   }
 
   @Test

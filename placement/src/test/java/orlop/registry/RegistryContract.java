@@ -9,9 +9,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -399,7 +402,8 @@ abstract class RegistryContract {
           open()
               .campaign(
                   "candidate-" + i,
-                  now -> {
+                  standing -> {
+                    boolean now = standing.leads();
                     if (lead.getAndSet(now) ^ now) {
                       most.accumulateAndGet(leaders.addAndGet(now ? 1 : -1), Math::max);
                       elections.addAndGet(now ? 1 : 0);
@@ -419,6 +423,46 @@ abstract class RegistryContract {
     await("nobody leads in the end", () -> leaders.get() == 0);
     assertEquals(1, most.get(), "never two at once");
     assertEquals(4, elections.get());
+  }
+
+  @Test
+  void whoIsNextLeadsWhenTheLeaderLeavesAndNobodyElse() throws Exception {
+    Map<String, Standing> standings = new ConcurrentHashMap<>();
+    Map<String, Registry.Subscription> candidates = new HashMap<>();
+    for (String id : List.of("a", "b", "c", "d")) {
+      candidates.put(id, open().campaign(id, now -> standings.put(id, now)));
+    }
+    for (int left = 4; left > 0; left--) {
+      int there = left;
+      await(
+          "a leader, one who is next, and all know",
+          () ->
+              count(standings, Standing.Place.LEADS) == 1
+                  && count(standings, Standing.Place.NEXT) == Math.min(1, there - 1)
+                  && standings.values().stream().map(Standing::leaderId).distinct().count() == 1
+                  && standings.size() == there);
+      String leader = at(standings, Standing.Place.LEADS);
+      assertEquals(leader, standings.get(leader).leaderId());
+      String next = left == 1 ? "" : at(standings, Standing.Place.NEXT);
+      candidates.get(leader).close();
+      await("it no longer leads", () -> standings.get(leader) == Standing.NONE);
+      standings.remove(leader);
+      if (left > 1) {
+        await("one leads", () -> count(standings, Standing.Place.LEADS) == 1);
+        assertEquals(next, at(standings, Standing.Place.LEADS));
+      }
+    }
+  }
+
+  private static long count(Map<String, Standing> standings, Standing.Place place) {
+    return standings.values().stream().filter(standing -> standing.place() == place).count();
+  }
+
+  private static String at(Map<String, Standing> standings, Standing.Place place) {
+    return standings.keySet().stream()
+        .filter(id -> standings.get(id).place() == place)
+        .findFirst()
+        .orElseThrow();
   }
 
   @Test
