@@ -15,6 +15,8 @@ import mmesh.ModelStatusInfo.ModelStatus;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What callers notice when a pod is told to end, or just ends, and when memory is full. */
 @Tag("slow")
@@ -67,8 +69,10 @@ final class LeavingTest {
     }
   }
 
-  @Test
-  void whatAKilledPodServedIsLoadedElsewhereBeforeAnybodyAsks() throws Exception {
+  /** The first pod plans, and the second one is next. */
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1})
+  void whatAKilledPodServedIsLoadedElsewhereBeforeAnybodyAsks(int killed) throws Exception {
     try (Stage stage = new Stage(dir)) {
       RuntimeProcess[] runtimes = {stage.runtime(), stage.runtime()};
       // Nor is there a second copy because of steady use.
@@ -76,26 +80,26 @@ final class LeavingTest {
       PodUnderTest[] pods = {
         stage.pod("lost", runtimes[0], rare), stage.pod("lost", runtimes[1], rare)
       };
-      pods[0].register("unused", "p", false);
-      // Held by the second pod, for the first plans; a new leader knows no use from before.
+      PodUnderTest stays = pods[1 - killed];
+      stays.register("unused", "p", false);
       String used = "";
       for (int i = 0; used.isEmpty(); i++) {
         String model = "used-" + i;
-        pods[0].register(model, "p", true);
-        pods[1].awaitKnown(model);
-        used = runtimes[1].told("load " + model + " ") == 1 ? model : "";
-        assertTrue(i < 20, "the second pod loads nothing");
+        stays.register(model, "p", true);
+        pods[killed].awaitKnown(model);
+        used = runtimes[killed].told("load " + model + " ") == 1 ? model : "";
+        assertTrue(i < 20, "that pod loads nothing");
       }
-      RuntimeProcess other = runtimes[0];
+      RuntimeProcess other = runtimes[1 - killed];
       // The dead pod's last report of demand must have been heard.
-      try (Caller caller = new Caller(pods[0], used)) {
+      try (Caller caller = new Caller(stays, used)) {
         caller.await(500);
       }
       String load = "load " + used + " ";
       assertEquals(0, other.told(load));
-      pods[1].kill();
+      pods[killed].kill();
       Stage.await("the model to be loaded elsewhere", () -> other.told(load) == 1);
-      pods[0].awaitStatus(used, ModelStatus.LOADED);
+      stays.awaitStatus(used, ModelStatus.LOADED);
       assertEquals(0, other.told("load unused "));
       assertEquals(0, other.told("ModelInfer "), "somebody asked");
     }
