@@ -13,9 +13,9 @@ import orlop.runtime.EncodedRequest.Spans;
  * Runs encoded requests on one session of the engine. Thread-safe; the session must be open.
  *
  * <p>Inputs are used where they lie in the message when they are aligned and alone; else they are
- * copied once, rows of several requests one after the other. The engine writes the outputs of
- * a single request where they lie in the answer, when their shapes are foreseen and they lie
- * aligned; the others are copied once, from where it made them.
+ * copied once, rows of several requests one after the other. The engine writes the outputs of a
+ * single request where they lie in the answer, when their shapes are foreseen and they lie aligned;
+ * the others are copied once, from where it made them.
  */
 final class EncodedOnnx {
   /** More than any batch holds; an empty tensor may claim any number. */
@@ -44,8 +44,7 @@ final class EncodedOnnx {
         signature.outputs().values().stream()
             .map(EncodedAnswer.Output::of)
             .toArray(EncodedAnswer.Output[]::new);
-    this.placed =
-        new PlacedOutputs(Stream.of(outputs).map(Port::spec).toArray(TensorSpec[]::new));
+    this.placed = new PlacedOutputs(Stream.of(outputs).map(Port::spec).toArray(TensorSpec[]::new));
     this.takesRows = rows(inputs) && rows(outputs);
   }
 

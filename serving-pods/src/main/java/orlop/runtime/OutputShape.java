@@ -77,8 +77,7 @@ final class OutputShape {
     }
   }
 
-  private synchronized void learn(
-      long[] inputs, int count, MemorySegment shape, int at, int rank) {
+  private synchronized void learn(long[] inputs, int count, MemorySegment shape, int at, int rank) {
     Known before = known;
     if (before != null && before.first.length != rank) {
       unforeseeable = true;

@@ -52,8 +52,7 @@ final class PlacedOutputs {
   }
 
   /** Tells the engine where to write the outputs that lie aligned. */
-  void place(EncodedRequest request, MemorySegment answer, Workspace w)
-      throws OrtException {
+  void place(EncodedRequest request, MemorySegment answer, Workspace w) throws OrtException {
     int dimensions = 0;
     for (int i = 0; i < request.outputCount; i++) {
       TensorType type = types[request.outputs[i]];
@@ -122,11 +121,7 @@ final class PlacedOutputs {
         shape.wasWrong();
       } else {
         shape.saw(
-            request.dimensions(),
-            request.dimensionCount(),
-            w.dimensions,
-            dimensions,
-            w.ranks[i]);
+            request.dimensions(), request.dimensionCount(), w.dimensions, dimensions, w.ranks[i]);
       }
       dimensions += w.ranks[i];
     }

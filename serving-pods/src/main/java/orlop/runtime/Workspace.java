@@ -16,7 +16,6 @@ public final class Workspace {
   /** Of the engine's own tensors too: a line of the processor's cache. */
   public static final int ALIGNMENT_BYTES = 64;
 
-
   /** Larger tensors get memory of their own for the time of the run. */
   private static final int MOST_KEPT_BYTES = 4 << 20;
 
