@@ -245,8 +245,8 @@ final class EncodedOnnx {
   /**
    * Runs a call whose shapes are foreseen.
    *
-   * @return false when the engine refused, or made other shapes: it is to be run the other way,
-   *     which shows whether the shapes were wrong or the request
+   * @return false when the engine refused, made other shapes or did not write them there: it is to
+   *     be run the other way, which shows whether the shapes were wrong or the request
    */
   private boolean runPlaced(EncodedCall call, Workspace w, Cancellation cancellation)
       throws OrtException {
@@ -256,7 +256,7 @@ final class EncodedOnnx {
     try {
       placed.place(request, answer, w);
       run(w, request.inputNames.count(), request.outputCount, cancellation);
-      if (PlacedOutputs.readOthers(request, w)) {
+      if (PlacedOutputs.complete(request, answer, w)) {
         EncodedAnswer.end(answer, request.outputCount, w, rows);
         return true;
       }

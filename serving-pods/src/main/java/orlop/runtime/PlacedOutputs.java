@@ -13,6 +13,13 @@ final class PlacedOutputs {
   /** Instead of the address of an output that the engine is to place. */
   private static final long UNPLACED = -1;
 
+  /**
+   * Stands where an output is to be written: if it still does after the run, the engine has left
+   * the output elsewhere, as it does with one that is an input, too. A NaN that no model makes.
+   */
+  private static final int UNWRITTEN = 0x7fa5_a5a5;
+
+  private static final ValueLayout.OfInt MARK = ValueLayout.JAVA_INT_UNALIGNED;
   private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
 
   private final TensorType[] types;
@@ -58,7 +65,8 @@ final class PlacedOutputs {
       TensorType type = types[request.outputs[i]];
       // A slice, so that the engine is told of no byte beyond the answer.
       MemorySegment data = answer.asSlice(w.places[i], w.lengths[i]);
-      if (data.address() % type.width == 0) {
+      if (data.byteSize() >= MARK.byteSize() && data.address() % type.width == 0) {
+        data.set(MARK, 0, UNWRITTEN);
         EngineApi.tensor(
             data.address(),
             data.byteSize(),
@@ -74,8 +82,13 @@ final class PlacedOutputs {
     }
   }
 
-  /** Finds the outputs that the engine has placed itself; false when one has another shape. */
-  static boolean readOthers(EncodedRequest request, Workspace w) throws OrtException {
+  /**
+   * After the run: finds the outputs that the engine has placed itself.
+   *
+   * @return false when one of those has another shape, or the engine has not written another
+   */
+  static boolean complete(EncodedRequest request, MemorySegment answer, Workspace w)
+      throws OrtException {
     int after = 0;
     for (int i = 0; i < request.outputCount; i++) {
       after += w.ranks[i];
@@ -90,6 +103,8 @@ final class PlacedOutputs {
         if (rank != w.ranks[i] || !same(w.dimensions, dimensions, after, rank)) {
           return false;
         }
+      } else if (answer.get(MARK, w.places[i]) == UNWRITTEN) {
+        return false;
       }
       dimensions += w.ranks[i];
     }

@@ -318,6 +318,8 @@ class OnnxPodTest {
           Status refused = TestMesh.failure(() -> client.modelInfer(zeros(-1)));
           assertTrue(String.valueOf(refused.getDescription()).contains("zeros"));
         }
+        ModelInferResponse other = client.modelInfer(zeros(3 << 20));
+        assertEquals(12 << 20, other.getRawOutputContents(0).size());
         TestMesh.await("all large buffers to be free", () -> hugeBuffers() <= before);
       } finally {
         channel.shutdownNow();

@@ -205,6 +205,56 @@ public final class OnnxModels {
         List.of(value("y0", "FP32", -1), value("y1", "FP32", n)));
   }
 
+  /** Outputs x, which is the input itself, an FP32[-1], and y = x. */
+  public static byte[] passesItsInput() {
+    return model(
+        List.of(node("Identity", List.of("x"), List.of("y"))),
+        List.of(),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("x", "FP32", -1), value("y", "FP32", -1)));
+  }
+
+  /** Outputs w, which are n weights themselves, and y = x, an FP32[-1]. */
+  public static byte[] passesItsWeights(int n) {
+    float[] numbers = new float[n];
+    for (int i = 0; i < n; i++) {
+      numbers[i] = i;
+    }
+    return model(
+        List.of(node("Identity", List.of("x"), List.of("y"))),
+        List.of(tensor("w", new long[] {n}, numbers)),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("w", "FP32", n), value("y", "FP32", -1)));
+  }
+
+  /** y0 = x doubled so many times, y1 = x before each of them; x is FP32[-1]. */
+  public static byte[] loop(int times) {
+    ByteString body =
+        message(
+            out -> {
+              out.writeBytes(1, node("Identity", List.of("go"), List.of("goes")));
+              out.writeBytes(1, node("Add", List.of("v", "v"), List.of("twice")));
+              out.writeBytes(1, node("Identity", List.of("v"), List.of("was")));
+              out.writeString(2, "body");
+              out.writeBytes(11, value("i", "INT64"));
+              out.writeBytes(11, value("go", "BOOL"));
+              out.writeBytes(11, value("v", "FP32", -1));
+              out.writeBytes(12, value("goes", "BOOL"));
+              out.writeBytes(12, value("twice", "FP32", -1));
+              out.writeBytes(12, value("was", "FP32", -1));
+            });
+    return model(
+        List.of(
+            node(
+                "Loop",
+                List.of("times", "", "x"),
+                List.of("y0", "y1"),
+                graphAttribute("body", body))),
+        List.of(index("times", times)),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("y0", "FP32", -1), value("y1", "FP32", -1, -1)));
+  }
+
   /** As scikit-learn exports classifiers: y = x, probabilities = a sequence of maps. */
   public static byte[] zipMap(boolean withTensor) {
     ByteString labels =

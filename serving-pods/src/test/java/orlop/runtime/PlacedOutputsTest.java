@@ -161,6 +161,35 @@ class PlacedOutputsTest extends RuntimeTestBase {
   }
 
   @Test
+  void outputsThatNoOperatorMakesAreThereToo() throws Exception {
+    try (EncodedModel weights = (EncodedModel) load(OnnxModels.passesItsWeights(MANY));
+        EncodedModel loop = (EncodedModel) load(OnnxModels.loop(3));
+        EncodedModel none = (EncodedModel) load(OnnxModels.loop(0))) {
+      for (EncodedModel model : List.of(weights, loop, none)) {
+        int placed = 0;
+        for (int i = 0; i < 6; i++) {
+          placed += placed(model, numbers(MANY + i / 3));
+        }
+        assertTrue(placed > 0);
+      }
+    }
+  }
+
+  /** The engine hands out the tensor that it was given, whatever it was told. */
+  @Test
+  void anOutputThatTheEngineLeavesElsewhereIsNoticed() throws Exception {
+    try (EncodedModel model = (EncodedModel) load(OnnxModels.passesItsInput())) {
+      int rooms = 0;
+      for (int i = 0; i < 6; i++) {
+        Encoded call = new Encoded(numbers(MANY), 0);
+        assertEquals(0, placed(model, call));
+        rooms += call.rooms;
+      }
+      assertEquals(7, rooms);
+    }
+  }
+
+  @Test
   void aFailedRequestFailsAsEverAndTheNextOnesArePlaced() throws Exception {
     try (EncodedModel model = (EncodedModel) load(OnnxModels.zerosOfShape())) {
       ModelInferRequest good = raw(input("x", "INT64", 1), 0, 0, 1, 0, 0, 0, 0, 0);
