@@ -6,6 +6,8 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.PooledByteBufAllocator;
 import io.netty.buffer.Unpooled;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import orlop.runtime.Workspace;
 
 /** Messages behind their gRPC prefix, as they travel. Pure. */
 final class Answers {
@@ -16,6 +18,20 @@ final class Answers {
     int all = Math.addExact(Wire.PREFIX_BYTES, length);
     ByteBuf out = PooledByteBufAllocator.DEFAULT.directBuffer(all, all);
     return out.writeByte(0).writeInt(length).writerIndex(all);
+  }
+
+  /**
+   * The same, where the address of the message's byte {@code aligned} is a multiple of {@link
+   * Workspace#ALIGNMENT_BYTES}. The buffer is read from behind what that leaves free.
+   */
+  static ByteBuf room(int length, int aligned) {
+    int all = Math.addExact(Wire.PREFIX_BYTES, length);
+    int most = Math.addExact(all, Workspace.ALIGNMENT_BYTES - 1);
+    ByteBuf out = PooledByteBufAllocator.DEFAULT.directBuffer(most, most);
+    long address = MemorySegment.ofBuffer(out.internalNioBuffer(0, most)).address();
+    int free = (int) (-(address + Wire.PREFIX_BYTES + aligned) & Workspace.ALIGNMENT_BYTES - 1);
+    out.setIndex(free, free);
+    return out.writeByte(0).writeInt(length).writerIndex(free + all);
   }
 
   /** Encodes the message once, into such memory. To be released. */

@@ -2,6 +2,7 @@ package orlop.pod;
 
 import java.lang.System.Logger.Level;
 import org.jspecify.annotations.Nullable;
+import orlop.placement.Memory;
 import orlop.placement.Model;
 import orlop.runtime.LoadedModel;
 import orlop.runtime.SidecarModel;
@@ -42,6 +43,18 @@ record Held(
     return loaded instanceof SidecarModel beside && beside.maxConcurrency() > 0
         ? new Turns(beside.maxConcurrency(), beside.maxInFlight())
         : null;
+  }
+
+  /**
+   * What the cache counts for it. What fits by prediction and not by measurement counts as all
+   * there is: it is served, alone, and not refused for good or loaded again and again.
+   *
+   * @param room of the pod
+   */
+  long countedBytes(Memory room) {
+    long most = room.vramBytes() > 0 ? room.vramBytes() : room.ramBytes();
+    long bytes = Math.max(1, loaded.sizeBytes());
+    return Math.min(bytes, Math.max(most, loaded.predictedSizeBytes()));
   }
 
   /** Frees the memory, then lets the files go. */

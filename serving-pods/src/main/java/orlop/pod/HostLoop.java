@@ -259,7 +259,7 @@ final class HostLoop implements Runnable {
 
   private void loaded(Held held) {
     String id = held.model().id();
-    Memory size = memory(Math.max(1, held.loaded().sizeBytes()));
+    Memory size = memory(held.countedBytes(config.capacity().minus(config.headroom())));
     measured.put(id, size);
     backlog.loaded(held);
     Slot<Held> slot = new Slot<>(held);

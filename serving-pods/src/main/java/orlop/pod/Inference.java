@@ -201,10 +201,11 @@ final class Inference implements EncodedCall {
   }
 
   @Override
-  public ByteBuffer room(int bytes) {
-    ByteBuf room = Answers.room(bytes);
+  public ByteBuffer room(int bytes, int aligned) {
+    dropAnswer();
+    ByteBuf room = Answers.room(bytes, aligned);
     answer = room;
-    return room.nioBuffer(Wire.PREFIX_BYTES, bytes);
+    return room.nioBuffer(room.readerIndex() + Wire.PREFIX_BYTES, bytes);
   }
 
   /** Runs all of them, as one where they can be, and ends each. */
@@ -448,7 +449,8 @@ final class Inference implements EncodedCall {
     stats().succeeded(beganNs - queuedNs, doneNs - call.startNs());
     if (sampled) {
       int length = framed.readableBytes() - Wire.PREFIX_BYTES;
-      byte[] copy = ByteBufUtil.getBytes(framed, Wire.PREFIX_BYTES, length);
+      int start = framed.readerIndex() + Wire.PREFIX_BYTES;
+      byte[] copy = ByteBufUtil.getBytes(framed, start, length);
       call.pod.payloads.response(id, to, copy, call.headers);
     }
     call.ran(framed);

@@ -6,7 +6,8 @@ import java.nio.charset.StandardCharsets;
 
 /**
  * Writes a {@code ModelInferResponse} with raw contents, byte for byte as protobuf would, into
- * memory of exactly its length. Used once.
+ * memory of exactly its length: first all but the raw contents, for which the shapes are enough,
+ * then those. Used once.
  */
 final class EncodedAnswer {
   private static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
@@ -61,8 +62,14 @@ final class EncodedAnswer {
     this.out = out;
   }
 
-  /** Answers a call with what the run has left in the workspace. */
-  static void write(EncodedCall call, Output[] outputs, Workspace w, Rows rows) {
+  /**
+   * Writes all but the raw contents of an answer, from the shapes in the workspace, and leaves
+   * there at which byte of the answer each output's belong. The largest lie aligned, where the call
+   * can do that.
+   *
+   * @return the answer
+   */
+  static MemorySegment begin(EncodedCall call, Output[] outputs, Workspace w, Rows rows) {
     EncodedRequest request = call.request();
     byte[] name = call.modelName();
     byte[] version = call.modelVersion();
@@ -73,17 +80,26 @@ final class EncodedAnswer {
             + (id.length == 0 ? 0 : fieldBytes(id.length));
     int dimension = 0;
     for (int i = 0; i < request.outputCount; i++) {
-      Output output = outputs[request.outputs[i]];
-      length += fieldBytes(headerBytes(output, w, i, dimension, rows));
-      length += fieldBytes(dataBytes(output, w, i, dimension, rows));
+      length += fieldBytes(headerBytes(outputs[request.outputs[i]], w, i, dimension, rows));
       dimension += w.ranks[i];
     }
+    dimension = 0;
+    int largest = 0;
+    for (int i = 0; i < request.outputCount; i++) {
+      w.lengths[i] = dataBytes(outputs[request.outputs[i]], w, i, dimension, rows);
+      length += fieldBytes(w.lengths[i]);
+      w.places[i] = length - w.lengths[i];
+      largest = w.lengths[i] > w.lengths[largest] ? i : largest;
+      dimension += w.ranks[i];
+    }
+    int bytes = Math.toIntExact(length);
     EncodedAnswer answer =
-        new EncodedAnswer(MemorySegment.ofBuffer(call.room(Math.toIntExact(length))));
+        new EncodedAnswer(MemorySegment.ofBuffer(call.room(bytes, (int) w.places[largest])));
     answer.text(MODEL_NAME, name);
     answer.text(MODEL_VERSION, version);
     answer.text(ID, id);
     answer.write(request, outputs, w, rows);
+    return answer.out;
   }
 
   private void write(EncodedRequest request, Output[] outputs, Workspace w, Rows rows) {
@@ -102,18 +118,25 @@ final class EncodedAnswer {
       }
       dimension += w.ranks[i];
     }
-    dimension = 0;
     for (int i = 0; i < request.outputCount; i++) {
-      long length = dataBytes(outputs[request.outputs[i]], w, i, dimension, rows);
-      tag(RAW, length);
-      if (length > 0) {
+      tag(RAW, w.lengths[i]);
+      at += w.lengths[i];
+    }
+  }
+
+  /**
+   * Copies raw contents to where {@link #begin} said, from where the run has left them; those
+   * without an address are there already.
+   */
+  static void end(MemorySegment answer, int outputCount, Workspace w, Rows rows) {
+    for (int i = 0; i < outputCount; i++) {
+      long length = w.lengths[i];
+      long address = w.data.getAtIndex(LONG, i);
+      if (length > 0 && address != 0) {
         long from = rows.part() ? length / rows.count * rows.first : 0;
-        MemorySegment data =
-            MemorySegment.ofAddress(w.data.getAtIndex(LONG, i)).reinterpret(from + length);
-        MemorySegment.copy(data, from, out, at, length);
-        at += length;
+        MemorySegment data = MemorySegment.ofAddress(address).reinterpret(from + length);
+        MemorySegment.copy(data, from, answer, w.places[i], length);
       }
-      dimension += w.ranks[i];
     }
   }
 

@@ -14,8 +14,12 @@ public interface EncodedCall {
   byte[] modelVersion();
 
   /**
-   * Memory for an answer of exactly so many bytes, which are written before the run returns. Called
-   * at most once, and only when the run has succeeded.
+   * Memory for an answer of exactly so many bytes, which are written before the run returns. Asked
+   * for before a run or after it; asked for again, the call takes the former memory back, and when
+   * the run failed, what it gave last.
+   *
+   * @param aligned the index of the byte whose address should be a multiple of {@link
+   *     Workspace#ALIGNMENT_BYTES}: then the engine may write there itself
    */
-  ByteBuffer room(int bytes);
+  ByteBuffer room(int bytes, int aligned);
 }

@@ -6,14 +6,16 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.stream.Stream;
 import orlop.runtime.EncodedRequest.Spans;
 
 /**
  * Runs encoded requests on one session of the engine. Thread-safe; the session must be open.
  *
  * <p>Inputs are used where they lie in the message when they are aligned and alone; else they are
- * copied once, rows of several requests one after the other. Outputs are copied once, from where
- * the engine made them into the answers.
+ * copied once, rows of several requests one after the other. The engine writes the outputs of a
+ * single request where they lie in the answer, when their shapes are foreseen and they lie aligned;
+ * the others are copied once, from where it made them.
  */
 final class EncodedOnnx {
   /** More than any batch holds; an empty tensor may claim any number. */
@@ -28,6 +30,7 @@ final class EncodedOnnx {
   private final Port[] inputs;
   private final Port[] outputs;
   private final EncodedAnswer.Output[] answers;
+  private final PlacedOutputs placed;
   private final boolean takesRows;
 
   /** Keeps the native names. */
@@ -41,6 +44,7 @@ final class EncodedOnnx {
         signature.outputs().values().stream()
             .map(EncodedAnswer.Output::of)
             .toArray(EncodedAnswer.Output[]::new);
+    this.placed = new PlacedOutputs(Stream.of(outputs).map(Port::spec).toArray(TensorSpec[]::new));
     this.takesRows = rows(inputs) && rows(outputs);
   }
 
@@ -206,11 +210,18 @@ final class EncodedOnnx {
         for (int i = 0; i < outputCount; i++) {
           w.outputNames.setAtIndex(LONG, i, outputs[first.outputs[i]].nativeName);
         }
+        boolean foreseen = calls.size() == 1 && placed.foresees(first, w);
+        if (foreseen && runPlaced(calls.getFirst(), w, cancellation)) {
+          return true;
+        }
         run(w, inputCount, outputCount, cancellation);
         if (!readOutputs(w, outputCount, calls.size() > 1 ? rows : -1)) {
           return false;
         }
         answer(calls, w, rows);
+        if (calls.size() == 1) {
+          placed.learn(first, w, foreseen);
+        }
         return true;
       } finally {
         free(w.inputs, inputCount);
@@ -222,10 +233,41 @@ final class EncodedOnnx {
   private void answer(List<? extends EncodedCall> calls, Workspace w, long all) {
     long before = 0;
     for (int i = 0; i < calls.size(); i++) {
-      long of = calls.get(i).request().rows;
-      EncodedAnswer.write(calls.get(i), answers, w, new EncodedAnswer.Rows(before, of, all));
+      EncodedCall call = calls.get(i);
+      long of = call.request().rows;
+      EncodedAnswer.Rows rows = new EncodedAnswer.Rows(before, of, all);
+      MemorySegment answer = EncodedAnswer.begin(call, answers, w, rows);
+      EncodedAnswer.end(answer, call.request().outputCount, w, rows);
       before += of;
     }
+  }
+
+  /**
+   * Runs a call whose shapes are foreseen.
+   *
+   * @return false when the engine refused, made other shapes or did not write them there: it is to
+   *     be run the other way, which shows whether the shapes were wrong or the request
+   */
+  private boolean runPlaced(EncodedCall call, Workspace w, Cancellation cancellation)
+      throws OrtException {
+    EncodedRequest request = call.request();
+    EncodedAnswer.Rows rows = new EncodedAnswer.Rows(0, request.rows, request.rows);
+    MemorySegment answer = EncodedAnswer.begin(call, answers, w, rows);
+    try {
+      placed.place(request, answer, w);
+      run(w, request.inputNames.count(), request.outputCount, cancellation);
+      if (PlacedOutputs.complete(request, answer, w)) {
+        EncodedAnswer.end(answer, request.outputCount, w, rows);
+        return true;
+      }
+    } catch (OrtException e) {
+      if (cancellation.isCancelled()) {
+        throw e;
+      }
+    }
+    free(w.outputs, request.outputCount);
+    w.outputs.fill((byte) 0);
+    return false;
   }
 
   private static void free(MemorySegment values, int count) {

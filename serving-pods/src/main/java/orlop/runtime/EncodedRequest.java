@@ -159,6 +159,10 @@ public final class EncodedRequest {
     return dimensions;
   }
 
+  int dimensionCount() {
+    return dimensionCount;
+  }
+
   /** Makes place for that many inputs and outputs. */
   void reserve(int inputCount, int mostOutputs) {
     if (inputs.length < inputCount) {

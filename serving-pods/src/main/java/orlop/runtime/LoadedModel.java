@@ -19,8 +19,19 @@ public interface LoadedModel extends AutoCloseable {
   /** Names, datatypes and shapes of the tensors, -1 for a dimension of any size. */
   ModelMetadataResponse metadata();
 
-  /** Estimated resident bytes of the loaded model, without the working memory of inferences. */
+  /**
+   * Resident bytes of the loaded model, estimated or measured, without the working memory of
+   * inferences.
+   */
   long sizeBytes();
+
+  /**
+   * What {@link ModelRuntime#predictSizeBytes} says of it. Where {@link #sizeBytes} was measured
+   * and is more, the model is served all the same wherever this fits: measuring is not exact.
+   */
+  default long predictedSizeBytes() {
+    return sizeBytes();
+  }
 
   /**
    * Runs the model on the calling thread.

@@ -17,8 +17,9 @@ public interface ModelRuntime extends AutoCloseable {
   boolean supports(String modelType);
 
   /**
-   * What {@link LoadedModel#sizeBytes} will be for that model, known before it is loaded, so that
-   * room can be made first. Reads the structure of the file and skips its weights.
+   * What {@link LoadedModel#sizeBytes} will be for that model unless it is measured then, known
+   * before it is loaded, so that room can be made first. Reads the structure of the file and skips
+   * its weights.
    *
    * @param modelPath as for {@link #load}
    * @throws IOException when the file cannot be found or read, or is not of the format

@@ -1,8 +1,12 @@
 package orlop.runtime;
 
 import java.lang.System.Logger.Level;
+import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -11,7 +15,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Sees to it that memory of models that leave goes back to the operating system, with glibc's
  * {@code mallopt} and {@code malloc_trim}. Without it the resident size of the process stays at its
- * highest. Thread-safe; does nothing where the C library has no such calls.
+ * highest. Tells what a load takes, with {@code mallinfo2}. Thread-safe; does nothing where the C
+ * library has no such calls.
  *
  * <p>Large blocks that are allocated while a model is loaded get a mapping of their own, which goes
  * when they are freed and leaves no hole. Large blocks of inferences do not: mapping 1 MB anew for
@@ -25,6 +30,15 @@ final class NativeHeap {
       lookUp(
           "mallopt",
           FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
+
+  /** The struct that mallinfo2 returns: ten numbers, of which two tell what is handed out. */
+  private static final MemoryLayout INFO =
+      MemoryLayout.structLayout(MemoryLayout.sequenceLayout(10, ValueLayout.JAVA_LONG));
+
+  private static final int INFO_MAPPED = 4;
+  private static final int INFO_IN_USE = 7;
+  private static final @Nullable MethodHandle MALLINFO2 =
+      lookUp("mallinfo2", FunctionDescriptor.of(INFO));
 
   // Parameters of mallopt, see malloc.h.
   private static final int M_TRIM_THRESHOLD = -1;
@@ -41,9 +55,18 @@ final class NativeHeap {
   /** A quarter of what Linux lets a process have, which thread stacks need too. */
   private static final int MOST_MAPPINGS = 16_384;
 
-  private static int loads;
+  /** Loads under way whose large blocks are mapped. */
+  private static int mappedLoads;
 
-  /** Trimming may take this share of the time at most, one part in so many. */
+  /** Loads and unloads under way, of models of any size, and how many there ever were. */
+  private static int changes;
+
+  private static long changesEver;
+
+  /** When the heap may be measured again; by {@link System#nanoTime}. */
+  private static long measureAgainNs = System.nanoTime();
+
+  /** Trimming may take this share of the time at most, one part in so many; measuring too. */
   private static final int REST_FACTOR = 50;
 
   private final int intervalMs;
@@ -55,28 +78,107 @@ final class NativeHeap {
     tune(M_ARENA_MAX, Math.max(2, Runtime.getRuntime().availableProcessors()));
     tune(M_MMAP_MAX, MOST_MAPPINGS);
     tune(M_TRIM_THRESHOLD, 2 * ALWAYS_MAPPED_BYTES);
-    try (Loading none = loading()) {
+    try (Change none = loading(MAPPED_BYTES)) {
       // What this ends with is how inferences find it.
     }
   }
 
-  /** Held while a model with large blocks is loaded. */
-  interface Loading extends AutoCloseable {
+  /** Held while a model is loaded or unloaded. */
+  static final class Change implements AutoCloseable {
+    private final boolean mapped;
+    private final long number;
+    private final boolean alone;
+    private long before = -1;
+
+    private Change(boolean mapped) {
+      this.mapped = mapped;
+      synchronized (NativeHeap.class) {
+        number = ++changesEver;
+        alone = ++changes == 1;
+        if (mapped && ++mappedLoads == 1) {
+          tune(M_MMAP_THRESHOLD, MAPPED_BYTES);
+        }
+      }
+    }
+
+    /** Measures what is handed out now, unless that was done too short a while ago. */
+    private Change measured() {
+      if (undisturbed() && mayMeasure()) {
+        before = measure();
+      }
+      return this;
+    }
+
+    /**
+     * Bytes that the C library has handed out since this began, to the whole process, less what it
+     * was given back; -1 when not measured, or when another model came or went meanwhile.
+     */
+    long grownBytes() {
+      if (before < 0 || !undisturbed()) {
+        return -1;
+      }
+      long now = measure();
+      return now >= before && undisturbed() ? now - before : -1;
+    }
+
+    private boolean undisturbed() {
+      synchronized (NativeHeap.class) {
+        return alone && number == changesEver;
+      }
+    }
+
     @Override
-    void close();
+    public void close() {
+      synchronized (NativeHeap.class) {
+        changes--;
+        if (mapped && --mappedLoads == 0) {
+          tune(M_MMAP_THRESHOLD, ALWAYS_MAPPED_BYTES);
+        }
+      }
+    }
   }
 
-  /** From now until it is closed, new large blocks of the process get mappings of their own. */
-  static Loading loading() {
-    count(1);
-    return () -> count(-1);
+  /**
+   * A load begins. Until it ends, new large blocks of the process get mappings of their own, if the
+   * model is large enough to have some.
+   */
+  static Change loading(long expectedBytes) {
+    return new Change(expectedBytes >= MAPPED_BYTES);
   }
 
-  private static synchronized void count(int more) {
-    boolean before = loads > 0;
-    loads += more;
-    if (before != loads > 0) {
-      tune(M_MMAP_THRESHOLD, loads > 0 ? MAPPED_BYTES : ALWAYS_MAPPED_BYTES);
+  /** The same, and it tells how much the process has grown by it, where it can. */
+  static Change loadingMeasured(long expectedBytes) {
+    return loading(expectedBytes).measured();
+  }
+
+  static Change unloading() {
+    return new Change(false);
+  }
+
+  /** Whether a load that begins now can be measured. */
+  static synchronized boolean mayMeasure() {
+    return MALLINFO2 != null && System.nanoTime() - measureAgainNs >= 0;
+  }
+
+  /** Walks all free memory, as a trim does; -1 when that failed. */
+  private static long measure() {
+    MethodHandle info = MALLINFO2;
+    if (info == null) {
+      return -1;
+    }
+    long startNs = System.nanoTime();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment told = (MemorySegment) info.invokeExact((SegmentAllocator) arena);
+      return told.getAtIndex(ValueLayout.JAVA_LONG, INFO_MAPPED)
+          + told.getAtIndex(ValueLayout.JAVA_LONG, INFO_IN_USE);
+    } catch (Throwable e) {
+      LOG.log(Level.WARNING, "mallinfo2 failed: {0}", e.toString());
+      return -1;
+    } finally {
+      long nowNs = System.nanoTime();
+      synchronized (NativeHeap.class) {
+        measureAgainNs = Math.max(measureAgainNs, nowNs) + REST_FACTOR * (nowNs - startNs);
+      }
     }
   }
 

@@ -31,16 +31,23 @@ final class OnnxModel implements EncodedModel {
   private final Signature signature;
   private final ModelMetadataResponse metadata;
   private final long sizeBytes;
+  private final long predictedSizeBytes;
   private final OrtSession session;
   private final Engine engine;
   private final EncodedOnnx encoded;
   private final Runnable freed;
 
   private OnnxModel(
-      Signature signature, long sizeBytes, OrtSession session, Engine engine, Runnable freed) {
+      Signature signature,
+      long sizeBytes,
+      long predictedSizeBytes,
+      OrtSession session,
+      Engine engine,
+      Runnable freed) {
     this.signature = signature;
     this.metadata = signature.metadata("onnxruntime_onnx");
     this.sizeBytes = sizeBytes;
+    this.predictedSizeBytes = predictedSizeBytes;
     this.session = session;
     this.engine = engine;
     this.encoded = new EncodedOnnx(signature, EngineApi.handle(session));
@@ -48,13 +55,19 @@ final class OnnxModel implements EncodedModel {
   }
 
   /**
+   * @param sizeBytes what it counts as; near what its file says, or measured
    * @param freed run once the session is closed
    */
   static OnnxModel of(
-      String modelId, OnnxFile file, OrtSession session, Engine engine, Runnable freed)
+      String modelId,
+      OnnxFile file,
+      long sizeBytes,
+      OrtSession session,
+      Engine engine,
+      Runnable freed)
       throws OrtException, ModelLoadException {
     Signature signature = Signature.of(modelId, file, session);
-    return new OnnxModel(signature, file.residentBytes(), session, engine, freed);
+    return new OnnxModel(signature, sizeBytes, file.residentBytes(), session, engine, freed);
   }
 
   @Override
@@ -65,6 +78,11 @@ final class OnnxModel implements EncodedModel {
   @Override
   public long sizeBytes() {
     return sizeBytes;
+  }
+
+  @Override
+  public long predictedSizeBytes() {
+    return predictedSizeBytes;
   }
 
   @Override
@@ -152,7 +170,7 @@ final class OnnxModel implements EncodedModel {
   }
 
   private void free() {
-    try {
+    try (NativeHeap.Change _ = NativeHeap.unloading()) {
       session.close();
     } catch (OrtException e) {
       LOG.log(

@@ -170,15 +170,15 @@ public final class OnnxRuntime implements ModelRuntime {
       return fromCopy;
     }
     OrtSession session;
-    if (file.residentBytes() < NativeHeap.MAPPED_BYTES) {
+    long sizeBytes = file.residentBytes();
+    boolean measures = sizeBytes >= MeasuredSize.LEAST_BYTES && !onGpu;
+    try (NativeHeap.Change load =
+        measures ? NativeHeap.loadingMeasured(sizeBytes) : NativeHeap.loading(sizeBytes)) {
       session = createSession(modelId, file, level);
-    } else {
-      try (NativeHeap.Loading _ = NativeHeap.loading()) {
-        session = createSession(modelId, file, level);
-      }
+      sizeBytes = MeasuredSize.of(sizeBytes, load.grownBytes());
     }
     try {
-      LoadedModel model = OnnxModel.of(modelId, file, session, engine, () -> {});
+      LoadedModel model = OnnxModel.of(modelId, file, sizeBytes, session, engine, () -> {});
       if (mapped) {
         beside.keep(copyName, MappedCopy.mostBytes(file), copy -> makeCopy(file, copy));
       }
@@ -220,7 +220,9 @@ public final class OnnxRuntime implements ModelRuntime {
         return null;
       }
       try {
-        return OnnxModel.of(modelId, file, opened.session(), engine, opened.copy()::close);
+        long sizeBytes = file.residentBytes();
+        return OnnxModel.of(
+            modelId, file, sizeBytes, opened.session(), engine, opened.copy()::close);
       } catch (OrtException | ModelLoadException | RuntimeException | Error e) {
         closeQuietly(opened.session());
         opened.copy().close();
@@ -234,7 +236,7 @@ public final class OnnxRuntime implements ModelRuntime {
 
   private void makeCopy(OnnxFile file, Path copy) throws IOException {
     try (SessionOptions options = options(OptLevel.ALL_OPT);
-        NativeHeap.Loading _ = NativeHeap.loading()) {
+        NativeHeap.Change _ = NativeHeap.loading(file.residentBytes())) {
       MappedCopy.make(engine.environment(), options, file.path(), copy);
     } catch (OrtException e) {
       throw new IOException("the engine does not write it: " + e.getMessage(), e);

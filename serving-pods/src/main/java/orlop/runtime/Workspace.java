@@ -12,7 +12,9 @@ import java.lang.foreign.ValueLayout;
 public final class Workspace {
   static final int MOST_TENSORS = 32;
   static final int MOST_DIMENSIONS = 128;
-  private static final int ALIGNMENT_BYTES = 64;
+
+  /** Of the engine's own tensors too: a line of the processor's cache. */
+  public static final int ALIGNMENT_BYTES = 64;
 
   /** Larger tensors get memory of their own for the time of the run. */
   private static final int MOST_KEPT_BYTES = 4 << 20;
@@ -28,6 +30,11 @@ public final class Workspace {
   final MemorySegment dimensions = longs(MOST_DIMENSIONS);
   final MemorySegment scratch = longs(1);
   final int[] ranks = new int[MOST_TENSORS];
+
+  /** Bytes of the outputs in an answer, and at which byte of it each begins. */
+  final long[] lengths = new long[MOST_TENSORS];
+
+  final long[] places = new long[MOST_TENSORS];
   private MemorySegment tensors = arena.allocate(FIRST_BYTES, ALIGNMENT_BYTES);
 
   private MemorySegment longs(int count) {

@@ -248,6 +248,26 @@ class FailureTest {
   }
 
   @Test
+  void aModelThatIsMeasuredLargerThanThePodServesAloneWhenItsPredictionFits() throws Exception {
+    try (TestMesh mesh = new TestMesh(1)) {
+      mesh.register("m");
+      mesh.register("other");
+      FakeRuntime runtime = mesh.runtimes.getFirst();
+      runtime.sizes.put("m", 3_000_000L);
+      runtime.predictions.put("m", 900_000L);
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("other"));
+      for (int i = 0; i < 5; i++) {
+        mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      }
+      assertEquals(2, mesh.loads());
+      TestMesh.await("the other to leave", () -> mesh.pod(0).host().loadedCount() == 1);
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("other"));
+      mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"));
+      assertEquals(4, mesh.loads());
+    }
+  }
+
+  @Test
   void callsGoOnWhenThePodThatHeldTheModelDies() throws Exception {
     try (TestMesh mesh = new TestMesh(3)) {
       mesh.register("m");

@@ -36,6 +36,10 @@ final class FakeRuntime implements ModelRuntime {
   final AtomicInteger cancelled = new AtomicInteger();
   final AtomicInteger usedAfterClose = new AtomicInteger();
   final Map<String, Long> sizes = new ConcurrentHashMap<>();
+
+  /** What was predicted of models whose size is measured. */
+  final Map<String, Long> predictions = new ConcurrentHashMap<>();
+
   final Map<String, ModelLoadException> loadFailures = new ConcurrentHashMap<>();
   final Map<String, InferenceException> inferenceFailures = new ConcurrentHashMap<>();
   final Map<String, Error> inferenceErrors = new ConcurrentHashMap<>();
@@ -169,6 +173,11 @@ final class FakeRuntime implements ModelRuntime {
         pass(gate);
       }
       return sizes.getOrDefault(modelId, defaultBytes);
+    }
+
+    @Override
+    public long predictedSizeBytes() {
+      return predictions.getOrDefault(modelId, sizeBytes());
     }
 
     @Override

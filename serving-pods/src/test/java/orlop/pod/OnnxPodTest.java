@@ -13,6 +13,8 @@ import inference.ModelMetadataRequest;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
+import io.netty.buffer.PoolArenaMetric;
+import io.netty.buffer.PooledByteBufAllocator;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -290,6 +292,59 @@ class OnnxPodTest {
         channel.shutdownNow();
       }
     }
+  }
+
+  /** Of this model the pod takes memory for the answer before the run, once it knows how much. */
+  @Test
+  void aRunThatFailsGivesBackTheMemoryForItsAnswer() throws Exception {
+    Path zeros = Files.write(dir.resolve("zeros.onnx"), OnnxModels.zerosOfShape());
+    PullerConfig pulling = PullerConfig.defaults(dir.resolve("cache"), 64L << 20);
+    try (LocalRegistry registry = new LocalRegistry();
+        ModelPuller puller = new ModelPuller(pulling);
+        OnnxRuntime runtime = new OnnxRuntime(RuntimeConfig.defaults());
+        ServingPod pod = start("a", registry, puller, runtime)) {
+      registry.createModel(Model.of("zeros", "onnx", zeros.toUri().toString(), "", 1));
+      ManagedChannel channel =
+          NettyChannelBuilder.forAddress("127.0.0.1", pod.grpcPort())
+              .usePlaintext()
+              .maxInboundMessageSize(64 << 20)
+              .build();
+      try {
+        var client = GRPCInferenceServiceGrpc.newBlockingStub(channel);
+        long before = hugeBuffers();
+        for (int i = 0; i < 6; i++) {
+          ModelInferResponse answer = client.modelInfer(zeros(2 << 20));
+          assertEquals(8 << 20, answer.getRawOutputContents(0).size());
+          Status refused = TestMesh.failure(() -> client.modelInfer(zeros(-1)));
+          assertTrue(String.valueOf(refused.getDescription()).contains("zeros"));
+        }
+        ModelInferResponse other = client.modelInfer(zeros(3 << 20));
+        assertEquals(12 << 20, other.getRawOutputContents(0).size());
+        TestMesh.await("all large buffers to be free", () -> hugeBuffers() <= before);
+      } finally {
+        channel.shutdownNow();
+      }
+    }
+  }
+
+  private static ModelInferRequest zeros(long count) {
+    ByteBuffer raw = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(count);
+    return ModelInferRequest.newBuilder()
+        .setModelName("zeros")
+        .addInputs(
+            ModelInferRequest.InferInputTensor.newBuilder()
+                .setName("x")
+                .setDatatype("INT64")
+                .addShape(1))
+        .addRawInputContents(ByteString.copyFrom(raw.flip()))
+        .build();
+  }
+
+  /** Those that are too large for Netty's pool, which counts them one by one. */
+  private static long hugeBuffers() {
+    return PooledByteBufAllocator.DEFAULT.metric().directArenas().stream()
+        .mapToLong(PoolArenaMetric::numActiveHugeAllocations)
+        .sum();
   }
 
   private static ServingPod start(

@@ -9,8 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.protobuf.ByteString;
 import inference.ModelInferRequest;
 import inference.ModelInferRequest.InferRequestedOutputTensor;
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -23,50 +21,6 @@ import org.junit.jupiter.params.provider.EnumSource.Mode;
 /** Encoded requests get the very bytes that protobuf's way gives, alone and together. */
 class EncodedModelTest extends RuntimeTestBase {
   private final Workspace workspace = new Workspace();
-
-  /** One request in direct memory, at any alignment, and the answer it gets. */
-  private static final class Encoded implements EncodedCall {
-    private final EncodedRequest request = new EncodedRequest();
-    private final ModelInferRequest decoded;
-    private final boolean plain;
-    private byte[] version = {};
-    private ByteBuffer answer = ByteBuffer.allocate(0);
-
-    Encoded(ModelInferRequest decoded, int offset) {
-      this.decoded = decoded;
-      byte[] bytes = decoded.toByteArray();
-      ByteBuffer direct = ByteBuffer.allocateDirect(bytes.length + offset);
-      direct.put(offset, bytes);
-      this.plain = request.read(direct.position(offset));
-    }
-
-    @Override
-    public EncodedRequest request() {
-      return request;
-    }
-
-    @Override
-    public byte[] modelName() {
-      return decoded.getModelName().getBytes(StandardCharsets.UTF_8);
-    }
-
-    @Override
-    public byte[] modelVersion() {
-      return version;
-    }
-
-    @Override
-    public ByteBuffer room(int bytes) {
-      answer = ByteBuffer.allocateDirect(bytes);
-      return answer;
-    }
-
-    byte[] answer() {
-      byte[] bytes = new byte[answer.capacity()];
-      answer.get(0, bytes);
-      return bytes;
-    }
-  }
 
   private EncodedModel encoded(byte[] model) throws Exception {
     return (EncodedModel) load(model);

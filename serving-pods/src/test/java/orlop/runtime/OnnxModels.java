@@ -144,6 +144,117 @@ public final class OnnxModels {
         List.of(value("y0", "FP32", -1, 2), value("y1", "INT64", -1), value("y2", "FP16", -1, 2)));
   }
 
+  /** x is FP32[-1]; outputs y0 = x, y1 INT64 and y2 BOOL = x, each FP32[-1] but for its type. */
+  public static byte[] threeWidths() {
+    return model(
+        List.of(
+            node("Identity", List.of("x"), List.of("y0")),
+            node("Cast", List.of("x"), List.of("y1"), intAttribute("to", code("INT64"))),
+            node("Cast", List.of("x"), List.of("y2"), intAttribute("to", code("BOOL")))),
+        List.of(),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("y0", "FP32", -1), value("y1", "INT64", -1), value("y2", "BOOL", -1)));
+  }
+
+  /** y, an INT64[1,-1], says which elements of x, an FP32[-1], are not zero. */
+  public static byte[] nonZero() {
+    return model(
+        List.of(node("NonZero", List.of("x"), List.of("y"))),
+        List.of(),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("y", "INT64", 1, -1)));
+  }
+
+  /**
+   * If the first element of x, an FP32[-1], is true, y0 = x and else n numbers that the branch
+   * itself holds; y1 are the same n numbers in any case.
+   */
+  public static byte[] branches(int n) {
+    float[] numbers = new float[n];
+    for (int i = 0; i < n; i++) {
+      numbers[i] = i;
+    }
+    ByteString same =
+        message(
+            out -> {
+              out.writeBytes(1, node("Identity", List.of("x"), List.of("t")));
+              out.writeString(2, "then");
+              out.writeBytes(12, value("t", "FP32", -1));
+            });
+    ByteString held = tensor("held", new long[] {n}, numbers);
+    ByteString constant =
+        message(
+            out -> {
+              out.writeBytes(1, node("Constant", List.of(), List.of("e"), attribute(held)));
+              out.writeString(2, "else");
+              out.writeBytes(12, value("e", "FP32", n));
+            });
+    return model(
+        List.of(
+            node("Gather", List.of("x", "zero"), List.of("first")),
+            node("Cast", List.of("first"), List.of("c"), intAttribute("to", code("BOOL"))),
+            node(
+                "If",
+                List.of("c"),
+                List.of("y0"),
+                graphAttribute("then_branch", same),
+                graphAttribute("else_branch", constant)),
+            node("Constant", List.of(), List.of("y1"), attribute(held))),
+        List.of(index("zero", 0)),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("y0", "FP32", -1), value("y1", "FP32", n)));
+  }
+
+  /** Outputs x, which is the input itself, an FP32[-1], and y = x. */
+  public static byte[] passesItsInput() {
+    return model(
+        List.of(node("Identity", List.of("x"), List.of("y"))),
+        List.of(),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("x", "FP32", -1), value("y", "FP32", -1)));
+  }
+
+  /** Outputs w, which are n weights themselves, and y = x, an FP32[-1]. */
+  public static byte[] passesItsWeights(int n) {
+    float[] numbers = new float[n];
+    for (int i = 0; i < n; i++) {
+      numbers[i] = i;
+    }
+    return model(
+        List.of(node("Identity", List.of("x"), List.of("y"))),
+        List.of(tensor("w", new long[] {n}, numbers)),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("w", "FP32", n), value("y", "FP32", -1)));
+  }
+
+  /** y0 = x doubled so many times, y1 = x before each of them; x is FP32[-1]. */
+  public static byte[] loop(int times) {
+    ByteString body =
+        message(
+            out -> {
+              out.writeBytes(1, node("Identity", List.of("go"), List.of("goes")));
+              out.writeBytes(1, node("Add", List.of("v", "v"), List.of("twice")));
+              out.writeBytes(1, node("Identity", List.of("v"), List.of("was")));
+              out.writeString(2, "body");
+              out.writeBytes(11, value("i", "INT64"));
+              out.writeBytes(11, value("go", "BOOL"));
+              out.writeBytes(11, value("v", "FP32", -1));
+              out.writeBytes(12, value("goes", "BOOL"));
+              out.writeBytes(12, value("twice", "FP32", -1));
+              out.writeBytes(12, value("was", "FP32", -1));
+            });
+    return model(
+        List.of(
+            node(
+                "Loop",
+                List.of("times", "", "x"),
+                List.of("y0", "y1"),
+                graphAttribute("body", body))),
+        List.of(index("times", times)),
+        List.of(value("x", "FP32", -1)),
+        List.of(value("y0", "FP32", -1), value("y1", "FP32", -1, -1)));
+  }
+
   /** As scikit-learn exports classifiers: y = x, probabilities = a sequence of maps. */
   public static byte[] zipMap(boolean withTensor) {
     ByteString labels =
@@ -290,6 +401,35 @@ public final class OnnxModels {
           out.writeString(1, name);
           out.writeInt64(3, number);
           out.writeInt32(20, 2);
+        });
+  }
+
+  private static ByteString graphAttribute(String name, ByteString graph) {
+    return message(
+        out -> {
+          out.writeString(1, name);
+          out.writeBytes(6, graph);
+          out.writeInt32(20, 5);
+        });
+  }
+
+  /** The value of a constant. */
+  private static ByteString attribute(ByteString tensor) {
+    return message(
+        out -> {
+          out.writeString(1, "value");
+          out.writeBytes(5, tensor);
+          out.writeInt32(20, 4);
+        });
+  }
+
+  /** A scalar INT64. */
+  private static ByteString index(String name, long number) {
+    return message(
+        out -> {
+          out.writeInt32(2, code("INT64"));
+          out.writeInt64(7, number);
+          out.writeString(8, name);
         });
   }
 

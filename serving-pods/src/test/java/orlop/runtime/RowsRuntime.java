@@ -84,7 +84,7 @@ public final class RowsRuntime implements ModelRuntime {
                 .setId(call.request().id())
                 .build()
                 .toByteArray();
-        call.room(answer.length).put(answer);
+        call.room(answer.length, 0).put(answer);
       }
       return true;
     }
