@@ -197,8 +197,17 @@ public final class MeshView {
   }
 
   private static int shard(String modelId) {
-    int h = modelId.hashCode();
-    return (h ^ (h >>> 16)) & (SHARDS - 1);
+    return shard(modelId, SHARDS);
+  }
+
+  /**
+   * Fibonacci hashing (Knuth, TAOCP 3, 6.4): the high bits of a product. The low bits of the hash
+   * must stay free, because the map inside of a shard chooses its buckets by them.
+   *
+   * @param shards a power of two
+   */
+  static int shard(String modelId, int shards) {
+    return (modelId.hashCode() * 0x9E3779B9) >>> Integer.numberOfLeadingZeros(shards - 1);
   }
 
   /** Copies on first write what it changes. */

@@ -52,8 +52,7 @@ final class PodCopies {
   }
 
   private static int shard(String modelId) {
-    int h = modelId.hashCode();
-    return (h ^ (h >>> 16)) & (SHARDS - 1);
+    return MeshView.shard(modelId, SHARDS);
   }
 
   /** A next state in the making; copies on first write what it changes. */

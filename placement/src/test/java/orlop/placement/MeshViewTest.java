@@ -2,6 +2,7 @@ package orlop.placement;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -168,5 +169,31 @@ class MeshViewTest {
     assertThrows(UnsupportedOperationException.class, () -> view.aliases().clear());
     assertThrows(UnsupportedOperationException.class, () -> view.copies("m").clear());
     assertThrows(UnsupportedOperationException.class, () -> view.copiesIn("p").clear());
+  }
+
+  /** A map that is asked for keys of one bucket only is a list, or a tree. */
+  @Test
+  void shardsAreEvenAndLeaveTheirMapsBitsToSpreadBy() {
+    for (int shards : new int[] {64, 1024}) {
+      Map<Integer, Map<Integer, Integer>> buckets = new HashMap<>();
+      for (int i = 0; i < 100_000; i++) {
+        String id = "tenant-%03d/model-%06d".formatted(i % 500, i);
+        int h = id.hashCode();
+        // As HashMap does for a table of 32.
+        int bucket = (h ^ (h >>> 16)) & 31;
+        buckets
+            .computeIfAbsent(MeshView.shard(id, shards), shard -> new HashMap<>())
+            .merge(bucket, 1, Integer::sum);
+      }
+      assertEquals(shards, buckets.size());
+      int mean = 100_000 / shards;
+      buckets.forEach(
+          (shard, spread) -> {
+            int size = spread.values().stream().mapToInt(Integer::intValue).sum();
+            assertTrue(size > mean / 2 && size < mean * 2, () -> shard + " holds " + size);
+            int fullest = spread.values().stream().mapToInt(Integer::intValue).max().orElse(0);
+            assertTrue(fullest < size / 4, () -> shard + " has " + fullest + " in one bucket");
+          });
+    }
   }
 }
