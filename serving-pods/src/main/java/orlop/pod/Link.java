@@ -8,8 +8,6 @@ import io.netty.channel.ChannelPromise;
 import io.netty.handler.codec.http2.DefaultHttp2Connection;
 import io.netty.handler.codec.http2.DefaultHttp2ConnectionDecoder;
 import io.netty.handler.codec.http2.DefaultHttp2ConnectionEncoder;
-import io.netty.handler.codec.http2.DefaultHttp2FrameReader;
-import io.netty.handler.codec.http2.DefaultHttp2HeadersDecoder;
 import io.netty.handler.codec.http2.Http2Connection;
 import io.netty.handler.codec.http2.Http2ConnectionDecoder;
 import io.netty.handler.codec.http2.Http2ConnectionEncoder;
@@ -19,6 +17,7 @@ import io.netty.handler.codec.http2.Http2Exception;
 import io.netty.handler.codec.http2.Http2FrameListener;
 import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.handler.codec.http2.Http2PromisedRequestVerifier;
+import io.netty.handler.codec.http2.Http2RemoteFlowController;
 import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.handler.codec.http2.Http2Stream;
 import io.netty.util.concurrent.Future;
@@ -41,6 +40,12 @@ abstract class Link extends Http2ConnectionHandler {
    * those that do not; the pod's own count of bytes is.
    */
   private static final int CONNECTION_WINDOW_BYTES = 256 << 20;
+
+  /**
+   * What a frame of data may carry. Nobody holds it whole here, so this is only about the sender:
+   * how long the others on its connection wait for such a frame.
+   */
+  static final int MAX_FRAME_BYTES = 64 << 10;
 
   final Loop loop;
   final Http2Connection.PropertyKey key;
@@ -87,6 +92,7 @@ abstract class Link extends Http2ConnectionHandler {
   static Http2Settings settings(int maxHeaderBytes) {
     return new Http2Settings()
         .initialWindowSize(STREAM_WINDOW_BYTES)
+        .maxFrameSize(MAX_FRAME_BYTES)
         .maxHeaderListSize(maxHeaderBytes);
   }
 
@@ -106,7 +112,7 @@ abstract class Link extends Http2ConnectionHandler {
     return new DefaultHttp2ConnectionDecoder(
         encoder.connection(),
         encoder,
-        new DefaultHttp2FrameReader(new DefaultHttp2HeadersDecoder(validate, maxHeaderBytes)),
+        new Inbox(maxHeaderBytes, validate),
         Http2PromisedRequestVerifier.ALWAYS_VERIFY,
         true,
         true,
@@ -284,25 +290,91 @@ abstract class Link extends Http2ConnectionHandler {
     Http2Stream.State state = stream.state();
     boolean open = state == Http2Stream.State.OPEN || state == Http2Stream.State.HALF_CLOSED_REMOTE;
     int bytes = data.readableBytes();
-    ChannelFuture left;
-    if (open && windows.take(stream, bytes)) {
-      ChannelPromise promise = outbox.gathers(bytes) ? done() : context().newPromise();
-      left = outbox.writeData(context(), stream.id(), data, 0, end, promise);
-      if (end) {
-        closeStreamLocal(stream, left);
-      }
-    } else {
-      ChannelPromise promise = context().newPromise();
-      left = encoder().writeData(context(), stream.id(), data, 0, end, promise);
-    }
-    if (onceSent != null) {
-      if (left.isDone()) {
+    if (!open) {
+      data.release();
+      if (onceSent != null) {
         onceSent.give();
-      } else {
-        left.addListener(over -> onceSent.give());
       }
+    } else if (windows.take(stream, bytes)) {
+      send(stream, data, end, onceSent);
+    } else {
+      windows.addFlowControlled(stream, new Waiting(stream, data, end, onceSent));
     }
     touch();
+  }
+
+  /** Writes what there is room for. */
+  private void send(Http2Stream stream, ByteBuf data, boolean end, @Nullable Credit onceSent) {
+    boolean told = end || onceSent != null;
+    ChannelPromise last =
+        !told ? null : outbox.gathers(data.readableBytes()) ? done() : context().newPromise();
+    ChannelFuture left = outbox.writeData(context(), stream.id(), data, end, last);
+    if (end) {
+      closeStreamLocal(stream, left);
+    }
+    if (onceSent == null) {
+      return;
+    }
+    if (left.isDone()) {
+      onceSent.give();
+    } else {
+      left.addListener(over -> onceSent.give());
+    }
+  }
+
+  /** Data that waits in line for room. */
+  private final class Waiting implements Http2RemoteFlowController.FlowControlled {
+    private final Http2Stream stream;
+    private final ByteBuf data;
+    private final boolean end;
+    private final @Nullable Credit onceSent;
+    private int left;
+    private boolean sent;
+
+    Waiting(Http2Stream stream, ByteBuf data, boolean end, @Nullable Credit onceSent) {
+      this.stream = stream;
+      this.data = data;
+      this.end = end;
+      this.onceSent = onceSent;
+      this.left = data.readableBytes();
+    }
+
+    @Override
+    public int size() {
+      return left;
+    }
+
+    @Override
+    public void write(ChannelHandlerContext ctx, int allowedBytes) {
+      if (allowedBytes >= left) {
+        left = 0;
+        sent = true;
+        send(stream, data, end, onceSent);
+      } else if (allowedBytes > 0) {
+        left -= allowedBytes;
+        send(stream, data.readRetainedSlice(allowedBytes), false, null);
+      }
+    }
+
+    @Override
+    public void writeComplete() {}
+
+    @Override
+    public void error(ChannelHandlerContext ctx, Throwable cause) {
+      if (!sent) {
+        data.release();
+      }
+      if (onceSent != null) {
+        onceSent.give();
+      }
+      onError(ctx, true, cause);
+    }
+
+    /** Never, since each part has its own sender to credit. */
+    @Override
+    public boolean merge(ChannelHandlerContext ctx, Http2RemoteFlowController.FlowControlled next) {
+      return false;
+    }
   }
 
   /** Ends a stream from this side, if it is not over. */

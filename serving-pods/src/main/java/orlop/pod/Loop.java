@@ -1,6 +1,7 @@
 package orlop.pod;
 
 import io.netty.channel.EventLoop;
+import io.netty.util.concurrent.FastThreadLocalThread;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -8,7 +9,9 @@ import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Function;
 import orlop.placement.MeshView;
 import orlop.runtime.EncodedRequest;
@@ -45,6 +48,20 @@ final class Loop {
 
   final EncodedRequest request = new EncodedRequest();
   private long spentNs;
+
+  /**
+   * Makes the threads of event loops, numbered behind the prefix. They are Netty's own kind: on all
+   * others it makes each buffer, slice and entry of a socket's queue anew, for it cannot tell when
+   * to let go of those that it keeps for a thread.
+   */
+  static ThreadFactory threads(String prefix) {
+    AtomicInteger next = new AtomicInteger();
+    return work -> {
+      Thread thread = new FastThreadLocalThread(work, prefix + next.getAndIncrement());
+      thread.setDaemon(true);
+      return thread;
+    };
+  }
 
   /**
    * @param opener makes a connection, on this loop

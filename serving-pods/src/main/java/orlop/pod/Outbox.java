@@ -5,6 +5,7 @@ import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.ChannelPromise;
+import io.netty.channel.VoidChannelPromise;
 import io.netty.handler.codec.http2.DefaultHttp2FrameWriter;
 import io.netty.handler.codec.http2.DefaultHttp2HeadersEncoder;
 import io.netty.handler.codec.http2.Http2Connection;
@@ -62,6 +63,10 @@ final class Outbox extends DefaultHttp2FrameWriter {
   private final Http2Connection connection;
   private final Http2HeadersEncoder headersEncoder;
   private @Nullable ByteBuf gathered;
+
+  /** For frames of which nobody needs to know when they have left. */
+  private @Nullable ChannelPromise unheard;
+
   private boolean closed;
   private boolean sent;
 
@@ -107,11 +112,35 @@ final class Outbox extends DefaultHttp2FrameWriter {
       return;
     }
     gathered = null;
-    ctx.write(full);
+    if (!full.isReadable()) {
+      full.release();
+      return;
+    }
+    ctx.write(full, unheard(ctx));
     ChannelOutboundBuffer unsent = ctx.channel().unsafe().outboundBuffer();
     if (unsent != null && unsent.totalPendingWriteBytes() > MAX_UNREAD_BYTES) {
       ctx.close();
     }
+  }
+
+  /** As {@link #spill}, with the rest of the buffer kept for what is written next. */
+  private void cut(ChannelHandlerContext ctx) {
+    ByteBuf open = gathered;
+    if (closed) {
+      spill(ctx);
+    } else if (open != null) {
+      ctx.write(open.readRetainedSlice(open.readableBytes()), unheard(ctx));
+    }
+  }
+
+  /** Nothing is fired when such a frame cannot leave: the connection has ended then. */
+  private ChannelPromise unheard(ChannelHandlerContext ctx) {
+    ChannelPromise known = unheard;
+    if (known == null) {
+      known = new VoidChannelPromise(ctx.channel(), false);
+      unheard = known;
+    }
+    return known;
   }
 
   private ByteBuf room(ChannelHandlerContext ctx, int bytes) {
@@ -211,22 +240,44 @@ final class Outbox extends DefaultHttp2FrameWriter {
       int padding,
       boolean end,
       ChannelPromise promise) {
-    sent = true;
-    int bytes = data.readableBytes();
-    if (padding > 0 || bytes > maxFrameSize()) {
+    if (padding > 0) {
+      sent = true;
       spill(ctx);
       return super.writeData(ctx, streamId, data, padding, end, undone(ctx, promise));
     }
+    return writeData(ctx, streamId, data, end, promise);
+  }
+
+  /**
+   * Writes data, which this takes over, in as many frames as it needs.
+   *
+   * @param last told when the last of them has left; null when nobody needs to know
+   * @return {@code last}, or what stands for it
+   */
+  ChannelFuture writeData(
+      ChannelHandlerContext ctx,
+      int streamId,
+      ByteBuf data,
+      boolean end,
+      @Nullable ChannelPromise last) {
+    sent = true;
+    int most = maxFrameSize();
+    while (data.readableBytes() > most) {
+      header(room(ctx, FRAME_HEADER_BYTES), most, Http2FrameTypes.DATA, 0, streamId);
+      cut(ctx);
+      ctx.write(data.readRetainedSlice(most), unheard(ctx));
+    }
+    int bytes = data.readableBytes();
     boolean copied = gathers(bytes);
     ByteBuf out = room(ctx, FRAME_HEADER_BYTES + (copied ? bytes : 0));
     header(out, bytes, Http2FrameTypes.DATA, end ? Http2Flags.END_STREAM : 0, streamId);
     if (copied) {
       out.writeBytes(data, data.readerIndex(), bytes);
       data.release();
-      return done(promise);
+      return last == null ? ctx.newSucceededFuture() : done(last);
     }
-    spill(ctx);
-    return ctx.write(data, undone(ctx, promise));
+    cut(ctx);
+    return ctx.write(data, last == null ? unheard(ctx) : undone(ctx, last));
   }
 
   @Override

@@ -71,7 +71,7 @@ final class Request {
     } else {
       if (all.refCnt() > 1 || all.isReadOnly() || all.writableBytes() < data.readableBytes()) {
         int size = all.readableBytes() + data.readableBytes();
-        ByteBuf grown = alloc.directBuffer(Math.max(512, size + (size >> 1)));
+        ByteBuf grown = alloc.directBuffer(room(all, size));
         grown.writeBytes(all, all.readerIndex(), all.readableBytes());
         all.release();
         all = grown;
@@ -81,6 +81,16 @@ final class Request {
       data.release();
     }
     return pod.hold(bytes);
+  }
+
+  /** For a message that begins so: twice what has come, but no more than it says that it takes. */
+  static int room(ByteBuf begun, int size) {
+    long twice = Math.min(2L * size, Integer.MAX_VALUE);
+    if (begun.readableBytes() < Wire.PREFIX_BYTES) {
+      return (int) Math.max(512, twice);
+    }
+    long whole = Wire.PREFIX_BYTES + begun.getUnsignedInt(begun.readerIndex() + 1);
+    return (int) Math.max(size, Math.min(whole, Math.max(512, twice)));
   }
 
   /**

@@ -71,8 +71,7 @@ final class RestServer implements AutoCloseable {
     this.tls = tls;
     this.handshakes = handshakes;
     int threads = Math.min(MAX_LOOPS, Runtime.getRuntime().availableProcessors());
-    ThreadFactory names =
-        Thread.ofPlatform().daemon().name("orlop-rest-" + config.id() + "-", 0).factory();
+    ThreadFactory names = Loop.threads("orlop-rest-" + config.id() + "-");
     loops = new MultiThreadIoEventLoopGroup(threads, names, NioIoHandler.newFactory());
     try {
       listening = listen();

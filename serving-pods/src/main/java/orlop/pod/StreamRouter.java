@@ -86,7 +86,7 @@ final class StreamRouter implements AutoCloseable {
     group =
         new MultiThreadIoEventLoopGroup(
             config.eventLoops(),
-            Thread.ofPlatform().daemon().name("orlop-io-" + config.id() + "-", 0).factory(),
+            Loop.threads("orlop-io-" + config.id() + "-"),
             epoll ? EpollIoHandler.newFactory() : NioIoHandler.newFactory());
     for (int i = 0; i < config.eventLoops(); i++) {
       EventLoop executor = group.next();

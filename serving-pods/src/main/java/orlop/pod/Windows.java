@@ -15,13 +15,13 @@ import org.jspecify.annotations.Nullable;
 /**
  * What the peer of one connection lets this side send. Data for which there is room goes out at
  * once ({@link #take}); the rest waits in a line for each stream, and the streams take turns, a
- * chunk each. Owned by the connection's event loop.
+ * frame each. Owned by the connection's event loop.
  *
  * <p>Source: RFC 9113, section 5.2.
  */
 final class Windows implements Http2RemoteFlowController {
-  /** What a stream may send before it is the next one's turn. */
-  private static final int TURN_BYTES = 16 << 10;
+  /** What a stream may send before it is the next one's turn: a frame, of up to so many bytes. */
+  private static final int MAX_TURN_BYTES = 64 << 10;
 
   private final Http2Connection connection;
   private final Http2Connection.PropertyKey key;
@@ -181,7 +181,7 @@ final class Windows implements Http2RemoteFlowController {
    * @return whether it has more to send and may
    */
   private boolean turn(Line line, ChannelHandlerContext to) {
-    int left = TURN_BYTES;
+    int left = Math.min(outbox.maxFrameSize(), MAX_TURN_BYTES);
     line.writing = true;
     try {
       for (FlowControlled frame = line.frames.peek();

@@ -143,6 +143,31 @@ class OutboxTest {
   }
 
   @Test
+  void dataLongerThanAFrameGoesInSeveralOfWhichTheLastIsToldAndNothingIsKept() throws Exception {
+    ByteBuf data = channel.alloc().directBuffer(40_000).writeZero(40_000).setByte(0, 5);
+    ChannelFuture left = outbox.writeData(ctx, 1, data, 0, true, ctx.newPromise());
+    assertFalse(left.isDone());
+    outbox.writeData(ctx, 3, data(7, 10), 0, true, ctx.newPromise());
+    assertEquals(
+        List.of(
+            "data 1 5 16384false", "data 1 0 16384false", "data 1 0 7232true", "data 3 7 10true"),
+        read(written()));
+    assertTrue(left.isSuccess());
+    assertEquals(0, data.refCnt());
+  }
+
+  @Test
+  void aConnectionThatHasEndedKeepsNothingOfWhatIsStillWritten() {
+    outbox.close();
+    channel.close();
+    ByteBuf data = channel.alloc().directBuffer(40_000).writeZero(40_000);
+    ChannelFuture left = outbox.writeData(ctx, 1, data, 0, true, ctx.newPromise());
+    assertFalse(left.isSuccess());
+    assertTrue(left.isDone());
+    assertEquals(0, data.refCnt());
+  }
+
+  @Test
   void aPromiseOfAConnectionThatGoesAwayTellsWhenItsFrameHasLeft() throws Exception {
     assertTrue(outbox.writeHeaders(ctx, 1, headers(1, 1), 0, true, ctx.newPromise()).isDone());
     connection.goAwaySent(0, 0, Unpooled.EMPTY_BUFFER);
