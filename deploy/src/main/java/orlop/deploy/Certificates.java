@@ -67,7 +67,7 @@ final class Certificates implements AutoCloseable {
     }
     Stream.of(config.clientTrust(), config.podTrust(), config.serverTrust())
         .filter(names -> !names.equals(Trust.SYSTEM))
-        .flatMap(Trust::files)
+        .flatMap(Trust::paths)
         .forEach(files::add);
     this.watched = new WatchedFiles(files, config.reloadMs(), this::readAgain);
   }

@@ -2,7 +2,8 @@ package orlop.deploy;
 
 /**
  * Which files make this process's side of TLS; empty ones do not. Files are PEM; authorities may be
- * in several, with commas between their names.
+ * in several, with commas between their names, and a directory stands for those of its files that
+ * end in {@code .pem} or {@code .crt}.
  *
  * @param certificate this process's own chain, its certificate first
  * @param privateKey of that certificate

@@ -327,6 +327,44 @@ final class TlsTest {
   }
 
   @Test
+  void authoritiesOfADirectoryAreTrustedAsItsFilesComeAndGo() throws Exception {
+    Path trusted = Files.createDirectory(dir.resolve("trusted"));
+    Path first = Files.copy(podCa.file(), trusted.resolve("first.pem"));
+    Files.writeString(trusted.resolve("readme.txt"), "no certificate, and not to be read as one");
+    PodProcess.Announcement a =
+        start(
+            "pod-a",
+            "tls.clientAuth=require",
+            "tls.clientTrust='" + trusted + "'",
+            "tls.podTrust='" + podCa.file() + "," + trusted + "'");
+    Authority.Written known = podCa.write("known", podCa.sign("known"));
+    Authority.Written later = clientCa.write("later", clientCa.sign("later"));
+    infer(client(a.grpc(), podCa.file(), known));
+    assertFalse(failure(client(a.grpc(), podCa.file(), later)).isOk());
+    Path second = Files.copy(clientCa.file(), trusted.resolve("second.crt"));
+    await("the new authority is trusted", () -> answers(a.grpc(), later));
+    infer(client(a.grpc(), podCa.file(), known));
+    Files.delete(second);
+    await("the authority is trusted no more", () -> !answers(a.grpc(), later));
+    Files.delete(first);
+    assertRefused(
+        "tls.podTrust directory " + trusted + " holds no files that end in .pem or .crt",
+        "tls.podTrust='" + trusted + "'");
+  }
+
+  /** Whether a client with that certificate gets an answer on a new connection. */
+  private boolean answers(String address, Authority.Written own) {
+    try {
+      infer(client(address, podCa.file(), own));
+      return true;
+    } catch (StatusRuntimeException e) {
+      return false;
+    } catch (Exception e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Test
   void aWrongFileIsNamedAtTheStart() throws Exception {
     Path absent = dir.resolve("absent.crt");
     assertRefused(
