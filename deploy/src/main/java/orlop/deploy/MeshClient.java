@@ -111,6 +111,7 @@ final class MeshClient implements AutoCloseable {
                 "",
                 trust,
                 serverName,
+                "",
                 3_600_000);
       } catch (IllegalArgumentException e) {
         throw new CommandException(

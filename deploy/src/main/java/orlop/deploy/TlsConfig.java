@@ -16,6 +16,8 @@ package orlop.deploy;
  *     the Java machine knows; empty: pods are called in the clear
  * @param serverName for a bridge: the name that pods' certificates must have; empty: the one that
  *     was called
+ * @param processorTrust for a pod: the authorities that sign {@code https} payload processors;
+ *     empty or {@code system}: those that the Java machine knows
  * @param reloadMs how often the files are looked at, 100 to 3,600,000
  */
 record TlsConfig(
@@ -27,6 +29,7 @@ record TlsConfig(
     String podTrust,
     String serverTrust,
     String serverName,
+    String processorTrust,
     long reloadMs) {
 
   /** What is asked of callers. */

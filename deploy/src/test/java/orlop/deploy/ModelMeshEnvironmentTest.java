@@ -195,7 +195,8 @@ final class ModelMeshEnvironmentTest {
             .settings();
     TlsConfig tls = settings.section("tls", TlsConfig.class);
     assertEquals(
-        new TlsConfig("/c", "/k", "", TlsConfig.ClientAuth.REQUIRE, "/t", "/c,/i", "", "", 5_000),
+        new TlsConfig(
+            "/c", "/k", "", TlsConfig.ClientAuth.REQUIRE, "/t", "/c,/i", "", "", "", 5_000),
         tls);
     PodConfig pod = Roles.filledIn(settings).section("pod", PodConfig.class);
     assertEquals(

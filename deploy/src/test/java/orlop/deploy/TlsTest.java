@@ -5,10 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
 import inference.InferTensorContents;
 import inference.ModelInferRequest;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -22,6 +25,9 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
@@ -359,6 +365,61 @@ final class TlsTest {
       return true;
     } catch (StatusRuntimeException e) {
       return false;
+    } catch (Exception e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Test
+  void aPayloadProcessorIsCalledWhereItsOwnAuthorityAndItsNameVouchForIt() throws Exception {
+    List<String> paths = new CopyOnWriteArrayList<>();
+    Authority observers = new Authority(dir, "observers");
+    SSLContext tls = SSLContext.getInstance("TLS");
+    tls.init(observers.sign("observer").toKeyManagerFactory().getKeyManagers(), null, null);
+    HttpsServer server = HttpsServer.create(new InetSocketAddress(0), 0);
+    try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+      server.setHttpsConfigurator(new HttpsConfigurator(tls));
+      server.setExecutor(threads);
+      server.createContext(
+          "/",
+          exchange -> {
+            paths.add(exchange.getRequestURI().getPath());
+            exchange.sendResponseHeaders(200, -1);
+            exchange.close();
+          });
+      server.start();
+      int port = server.getAddress().getPort();
+      PodProcess.Announcement a =
+          start(
+              "pod-a",
+              "tls.certificate=",
+              "tls.privateKey=",
+              "tls.podTrust=",
+              "tls.processorTrust='" + observers.file() + "'",
+              "processors.uris=['https://localhost:%d/right', 'https://127.0.0.2:%d/wrong']"
+                  .formatted(port, port));
+      try (MeshClient client = new MeshClient(a.grpc(), 20)) {
+        infer(client);
+      }
+      await("request and response", () -> paths.size() == 2);
+      String lost =
+          "orlop_processor_dropped_total{processor=\"1 https://127.0.0.2:%d\",reason=\"sink\"} "
+              .formatted(port);
+      await("the loss at another name", () -> number(a.metrics(), lost) > 0);
+      assertEquals(List.of("/right", "/right"), paths);
+    } finally {
+      server.stop(0);
+    }
+  }
+
+  /** The value of the line of the metrics that begins so; 0 when there is none. */
+  private static double number(String address, String line) {
+    try (HttpClient http = HttpClient.newHttpClient()) {
+      return get(http, "http://" + address + "/metrics")
+          .lines()
+          .filter(each -> each.startsWith(line))
+          .mapToDouble(each -> Double.parseDouble(each.substring(line.length())))
+          .sum();
     } catch (Exception e) {
       throw new AssertionError(e);
     }
