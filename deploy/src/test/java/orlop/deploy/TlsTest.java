@@ -7,8 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.net.httpserver.HttpsConfigurator;
 import com.sun.net.httpserver.HttpsServer;
-import inference.InferTensorContents;
-import inference.ModelInferRequest;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.net.InetSocketAddress;
@@ -40,8 +38,6 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import orlop.api.DrainRequest;
-import orlop.placement.Model;
-import orlop.registry.LocalRegistry;
 
 /**
  * Goal: with TLS configured nothing that pods say is readable on the wire, and only those are let
@@ -49,60 +45,32 @@ import orlop.registry.LocalRegistry;
  * and a proxy that keeps the bytes.
  */
 final class TlsTest {
-  private static final String MODEL =
-      """
-      {"learner":{"attributes":{},"feature_names":[],"feature_types":[],"gradient_booster":{"model":
-      {"boosted_rounds":1,"weights":[1,1,1]},"name":"gblinear"},"learner_model_param":
-      {"base_score":"[0]","boost_from_average":"1","num_class":"0","num_feature":"2","num_target":"1"},
-      "objective":{"name":"reg:squarederror","reg_loss_param":{"scale_pos_weight":"1"}}},"version":[3,2,0]}
-      """;
   private static final String MARK = "a-mark-that-must-not-be-readable";
 
   @TempDir Path dir;
-  private final Teardown teardown = new Teardown();
-  private final LocalRegistry registry = new LocalRegistry();
   private final List<MeshClient> clients = new ArrayList<>();
   private int refusals;
+  private TlsMesh mesh;
   private Authority podCa;
   private Authority clientCa;
   private Authority.Written pod;
 
   @BeforeEach
   void authorities() throws Exception {
-    podCa = new Authority(dir, "pods");
-    clientCa = new Authority(dir, "clients");
-    pod = podCa.write("pod", podCa.sign("pod"));
-    Files.writeString(dir.resolve("m.json"), MODEL);
-    registry.createModel(
-        Model.of("m", "xgboost", "file:" + dir.resolve("m.json"), "", System.currentTimeMillis()));
+    mesh = new TlsMesh(dir);
+    podCa = mesh.pods;
+    clientCa = mesh.callers;
+    pod = mesh.own;
   }
 
   @AfterEach
   void close() {
     clients.forEach(MeshClient::close);
-    teardown.close();
-    registry.close();
+    mesh.close();
   }
 
   private PodProcess.Announcement start(String id, String... more) throws Exception {
-    List<String> all =
-        new ArrayList<>(
-            List.of(
-                "pod.id=" + id,
-                "pod.host=127.0.0.1",
-                "pod.grpcPort=0",
-                "pod.restPort=0",
-                "pod.probePort=0",
-                "pod.metricsPort=0",
-                "pod.drainTimeoutMs=1000",
-                "pod.handOverTimeoutMs=0",
-                "puller.cacheDirectory='" + dir.resolve("cache-" + id) + "'",
-                "tls.certificate='" + pod.certificate() + "'",
-                "tls.privateKey='" + pod.key() + "'",
-                "tls.podTrust='" + podCa.file() + "'",
-                "tls.reloadMs=100"));
-    all.addAll(List.of(more));
-    return Roles.pod(Settings.read(null, all), registry, teardown);
+    return mesh.start(id, more);
   }
 
   /** A client from outside, with a certificate when {@code own} is one. */
@@ -111,33 +79,18 @@ final class TlsTest {
     MeshClient.Target target = new MeshClient.Target();
     target.address = address;
     target.timeoutSeconds = 20;
-    target.trust = trust.toString();
+    target.tls.trust = trust.toString();
     if (own != null) {
-      target.certificate = own.certificate().toString();
-      target.key = own.key().toString();
+      target.tls.certificate = own.certificate().toString();
+      target.tls.key = own.key().toString();
     }
     MeshClient made = target.connect();
     clients.add(made);
     return made;
   }
 
-  private static ModelInferRequest request() {
-    return ModelInferRequest.newBuilder()
-        .setModelName("m")
-        .setId(MARK)
-        .addInputs(
-            ModelInferRequest.InferInputTensor.newBuilder()
-                .setName("input")
-                .setDatatype("FP32")
-                .addShape(1)
-                .addShape(2)
-                .setContents(
-                    InferTensorContents.newBuilder().addFp32Contents(2).addFp32Contents(3)))
-        .build();
-  }
-
   private static void infer(MeshClient client) {
-    var answer = client.inference().modelInfer(request());
+    var answer = client.inference().modelInfer(TlsMesh.request(MARK));
     assertEquals(MARK, answer.getId());
     assertEquals("m", answer.getModelName());
   }
@@ -224,7 +177,10 @@ final class TlsTest {
     StatusRuntimeException posing =
         assertThrows(
             StatusRuntimeException.class,
-            () -> stranger.inference("orlop-forwarded-by", "pod-x").modelInfer(request()));
+            () ->
+                stranger
+                    .inference("orlop-forwarded-by", "pod-x")
+                    .modelInfer(TlsMesh.request(MARK)));
     assertEquals(Status.Code.PERMISSION_DENIED, posing.getStatus().getCode());
     // A certificate of somebody else's authority is as good as none.
     MeshClient foreign =
@@ -242,9 +198,9 @@ final class TlsTest {
         Status.Code.UNAVAILABLE, failure(client(a.grpc(), clientCa.file(), null)).getCode());
     MeshClient.Target target = new MeshClient.Target();
     target.address = a.grpc();
-    target.trust = podCa.file().toString();
+    target.tls.trust = podCa.file().toString();
     for (String name : List.of("localhost", "somebody.else")) {
-      target.serverName = name;
+      target.tls.serverName = name;
       try (MeshClient named = target.connect()) {
         if (name.equals("localhost")) {
           infer(named);
@@ -253,7 +209,7 @@ final class TlsTest {
         }
       }
     }
-    target.trust = "";
+    target.tls.trust = "";
     CommandException half = assertThrows(CommandException.class, target::connect);
     assertTrue(String.valueOf(half.getMessage()).contains("--tls-trust is missing"));
   }
