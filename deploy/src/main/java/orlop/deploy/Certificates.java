@@ -27,6 +27,7 @@ import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLPeerUnverifiedException;
 import javax.net.ssl.SSLSession;
+import javax.net.ssl.TrustManager;
 import org.jspecify.annotations.Nullable;
 import orlop.pod.PodTls;
 
@@ -53,7 +54,12 @@ final class Certificates implements AutoCloseable {
    *
    * @param own null: nothing is served
    */
-  record Held(@Nullable Own own, Trust clients, Trust pods, @Nullable Trust servers) {}
+  record Held(
+      @Nullable Own own,
+      Trust clients,
+      Trust pods,
+      @Nullable Trust servers,
+      @Nullable Trust processors) {}
 
   /** A key and its certificates, the one of the key first. */
   record Own(PrivateKey key, X509Certificate[] chain) {}
@@ -65,9 +71,10 @@ final class Certificates implements AutoCloseable {
     if (config.serves()) {
       files.addAll(List.of(Path.of(config.certificate()), Path.of(config.privateKey())));
     }
-    Stream.of(config.clientTrust(), config.podTrust(), config.serverTrust())
+    Stream.of(
+            config.clientTrust(), config.podTrust(), config.serverTrust(), config.processorTrust())
         .filter(names -> !names.equals(Trust.SYSTEM))
-        .flatMap(Trust::files)
+        .flatMap(Trust::paths)
         .forEach(files::add);
     this.watched = new WatchedFiles(files, config.reloadMs(), this::readAgain);
   }
@@ -77,7 +84,9 @@ final class Certificates implements AutoCloseable {
    * @throws CommandException naming setting, file and reason
    */
   static @Nullable Certificates open(TlsConfig config) {
-    return config.serves() || !config.serverTrust().isEmpty() ? new Certificates(config) : null;
+    boolean needed =
+        config.serves() || !config.serverTrust().isEmpty() || !config.processorTrust().isEmpty();
+    return needed ? new Certificates(config) : null;
   }
 
   private void readAgain() {
@@ -99,7 +108,12 @@ final class Certificates implements AutoCloseable {
         own,
         Trust.in("tls.clientTrust", config.clientTrust()),
         Trust.of("tls.podTrust", pods),
-        config.serverTrust().isEmpty() ? null : Trust.in("tls.serverTrust", config.serverTrust()));
+        named("tls.serverTrust", config.serverTrust()),
+        named("tls.processorTrust", config.processorTrust()));
+  }
+
+  private static @Nullable Trust named(String setting, String names) {
+    return names.isEmpty() ? null : Trust.in(setting, names);
   }
 
   private static Own own(TlsConfig config) {
@@ -224,19 +238,30 @@ final class Certificates implements AutoCloseable {
     }
     SslContextBuilder builder =
         SslContextBuilder.forClient()
-            .trustManager(new Checks.OfServers(this))
+            .trustManager(new Checks.OfServers(this, Held::servers))
             .applicationProtocolConfig(h2());
     return built(config.serves() ? builder.keyManager((KeyManager) new OwnKey(this)) : builder);
   }
 
   /** For the metrics page, which asks nobody for a certificate. */
   SSLContext pages() {
+    return context(new KeyManager[] {new OwnKey(this)}, null);
+  }
+
+  /** For payload processors, which are shown no certificate; null: as the Java machine does. */
+  @Nullable SSLContext processors() {
+    return now.processors == null
+        ? null
+        : context(null, new TrustManager[] {new Checks.OfServers(this, Held::processors)});
+  }
+
+  private static SSLContext context(KeyManager @Nullable [] keys, TrustManager @Nullable [] trust) {
     try {
       SSLContext context = SSLContext.getInstance("TLS");
-      context.init(new KeyManager[] {new OwnKey(this)}, null, null);
+      context.init(keys, trust, null);
       return context;
     } catch (GeneralSecurityException e) {
-      throw new IllegalStateException("cannot make a TLS context for the metrics", e);
+      throw new IllegalStateException("cannot make a TLS context", e);
     }
   }
 

@@ -3,8 +3,10 @@ package orlop.deploy;
 import java.net.Socket;
 import java.security.cert.CertificateException;
 import java.security.cert.X509Certificate;
+import java.util.function.Function;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.X509ExtendedTrustManager;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Looks at a certificate during a handshake, with the {@link Certificates} of that time. Only
@@ -97,16 +99,22 @@ abstract class Checks extends X509ExtendedTrustManager {
     }
   }
 
-  /** Of a pod that is called from outside: authority and name. */
+  /** Of a server that is no part of the mesh to its caller: authority and name. */
   static final class OfServers extends Checks {
-    OfServers(Certificates certificates) {
+    private final Function<Certificates.Held, @Nullable Trust> known;
+
+    /**
+     * @param known whom to trust, of what is held at the time
+     */
+    OfServers(Certificates certificates, Function<Certificates.Held, @Nullable Trust> known) {
       super(certificates);
+      this.known = known;
     }
 
     @Override
     public void checkServerTrusted(X509Certificate[] chain, String keys, SSLEngine engine)
         throws CertificateException {
-      Trust servers = certificates.now().servers();
+      Trust servers = known.apply(certificates.now());
       if (servers == null) {
         throw new CertificateException("no authority is known that could vouch for it");
       }

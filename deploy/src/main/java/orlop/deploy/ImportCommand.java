@@ -12,6 +12,7 @@ import orlop.registry.RegistryConfig;
 import orlop.registry.RegistryException;
 import orlop.registry.RegistryTls;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -94,6 +95,8 @@ final class ImportCommand implements Callable<Integer> {
           "A pod of this mesh. Default: 127.0.0.1:8033; a dry run without it only reads the source.")
   @Nullable String to;
 
+  @Mixin TlsOptions tls = new TlsOptions();
+
   @Option(names = "--dry-run", description = "Change nothing, say what would be done.")
   boolean dryRun;
 
@@ -149,6 +152,7 @@ final class ImportCommand implements Callable<Integer> {
     target.option = "--to";
     target.address = to == null ? target.address : to;
     target.timeoutSeconds = timeoutSeconds;
+    target.tls = tls;
     try (MeshClient mesh = target.connect()) {
       try {
         return new ModelMeshImport(source, mesh, dryRun, progress).run();

@@ -9,15 +9,11 @@ import io.grpc.StatusRuntimeException;
 import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.MetadataUtils;
 import io.netty.handler.ssl.SslContext;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.Stream;
 import mmesh.ModelMeshGrpc;
 import org.jspecify.annotations.Nullable;
 import orlop.api.PodControlGrpc;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** One connection of the command line to any pod of a mesh. Thread-safe. */
@@ -40,40 +36,7 @@ final class MeshClient implements AutoCloseable {
         description = "Give up after so long, 1 to 3600. Default: ${DEFAULT-VALUE}.")
     int timeoutSeconds = 60;
 
-    @Option(
-        names = "--tls-trust",
-        paramLabel = "FILE|system",
-        defaultValue = "",
-        description = "Call the pod by TLS; the authorities (PEM) that sign its certificate.")
-    String trust = "";
-
-    @Option(
-        names = "--tls-certificate",
-        paramLabel = "FILE",
-        defaultValue = "",
-        description = "Certificate (PEM) to show, where the mesh asks for one.")
-    String certificate = "";
-
-    @Option(
-        names = "--tls-key",
-        paramLabel = "FILE",
-        defaultValue = "",
-        description = "Its private key (PEM).")
-    String key = "";
-
-    @Option(
-        names = "--tls-passphrase-file",
-        paramLabel = "FILE",
-        defaultValue = "",
-        description = "File whose first line decrypts the key.")
-    String passphraseFile = "";
-
-    @Option(
-        names = "--tls-server-name",
-        paramLabel = "NAME",
-        defaultValue = "",
-        description = "Name in the pod's certificate, where it is not the one in --mesh.")
-    String serverName = "";
+    @Mixin TlsOptions tls = new TlsOptions();
 
     /** What the address came from, for the line that refuses it. */
     String option = "--mesh";
@@ -88,51 +51,7 @@ final class MeshClient implements AutoCloseable {
             option + " '" + address + "' is not HOST:PORT",
             "for example " + option + " 127.0.0.1:8033");
       }
-      return new MeshClient(address, timeoutSeconds, tls(), serverName);
-    }
-
-    private @Nullable SslContext tls() {
-      if (trust.isEmpty()) {
-        if (!(certificate + key + passphraseFile + serverName).isEmpty()) {
-          throw new CommandException(
-              "--tls-trust is missing", "name the authorities that sign the pod, or system");
-        }
-        return null;
-      }
-      TlsConfig config;
-      try {
-        config =
-            new TlsConfig(
-                certificate,
-                key,
-                passphrase(),
-                TlsConfig.ClientAuth.NONE,
-                "",
-                "",
-                trust,
-                serverName,
-                3_600_000);
-      } catch (IllegalArgumentException e) {
-        throw new CommandException(
-            "--tls-certificate and --tls-key go together", "give both or none", e);
-      }
-      try (Certificates certificates = Certificates.open(config)) {
-        return certificates == null ? null : certificates.client();
-      }
-    }
-
-    private String passphrase() {
-      if (passphraseFile.isEmpty()) {
-        return "";
-      }
-      try (Stream<String> lines = Files.lines(Path.of(passphraseFile))) {
-        return lines.findFirst().orElse("");
-      } catch (IOException | UncheckedIOException e) {
-        throw new CommandException(
-            "--tls-passphrase-file " + passphraseFile + " cannot be read",
-            "name a text file whose first line is the passphrase",
-            e);
-      }
+      return new MeshClient(address, timeoutSeconds, tls.context(), tls.serverName);
     }
   }
 

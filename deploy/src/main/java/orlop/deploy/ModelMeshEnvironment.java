@@ -85,6 +85,7 @@ final class ModelMeshEnvironment {
     info();
     address();
     capacity();
+    podTrust();
     json("MM_TYPE_CONSTRAINTS", "registration.typeConstraints");
     json("MM_AUTO_REGISTER_MODELS", "registration.models");
     dataplane();
@@ -322,6 +323,15 @@ final class ModelMeshEnvironment {
           "raise the first or lower the second");
     }
     set("CONTAINER_MEM_REQ_BYTES", "pod.capacity.ramBytes", JSON.numberNode(request - buffer));
+  }
+
+  /** Named authorities vouch beside the pod's own certificates, so that keys can be exchanged. */
+  private void podTrust() {
+    String more = value("MM_INTERNAL_TRUST_CERTS");
+    if (more != null) {
+      String own = value("MM_TLS_KEY_CERT_PATH");
+      set("MM_INTERNAL_TRUST_CERTS", "tls.podTrust", own == null ? more : own + "," + more);
+    }
   }
 
   private long bytes(String name, long byDefault) {

@@ -128,11 +128,7 @@ final class ModelMeshVariables {
               "MM_SVC_GRPC_PRIVATE_KEY_PASSPHRASE"),
           sets("MM_TLS_CLIENT_AUTH", "tls.clientAuth", ModelMeshVariables::text),
           sets("MM_TLS_TRUST_CERT_PATH", "tls.clientTrust", ModelMeshVariables::text),
-          sets(
-              "MM_INTERNAL_TRUST_CERTS",
-              "tls.podTrust",
-              ModelMeshVariables::text,
-              "MM_TRUST_CERTS"),
+          of("MM_INTERNAL_TRUST_CERTS", new Use.Combined("tls.podTrust"), "MM_TRUST_CERTS"),
           nothing("MM_ENABLE_SSL", "pods with a certificate always speak TLS", "true"),
           nothing(
               "MM_INTRACLUSTER_CLIENTAUTH", "pods always show one another certificates", "true"),

@@ -115,7 +115,7 @@ final class Roles {
       // Those of optional modules, such as TorchScript's.
       ServiceLoader.load(ModelRuntime.class).forEach(runtimes::add);
     }
-    PayloadLog payloads = teardown.add("payloads", payloads(settings));
+    PayloadLog payloads = teardown.add("payloads", payloads(settings, certificates));
     ManagementService management =
         teardown.add(
             "management",
@@ -295,14 +295,12 @@ final class Roles {
   /** Names are checked unless the bridge goes as one of the mesh, by a pod's certificate alone. */
   private static orlop.bridge.MeshClient client(
       BridgeConfig config, @Nullable Certificates certificates) {
-    if (certificates == null) {
-      return orlop.bridge.MeshClient.connect(config.meshAddresses());
-    }
-    SslContext fromOutside = certificates.client();
-    return orlop.bridge.MeshClient.connect(
-        config.meshAddresses(),
-        fromOutside == null ? certificates.pods() : fromOutside,
-        certificates.config().serverName());
+    SslContext fromOutside = certificates == null ? null : certificates.client();
+    SslContext tls = fromOutside == null ? toPods(certificates) : fromOutside;
+    return certificates == null || tls == null
+        ? orlop.bridge.MeshClient.connect(config.meshAddresses())
+        : orlop.bridge.MeshClient.connect(
+            config.meshAddresses(), tls, certificates.config().serverName());
   }
 
   static DriftServer drift(Settings given, Teardown teardown) {
@@ -361,10 +359,12 @@ final class Roles {
     return config.withStorages(StorageWatch.read(Path.of(directory), config.storages()));
   }
 
-  private static PayloadLog payloads(Settings settings) {
+  private static PayloadLog payloads(Settings settings, @Nullable Certificates certificates) {
     PayloadLogConfig config = settings.section("payload", PayloadLogConfig.class);
     PayloadProcessors processors =
-        PayloadProcessors.start(settings.section("processors", ProcessorsConfig.class));
+        PayloadProcessors.start(
+            settings.section("processors", ProcessorsConfig.class),
+            certificates == null ? null : certificates.processors());
     return config.enabled()
         ? PayloadLog.start(config, KafkaSink.open(config), processors)
         : PayloadLog.disabled(processors);

@@ -2,7 +2,8 @@ package orlop.deploy;
 
 /**
  * Which files make this process's side of TLS; empty ones do not. Files are PEM; authorities may be
- * in several, with commas between their names.
+ * in several, with commas between their names, and a directory stands for those of its files that
+ * end in {@code .pem} or {@code .crt}.
  *
  * @param certificate this process's own chain, its certificate first
  * @param privateKey of that certificate
@@ -15,6 +16,8 @@ package orlop.deploy;
  *     the Java machine knows; empty: pods are called in the clear
  * @param serverName for a bridge: the name that pods' certificates must have; empty: the one that
  *     was called
+ * @param processorTrust for a pod: the authorities that sign {@code https} payload processors;
+ *     empty or {@code system}: those that the Java machine knows
  * @param reloadMs how often the files are looked at, 100 to 3,600,000
  */
 record TlsConfig(
@@ -26,6 +29,7 @@ record TlsConfig(
     String podTrust,
     String serverTrust,
     String serverName,
+    String processorTrust,
     long reloadMs) {
 
   /** What is asked of callers. */

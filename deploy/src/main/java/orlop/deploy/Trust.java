@@ -1,5 +1,8 @@
 package orlop.deploy;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
@@ -26,25 +29,61 @@ record Trust(List<X509Certificate> authorities, @Nullable X509ExtendedTrustManag
 
   private static final String ANY_KEY = "UNKNOWN";
 
-  /** The authorities of files with commas between them; none for the empty name. */
-  static Trust in(String setting, String files) {
-    if (files.equals(SYSTEM)) {
+  /** The endings of the files that a directory is read for. */
+  private static final List<String> ENDINGS = List.of(".pem", ".crt");
+
+  private static final int MOST_FILES = 1_000;
+
+  /** The authorities of files or directories with commas between them; none for the empty name. */
+  static Trust in(String setting, String names) {
+    if (names.equals(SYSTEM)) {
       return new Trust(List.of(), manager(null));
     }
-    return of(setting, certificates(setting, files));
+    return of(setting, certificates(setting, names));
   }
 
-  /** All certificates of files with commas between them. */
-  static List<X509Certificate> certificates(String setting, String files) {
-    return files(files).flatMap(file -> Pem.certificates(setting, file).stream()).toList();
+  /** All certificates of files or directories with commas between them. */
+  static List<X509Certificate> certificates(String setting, String names) {
+    return paths(names)
+        .flatMap(path -> files(setting, path).stream())
+        .flatMap(file -> Pem.certificates(setting, file).stream())
+        .toList();
   }
 
-  /** The files that those names with commas between them stand for. */
-  static Stream<Path> files(String names) {
+  /** The files and directories that those names with commas between them stand for. */
+  static Stream<Path> paths(String names) {
     return Stream.of(names.split(",", -1))
         .map(String::strip)
         .filter(name -> !name.isEmpty())
         .map(Path::of);
+  }
+
+  /** The file itself, or those of a directory that are meant, by name; at least one. */
+  private static List<Path> files(String setting, Path path) {
+    if (!Files.isDirectory(path)) {
+      return List.of(path);
+    }
+    List<Path> files;
+    try (Stream<Path> inside = Files.list(path)) {
+      files = inside.filter(Trust::isCertificate).sorted().limit(MOST_FILES + 1).toList();
+    } catch (IOException | UncheckedIOException e) {
+      throw new CommandException(
+          "%s directory %s cannot be read: %s".formatted(setting, path, e.getMessage()),
+          "check the directory, or unset " + setting,
+          e);
+    }
+    if (files.isEmpty() || files.size() > MOST_FILES) {
+      throw new CommandException(
+          "%s directory %s holds %s files that end in .pem or .crt"
+              .formatted(setting, path, files.isEmpty() ? "no" : "more than " + MOST_FILES),
+          "expected 1 to %d; name files one by one, or unset %s".formatted(MOST_FILES, setting));
+    }
+    return files;
+  }
+
+  private static boolean isCertificate(Path file) {
+    String name = String.valueOf(file.getFileName());
+    return ENDINGS.stream().anyMatch(name::endsWith) && Files.isRegularFile(file);
   }
 
   /**
@@ -71,7 +110,7 @@ record Trust(List<X509Certificate> authorities, @Nullable X509ExtendedTrustManag
         store.setCertificateEntry("authority-" + i, authorities.get(i));
       }
       return new Trust(List.copyOf(authorities), manager(store));
-    } catch (GeneralSecurityException | java.io.IOException e) {
+    } catch (GeneralSecurityException | IOException e) {
       throw new IllegalStateException("cannot keep certificates in memory", e);
     }
   }

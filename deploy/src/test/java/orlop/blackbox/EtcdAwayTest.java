@@ -20,6 +20,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import orlop.api.TcpProxy;
 
 /** Two pods beside runtimes, while etcd is away from both or from one of them. */
 @Tag("slow")
@@ -30,7 +31,7 @@ final class EtcdAwayTest {
   private Stage stage;
   private RuntimeProcess nearRuntime;
   private RuntimeProcess farRuntime;
-  private Cable cable;
+  private TcpProxy cable;
   private PodUnderTest near;
   private PodUnderTest far;
 
@@ -41,7 +42,7 @@ final class EtcdAwayTest {
     farRuntime = stage.runtime();
     cable = stage.cable();
     near = stage.pod("away", nearRuntime);
-    far = stage.pod("away", farRuntime, "KV_STORE", "etcd:http://127.0.0.1:" + cable.port());
+    far = stage.pod("away", farRuntime, "KV_STORE", "etcd:" + cable.endpoint());
   }
 
   @AfterEach

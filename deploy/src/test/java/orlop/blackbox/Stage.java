@@ -26,6 +26,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.Assertions;
+import orlop.api.TcpProxy;
 import orlop.registry.EtcdProcess;
 
 /**
@@ -98,9 +99,9 @@ final class Stage implements AutoCloseable {
     return pod;
   }
 
-  /** A cable to etcd, which the test may cut; to be named in {@code KV_STORE}. */
-  Cable cable() throws IOException {
-    Cable cable = new Cable(URI.create(etcd.endpoint()).getPort());
+  /** The network to etcd, which the test may cut; to be named in {@code KV_STORE}. */
+  TcpProxy cable() throws IOException {
+    TcpProxy cable = new TcpProxy(URI.create(etcd.endpoint()).getPort());
     open.push(cable);
     return cable;
   }

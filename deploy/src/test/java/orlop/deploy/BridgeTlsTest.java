@@ -3,10 +3,7 @@ package orlop.deploy;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import inference.InferTensorContents;
-import inference.ModelInferRequest;
 import inference.ModelInferResponse;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -29,59 +26,25 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import orlop.bridge.BridgeServer;
 import orlop.bridge.BridgeStatus;
-import orlop.placement.Model;
-import orlop.registry.LocalRegistry;
 
 /** A bridge between a real broker and a pod that speaks TLS alone and asks for certificates. */
 @Tag("slow")
 final class BridgeTlsTest {
   private static final int RECORDS = 20;
-  private static final String MODEL =
-      """
-      {"learner":{"attributes":{},"feature_names":[],"feature_types":[],"gradient_booster":{"model":
-      {"boosted_rounds":1,"weights":[1,1,1]},"name":"gblinear"},"learner_model_param":
-      {"base_score":"[0]","boost_from_average":"1","num_class":"0","num_feature":"2","num_target":"1"},
-      "objective":{"name":"reg:squarederror","reg_loss_param":{"scale_pos_weight":"1"}}},"version":[3,2,0]}
-      """;
 
   @TempDir Path dir;
   private final Teardown teardown = new Teardown();
-  private final LocalRegistry registry = new LocalRegistry();
-  private Authority pods;
-  private Authority callers;
+  private TlsMesh mesh;
   private String address;
   private EmbeddedKafka kafka;
 
   @BeforeEach
   void start() throws Exception {
     Logging.start(false);
-    pods = new Authority(dir, "pods");
-    callers = new Authority(dir, "callers");
-    Authority.Written own = pods.write("pod", pods.sign("pod"));
-    Files.writeString(dir.resolve("m.json"), MODEL);
-    registry.createModel(
-        Model.of("m", "xgboost", "file:" + dir.resolve("m.json"), "", System.currentTimeMillis()));
-    PodProcess.Announcement pod =
-        Roles.pod(
-            Settings.read(
-                null,
-                List.of(
-                    "pod.host=127.0.0.1",
-                    "pod.grpcPort=0",
-                    "pod.restPort=0",
-                    "pod.probePort=0",
-                    "pod.metricsPort=0",
-                    "pod.drainTimeoutMs=1000",
-                    "pod.handOverTimeoutMs=0",
-                    "puller.cacheDirectory='" + dir.resolve("cache") + "'",
-                    "tls.certificate='" + own.certificate() + "'",
-                    "tls.privateKey='" + own.key() + "'",
-                    "tls.podTrust='" + pods.file() + "'",
-                    "tls.clientAuth=require",
-                    "tls.clientTrust='" + callers.file() + "'")),
-            registry,
-            teardown);
-    address = pod.grpc();
+    mesh = new TlsMesh(dir);
+    address =
+        mesh.start("pod", "tls.clientAuth=require", "tls.clientTrust='" + mesh.callers.file() + "'")
+            .grpc();
     kafka = EmbeddedKafka.start(dir.resolve("kafka"));
     try (Admin admin = Admin.create(Map.of("bootstrap.servers", kafka.bootstrap()))) {
       admin
@@ -95,7 +58,7 @@ final class BridgeTlsTest {
   @AfterEach
   void close() {
     teardown.close();
-    registry.close();
+    mesh.close();
     if (kafka != null) {
       kafka.close();
     }
@@ -119,7 +82,7 @@ final class BridgeTlsTest {
 
   @Test
   void aBridgeScoresOverTlsAndGivesNothingUpWhileThereIsNoTrust() throws Exception {
-    Authority.Written caller = callers.write("caller", callers.sign("bridge"));
+    Authority.Written caller = mesh.callers.write("caller", mesh.callers.sign("bridge"));
     send();
     Path strangers = new Authority(dir, "strangers").file();
     Teardown deaf = new Teardown();
@@ -130,7 +93,7 @@ final class BridgeTlsTest {
     } finally {
       deaf.close();
     }
-    BridgeServer bridge = bridge(teardown, pods.file(), caller);
+    BridgeServer bridge = bridge(teardown, mesh.pods.file(), caller);
     List<byte[]> results = results();
     assertEquals(RECORDS, results.size());
     for (byte[] result : results) {
@@ -140,18 +103,7 @@ final class BridgeTlsTest {
   }
 
   private void send() throws Exception {
-    byte[] request =
-        ModelInferRequest.newBuilder()
-            .addInputs(
-                ModelInferRequest.InferInputTensor.newBuilder()
-                    .setName("input")
-                    .setDatatype("FP32")
-                    .addShape(1)
-                    .addShape(2)
-                    .setContents(
-                        InferTensorContents.newBuilder().addFp32Contents(2).addFp32Contents(3)))
-            .build()
-            .toByteArray();
+    byte[] request = TlsMesh.request("").toByteArray();
     try (var producer =
         new KafkaProducer<>(
             Map.of("bootstrap.servers", kafka.bootstrap()),

@@ -210,6 +210,19 @@ final class ImportTest {
     assertTrue(run.err.contains("no mesh answers at 127.0.0.1:"), run.err);
   }
 
+  @Test
+  void aMeshThatSpeaksTlsIsReachedByTheSameOptionsAsByOtherCommands() throws Exception {
+    write(Map.of(SPACE + "/registry/a", "{\"type\":\"onnx\",\"mPath\":\"p\"}"));
+    try (TlsMesh mesh = new TlsMesh(dir)) {
+      String pod = mesh.start("pod").grpc();
+      Run half = run(SPACE, "--to", pod, "--tls-server-name", "localhost");
+      assertTrue(half.err.contains("--tls-trust is missing"), half.err);
+      Run run = run(SPACE, "--to", pod, "--tls-trust", mesh.pods.file().toString(), "--json");
+      assertEquals(0, run.status, run.out + run.err);
+      assertNotNull(mesh.registry.view().model("a"));
+    }
+  }
+
   // ---- the source ----
 
   /** 5,000 models, six of them broken, and five vmodels, two of them broken. */

@@ -195,7 +195,8 @@ final class ModelMeshEnvironmentTest {
             .settings();
     TlsConfig tls = settings.section("tls", TlsConfig.class);
     assertEquals(
-        new TlsConfig("/c", "/k", "", TlsConfig.ClientAuth.REQUIRE, "/t", "/i", "", "", 5_000),
+        new TlsConfig(
+            "/c", "/k", "", TlsConfig.ClientAuth.REQUIRE, "/t", "/c,/i", "", "", "", 5_000),
         tls);
     PodConfig pod = Roles.filledIn(settings).section("pod", PodConfig.class);
     assertEquals(
@@ -257,7 +258,7 @@ final class ModelMeshEnvironmentTest {
     assertEquals("/c.crt", settings.text("tls.certificate"));
     assertEquals("/k", settings.text("tls.privateKey"));
     assertEquals("hush", settings.text("tls.passphrase"));
-    assertEquals("/a,/b", settings.text("tls.podTrust"));
+    assertEquals("/c.crt,/a,/b", settings.text("tls.podTrust"));
     assertEquals("7", settings.text("pod.version"));
     assertEquals("0", settings.text("pod.probePort"));
     String[] both = {"MM_AUTO_REGISTER_MODELS", "[1]", "MM_AUTO_REGISTER_MODEL", "[2]"};

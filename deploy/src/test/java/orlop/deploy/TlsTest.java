@@ -5,10 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import inference.InferTensorContents;
-import inference.ModelInferRequest;
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -22,6 +23,9 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
@@ -34,8 +38,6 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import orlop.api.DrainRequest;
-import orlop.placement.Model;
-import orlop.registry.LocalRegistry;
 
 /**
  * Goal: with TLS configured nothing that pods say is readable on the wire, and only those are let
@@ -43,60 +45,32 @@ import orlop.registry.LocalRegistry;
  * and a proxy that keeps the bytes.
  */
 final class TlsTest {
-  private static final String MODEL =
-      """
-      {"learner":{"attributes":{},"feature_names":[],"feature_types":[],"gradient_booster":{"model":
-      {"boosted_rounds":1,"weights":[1,1,1]},"name":"gblinear"},"learner_model_param":
-      {"base_score":"[0]","boost_from_average":"1","num_class":"0","num_feature":"2","num_target":"1"},
-      "objective":{"name":"reg:squarederror","reg_loss_param":{"scale_pos_weight":"1"}}},"version":[3,2,0]}
-      """;
   private static final String MARK = "a-mark-that-must-not-be-readable";
 
   @TempDir Path dir;
-  private final Teardown teardown = new Teardown();
-  private final LocalRegistry registry = new LocalRegistry();
   private final List<MeshClient> clients = new ArrayList<>();
   private int refusals;
+  private TlsMesh mesh;
   private Authority podCa;
   private Authority clientCa;
   private Authority.Written pod;
 
   @BeforeEach
   void authorities() throws Exception {
-    podCa = new Authority(dir, "pods");
-    clientCa = new Authority(dir, "clients");
-    pod = podCa.write("pod", podCa.sign("pod"));
-    Files.writeString(dir.resolve("m.json"), MODEL);
-    registry.createModel(
-        Model.of("m", "xgboost", "file:" + dir.resolve("m.json"), "", System.currentTimeMillis()));
+    mesh = new TlsMesh(dir);
+    podCa = mesh.pods;
+    clientCa = mesh.callers;
+    pod = mesh.own;
   }
 
   @AfterEach
   void close() {
     clients.forEach(MeshClient::close);
-    teardown.close();
-    registry.close();
+    mesh.close();
   }
 
   private PodProcess.Announcement start(String id, String... more) throws Exception {
-    List<String> all =
-        new ArrayList<>(
-            List.of(
-                "pod.id=" + id,
-                "pod.host=127.0.0.1",
-                "pod.grpcPort=0",
-                "pod.restPort=0",
-                "pod.probePort=0",
-                "pod.metricsPort=0",
-                "pod.drainTimeoutMs=1000",
-                "pod.handOverTimeoutMs=0",
-                "puller.cacheDirectory='" + dir.resolve("cache-" + id) + "'",
-                "tls.certificate='" + pod.certificate() + "'",
-                "tls.privateKey='" + pod.key() + "'",
-                "tls.podTrust='" + podCa.file() + "'",
-                "tls.reloadMs=100"));
-    all.addAll(List.of(more));
-    return Roles.pod(Settings.read(null, all), registry, teardown);
+    return mesh.start(id, more);
   }
 
   /** A client from outside, with a certificate when {@code own} is one. */
@@ -105,33 +79,18 @@ final class TlsTest {
     MeshClient.Target target = new MeshClient.Target();
     target.address = address;
     target.timeoutSeconds = 20;
-    target.trust = trust.toString();
+    target.tls.trust = trust.toString();
     if (own != null) {
-      target.certificate = own.certificate().toString();
-      target.key = own.key().toString();
+      target.tls.certificate = own.certificate().toString();
+      target.tls.key = own.key().toString();
     }
     MeshClient made = target.connect();
     clients.add(made);
     return made;
   }
 
-  private static ModelInferRequest request() {
-    return ModelInferRequest.newBuilder()
-        .setModelName("m")
-        .setId(MARK)
-        .addInputs(
-            ModelInferRequest.InferInputTensor.newBuilder()
-                .setName("input")
-                .setDatatype("FP32")
-                .addShape(1)
-                .addShape(2)
-                .setContents(
-                    InferTensorContents.newBuilder().addFp32Contents(2).addFp32Contents(3)))
-        .build();
-  }
-
   private static void infer(MeshClient client) {
-    var answer = client.inference().modelInfer(request());
+    var answer = client.inference().modelInfer(TlsMesh.request(MARK));
     assertEquals(MARK, answer.getId());
     assertEquals("m", answer.getModelName());
   }
@@ -218,7 +177,10 @@ final class TlsTest {
     StatusRuntimeException posing =
         assertThrows(
             StatusRuntimeException.class,
-            () -> stranger.inference("orlop-forwarded-by", "pod-x").modelInfer(request()));
+            () ->
+                stranger
+                    .inference("orlop-forwarded-by", "pod-x")
+                    .modelInfer(TlsMesh.request(MARK)));
     assertEquals(Status.Code.PERMISSION_DENIED, posing.getStatus().getCode());
     // A certificate of somebody else's authority is as good as none.
     MeshClient foreign =
@@ -236,9 +198,9 @@ final class TlsTest {
         Status.Code.UNAVAILABLE, failure(client(a.grpc(), clientCa.file(), null)).getCode());
     MeshClient.Target target = new MeshClient.Target();
     target.address = a.grpc();
-    target.trust = podCa.file().toString();
+    target.tls.trust = podCa.file().toString();
     for (String name : List.of("localhost", "somebody.else")) {
-      target.serverName = name;
+      target.tls.serverName = name;
       try (MeshClient named = target.connect()) {
         if (name.equals("localhost")) {
           infer(named);
@@ -247,7 +209,7 @@ final class TlsTest {
         }
       }
     }
-    target.trust = "";
+    target.tls.trust = "";
     CommandException half = assertThrows(CommandException.class, target::connect);
     assertTrue(String.valueOf(half.getMessage()).contains("--tls-trust is missing"));
   }
@@ -324,6 +286,99 @@ final class TlsTest {
     }
     unused = podCa.write("pod", podCa.sign("again"));
     await("the next certificate is shown", () -> "CN=again".equals(shown(a.grpc())));
+  }
+
+  @Test
+  void authoritiesOfADirectoryAreTrustedAsItsFilesComeAndGo() throws Exception {
+    Path trusted = Files.createDirectory(dir.resolve("trusted"));
+    Path first = Files.copy(podCa.file(), trusted.resolve("first.pem"));
+    Files.writeString(trusted.resolve("readme.txt"), "no certificate, and not to be read as one");
+    PodProcess.Announcement a =
+        start(
+            "pod-a",
+            "tls.clientAuth=require",
+            "tls.clientTrust='" + trusted + "'",
+            "tls.podTrust='" + podCa.file() + "," + trusted + "'");
+    Authority.Written known = podCa.write("known", podCa.sign("known"));
+    Authority.Written later = clientCa.write("later", clientCa.sign("later"));
+    infer(client(a.grpc(), podCa.file(), known));
+    assertFalse(failure(client(a.grpc(), podCa.file(), later)).isOk());
+    Path second = Files.copy(clientCa.file(), trusted.resolve("second.crt"));
+    await("the new authority is trusted", () -> answers(a.grpc(), later));
+    infer(client(a.grpc(), podCa.file(), known));
+    Files.delete(second);
+    await("the authority is trusted no more", () -> !answers(a.grpc(), later));
+    Files.delete(first);
+    assertRefused(
+        "tls.podTrust directory " + trusted + " holds no files that end in .pem or .crt",
+        "tls.podTrust='" + trusted + "'");
+  }
+
+  /** Whether a client with that certificate gets an answer on a new connection. */
+  private boolean answers(String address, Authority.Written own) {
+    try {
+      infer(client(address, podCa.file(), own));
+      return true;
+    } catch (StatusRuntimeException e) {
+      return false;
+    } catch (Exception e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Test
+  void aPayloadProcessorIsCalledWhereItsOwnAuthorityAndItsNameVouchForIt() throws Exception {
+    List<String> paths = new CopyOnWriteArrayList<>();
+    Authority observers = new Authority(dir, "observers");
+    SSLContext tls = SSLContext.getInstance("TLS");
+    tls.init(observers.sign("observer").toKeyManagerFactory().getKeyManagers(), null, null);
+    HttpsServer server = HttpsServer.create(new InetSocketAddress(0), 0);
+    try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+      server.setHttpsConfigurator(new HttpsConfigurator(tls));
+      server.setExecutor(threads);
+      server.createContext(
+          "/",
+          exchange -> {
+            paths.add(exchange.getRequestURI().getPath());
+            exchange.sendResponseHeaders(200, -1);
+            exchange.close();
+          });
+      server.start();
+      int port = server.getAddress().getPort();
+      PodProcess.Announcement a =
+          start(
+              "pod-a",
+              "tls.certificate=",
+              "tls.privateKey=",
+              "tls.podTrust=",
+              "tls.processorTrust='" + observers.file() + "'",
+              "processors.uris=['https://localhost:%d/right', 'https://127.0.0.2:%d/wrong']"
+                  .formatted(port, port));
+      try (MeshClient client = new MeshClient(a.grpc(), 20)) {
+        infer(client);
+      }
+      await("request and response", () -> paths.size() == 2);
+      String lost =
+          "orlop_processor_dropped_total{processor=\"1 https://127.0.0.2:%d\",reason=\"sink\"} "
+              .formatted(port);
+      await("the loss at another name", () -> number(a.metrics(), lost) > 0);
+      assertEquals(List.of("/right", "/right"), paths);
+    } finally {
+      server.stop(0);
+    }
+  }
+
+  /** The value of the line of the metrics that begins so; 0 when there is none. */
+  private static double number(String address, String line) {
+    try (HttpClient http = HttpClient.newHttpClient()) {
+      return get(http, "http://" + address + "/metrics")
+          .lines()
+          .filter(each -> each.startsWith(line))
+          .mapToDouble(each -> Double.parseDouble(each.substring(line.length())))
+          .sum();
+    } catch (Exception e) {
+      throw new AssertionError(e);
+    }
   }
 
   @Test

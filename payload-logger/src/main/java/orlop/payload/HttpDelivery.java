@@ -15,6 +15,8 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import javax.net.ssl.SSLContext;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Posts each payload as JSON in ModelMesh's form: {@code modelid}, {@code id}, {@code kind} and
@@ -29,17 +31,20 @@ final class HttpDelivery implements Processor.Delivery {
   private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
   private final HttpClient client;
 
-  HttpDelivery(URI uri, ProcessorsConfig config) {
+  /**
+   * @param tls null: as the Java machine does by itself
+   */
+  HttpDelivery(URI uri, ProcessorsConfig config, @Nullable SSLContext tls) {
     String text = uri.toString();
     int fragment = text.indexOf('#');
     this.target = fragment < 0 ? uri : URI.create(text.substring(0, fragment));
     this.config = config;
-    this.client =
+    HttpClient.Builder builder =
         HttpClient.newBuilder()
             .executor(threads)
             .version(HttpClient.Version.HTTP_1_1)
-            .connectTimeout(Duration.ofMillis(config.connectTimeoutMs()))
-            .build();
+            .connectTimeout(Duration.ofMillis(config.connectTimeoutMs()));
+    this.client = (tls == null ? builder : builder.sslContext(tls)).build();
   }
 
   @Override

@@ -17,7 +17,6 @@ import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
-import orlop.api.PayloadEvent;
 import orlop.api.PayloadEvent.Kind;
 
 /**
@@ -49,14 +48,11 @@ public final class PayloadLog implements AutoCloseable {
   private static final long READY_WAIT_MS = 250;
   private static final String V2_INFER = "inference.GRPCInferenceService/ModelInfer";
 
-  /** Heap that one event takes beside its message: objects, queue node, ids. */
-  static final int EVENT_OVERHEAD_BYTES = 512;
-
   private final PayloadLogConfig config;
   private final PayloadSink sink;
   private final LongSupplier clockNs;
   private final RateLimit rateLimit;
-  private final long sampleBelow;
+  private final Sampling sampling;
   private final PayloadProcessors processors;
 
   private final ConcurrentLinkedQueue<Captured> queue = new ConcurrentLinkedQueue<>();
@@ -83,7 +79,7 @@ public final class PayloadLog implements AutoCloseable {
     this.sink = sink;
     this.clockNs = clockNs;
     this.rateLimit = new RateLimit(config.maxEventsPerSecond(), clockNs.getAsLong());
-    this.sampleBelow = config.enabled() ? Math.round(config.sampleRate() * (1L << 32)) : 0;
+    this.sampling = new Sampling(config.enabled() ? config.sampleRate() : 0);
     this.drainer =
         Thread.ofPlatform().name("payload-log-drain").daemon().unstarted(this::drainUntilClosed);
   }
@@ -126,13 +122,13 @@ public final class PayloadLog implements AutoCloseable {
    * @param method full gRPC name, {@code service/method}
    */
   public boolean samples(String method, String correlationId) {
-    return processors.want(method) || (isInference(method) && isSampled(correlationId));
+    return processors.want(method) || (isInference(method) && sampling.chooses(correlationId));
   }
 
   /** As {@link #samples(String, String)}, of a model that is known. */
   public boolean samples(String method, String modelId, String alias, String correlationId) {
     return processors.want(method, modelId, alias)
-        || (isInference(method) && isSampled(correlationId));
+        || (isInference(method) && sampling.chooses(correlationId));
   }
 
   /** As {@link #samples(String, String)}, of V2's inference. */
@@ -146,7 +142,7 @@ public final class PayloadLog implements AutoCloseable {
    * @param alias the alias that the caller named, or empty
    */
   public boolean captures(String method, String modelId, String alias) {
-    return processors.want(method, modelId, alias) || (isInference(method) && sampleBelow > 0);
+    return processors.want(method, modelId, alias) || (isInference(method) && sampling.any());
   }
 
   /** What the sink gets: those who read the topic expect V2's messages. */
@@ -155,12 +151,8 @@ public final class PayloadLog implements AutoCloseable {
   }
 
   /** What became of the payloads that processors were to have; see {@link PayloadProcessors}. */
-  public Map<String, PayloadCounters> processorCounters() {
+  public Map<String, PayloadCounters> observed() {
     return processors.counters();
-  }
-
-  private boolean isSampled(String correlationId) {
-    return (mix(correlationId.hashCode()) & 0xFFFF_FFFFL) < sampleBelow;
   }
 
   /** As the offer of a {@link ByteString}; {@code value} must not be modified afterwards. */
@@ -227,8 +219,9 @@ public final class PayloadLog implements AutoCloseable {
       processors.offer(new Observed(kind, id, modelId, alias, method, statusCode, value));
     }
     return isInference(method)
-        && isSampled(id)
-        && capture(kind, id, modelId, alias, statusCode, contentType, new Owned(value), metadata);
+        && sampling.chooses(id)
+        && capture(
+            kind, id, modelId, alias, statusCode, contentType, new Captured.Owned(value), metadata);
   }
 
   /**
@@ -257,7 +250,7 @@ public final class PayloadLog implements AutoCloseable {
       return offer(kind, id, modelId, alias, method, statusCode, contentType, message, metadata);
     }
     if (isInference(method)
-        && isSampled(id)
+        && sampling.chooses(id)
         && capture(kind, id, modelId, alias, statusCode, contentType, value, metadata)) {
       return true;
     }
@@ -275,7 +268,7 @@ public final class PayloadLog implements AutoCloseable {
       Lent value,
       Map<String, String> metadata) {
     long sequence = captured.incrementAndGet();
-    long chargeBytes = EVENT_OVERHEAD_BYTES + value.heldBytes() + sizeBytes(metadata);
+    long chargeBytes = Captured.chargeBytes(value, metadata);
     if (closing) {
       return drop(DropReason.SHUTDOWN);
     }
@@ -314,7 +307,7 @@ public final class PayloadLog implements AutoCloseable {
   public void lost(
       Kind kind, String id, String modelId, String alias, String method, DropReason reason) {
     processors.lost(new Observed(kind, id, modelId, alias, method, 0, ByteString.EMPTY), reason);
-    if (isInference(method) && isSampled(id)) {
+    if (isInference(method) && sampling.chooses(id)) {
       captured.incrementAndGet();
       drop(reason);
     }
@@ -322,7 +315,7 @@ public final class PayloadLog implements AutoCloseable {
 
   /** The largest message that the log or an observer takes; larger ones are counted as lost. */
   public int maxPayloadBytes() {
-    return Math.max(sampleBelow > 0 ? config.maxPayloadBytes() : 0, processors.maxPayloadBytes());
+    return Math.max(sampling.any() ? config.maxPayloadBytes() : 0, processors.maxPayloadBytes());
   }
 
   /** What became of the events so far. */
@@ -335,11 +328,6 @@ public final class PayloadLog implements AutoCloseable {
     }
     return new PayloadCounters(
         captured.get(), sentNow, Collections.unmodifiableMap(droppedNow), heldBytes.get());
-  }
-
-  /** What became of the payloads at each observer. */
-  public Map<String, PayloadCounters> observed() {
-    return processors.counters();
   }
 
   /**
@@ -493,25 +481,6 @@ public final class PayloadLog implements AutoCloseable {
     return TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
   }
 
-  private static long sizeBytes(Map<String, String> metadata) {
-    if (metadata.isEmpty()) {
-      return 0;
-    }
-    long size = 0;
-    for (Map.Entry<String, String> entry : metadata.entrySet()) {
-      size += 2L * (entry.getKey().length() + entry.getValue().length()) + 64;
-    }
-    return size;
-  }
-
-  /** The finaliser of SplitMix64: spreads the 32 bits of a string's hash over 64. */
-  private static long mix(int hash) {
-    long z = hash * 0x9E37_79B9_7F4A_7C15L;
-    z = (z ^ (z >>> 30)) * 0xBF58_476D_1CE4_E5B9L;
-    z = (z ^ (z >>> 27)) * 0x94D0_49BB_1331_11EBL;
-    return z ^ (z >>> 31);
-  }
-
   /** A message that somebody else's memory holds until it is taken or dropped. */
   public interface Lent {
     /** Its length in bytes. */
@@ -525,92 +494,5 @@ public final class PayloadLog implements AutoCloseable {
 
     /** Lets the memory go. */
     void drop();
-  }
-
-  private record Owned(ByteString value) implements Lent {
-    @Override
-    public int size() {
-      return value.size();
-    }
-
-    @Override
-    public long heldBytes() {
-      return value.size();
-    }
-
-    @Override
-    public byte[] take() {
-      return value.toByteArray();
-    }
-
-    @Override
-    public void drop() {}
-  }
-
-  /** One event between offer and outcome. Identity matters: it is its own key in flight. */
-  private static final class Captured {
-    private final Kind kind;
-    private final String id;
-    private final String modelId;
-    private final String alias;
-    private final int statusCode;
-    private final String contentType;
-    private final Lent value;
-    private final Map<String, String> metadata;
-    private final long sequence;
-    private final long timeMs;
-    private final long chargeBytes;
-
-    Captured(
-        Kind kind,
-        String id,
-        String modelId,
-        String alias,
-        int statusCode,
-        String contentType,
-        Lent value,
-        Map<String, String> metadata,
-        long sequence,
-        long timeMs,
-        long chargeBytes) {
-      this.kind = kind;
-      this.id = id;
-      this.modelId = modelId;
-      this.alias = alias;
-      this.statusCode = statusCode;
-      this.contentType = contentType;
-      this.value = value;
-      this.metadata = metadata;
-      this.sequence = sequence;
-      this.timeMs = timeMs;
-      this.chargeBytes = chargeBytes;
-    }
-
-    PayloadEvent toEvent(PayloadLogConfig config, byte[] bytes) {
-      return new PayloadEvent(
-          kind,
-          id,
-          config.source(),
-          timeMs,
-          modelId,
-          alias,
-          config.namespace(),
-          statusCode,
-          sequence,
-          contentType,
-          metadata,
-          bytes);
-    }
-  }
-
-  /** The sink of a log that captures nothing. */
-  private static final class NoSink implements PayloadSink {
-    @Override
-    public void send(PayloadEvent event, Outcome outcome) {
-      outcome.accept(false);
-    }
-
-    @Override
-    public void close(long timeoutMs) {}
   }
 }

@@ -7,6 +7,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import javax.net.ssl.SSLContext;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The observers of one pod, each with a queue of its own. Offering costs a filter and a counter for
@@ -25,15 +27,17 @@ public final class PayloadProcessors implements AutoCloseable {
 
   /**
    * Starts what the configuration names; it is closed with the {@link PayloadLog} it is given to.
+   *
+   * @param tls for endpoints that are {@code https}; null: as the Java machine does by itself
    */
-  public static PayloadProcessors start(ProcessorsConfig config) {
+  public static PayloadProcessors start(ProcessorsConfig config, @Nullable SSLContext tls) {
     List<Processor> all = new ArrayList<>();
     for (String text : config.uris()) {
       URI uri = ProcessorsConfig.checked(text);
       Processor.Delivery delivery =
           "logger".equals(uri.getScheme())
               ? PayloadProcessors::write
-              : new HttpDelivery(uri, config);
+              : new HttpDelivery(uri, config, tls);
       all.add(new Processor(uri, config, delivery));
     }
     return new PayloadProcessors(all);

@@ -185,7 +185,7 @@ final class ProcessorTest {
                 d.deliveryTimeoutMs(),
                 d.closeTimeoutMs()),
             new Taker(),
-            PayloadProcessors.start(ProcessorsConfig.of(List.of(observers))));
+            PayloadProcessors.start(ProcessorsConfig.of(List.of(observers)), null));
     opened.add(log);
     return log;
   }
@@ -357,7 +357,7 @@ final class ProcessorTest {
   }
 
   private PayloadLog log(ProcessorsConfig config) {
-    PayloadLog log = PayloadLog.disabled(PayloadProcessors.start(config));
+    PayloadLog log = PayloadLog.disabled(PayloadProcessors.start(config, null));
     opened.add(log);
     return log;
   }

@@ -32,6 +32,9 @@ public sealed interface Action {
     /** It does not fit, or what is here is worth more. */
     record NoRoom(String why) implements Outcome {}
 
+    /** It is on its way out, and others are said to hold it. */
+    record Leaving() implements Outcome {}
+
     record Draining() implements Outcome {}
   }
 }

@@ -159,7 +159,7 @@ public final class ModelCache {
       case UNLOADING -> {
         if (live && !entry.again && usage.copiesElsewhere(entry.modelId) > 0) {
           // Whoever calls has not seen yet that it leaves; to wait for its return takes longer.
-          step.answer(entry, new Action.Outcome.NoRoom("it leaves this pod, others hold it"));
+          step.answer(entry, new Action.Outcome.Leaving());
         } else {
           wantAgain(entry, want, live);
         }

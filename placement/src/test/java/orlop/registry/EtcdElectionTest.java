@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import orlop.api.TcpProxy;
 
 /** One leader at a time, and none that does not know that it leads no more. */
 @Tag("slow")

@@ -29,6 +29,7 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import orlop.api.TcpProxy;
 import orlop.placement.Alias;
 import orlop.placement.Copy;
 import orlop.placement.MeshView;

@@ -11,6 +11,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.io.TempDir;
+import orlop.api.TcpProxy;
 
 /** A real etcd for each test, which the test may kill, freeze and cut off. */
 abstract class WithEtcd {

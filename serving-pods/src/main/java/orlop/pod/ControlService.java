@@ -88,6 +88,9 @@ final class ControlService extends PodControlGrpc.PodControlImplBase {
               status(Statuses.of(fault), "model '" + id + "' failed to load: " + reason));
       case Action.Outcome.NoRoom(String why) ->
           answer.onError(status(Overload.STATUS, "no room for model '" + id + "': " + why));
+      case Action.Outcome.Leaving() ->
+          answer.onError(
+              status(Status.UNAVAILABLE, "model '" + id + "' leaves the pod, and others hold it"));
       case Action.Outcome.Draining() ->
           answer.onError(
               status(Status.UNAVAILABLE, "pod '" + dispatcher.config.id() + "' is draining"));

@@ -110,12 +110,17 @@ final class Messenger implements Caller, Leg.Sink {
     on.data(request, true, null);
   }
 
-  private void capture(Named named, ByteBuf answered, Status status) {
-    Capture log = Capture.of(pod, op, named, RequestHeaders.of(headers));
+  /**
+   * Offers what the runtime beside this pod ran to the payload log; other pods do so themselves.
+   *
+   * @param told the answer as the caller gets it, which stays its own
+   */
+  private void capture(@Nullable Named beside, ByteBuf told, Status status) {
+    Capture log = beside == null ? null : Capture.of(pod, op, beside, RequestHeaders.of(headers));
     if (log != null) {
       ByteBuf asked = Answers.framed(message);
       log.request(asked);
-      log.response(answered);
+      log.response(told);
       log.ended(status);
       asked.release();
     }
@@ -239,32 +244,43 @@ final class Messenger implements Caller, Leg.Sink {
     leg = null;
     Status status = Wire.status(trailers);
     Caller.Hop there = hop;
-    ByteBuf all = answer;
     String podId = there != null && there.target().pod() ? there.target().id() : null;
     if (podId != null) {
       pod.host.board().hear(podId, trailers, pod.clock.nowMs());
     }
     if (podId != null && Wire.refused(trailers)) {
       call.refusedThere(status);
-    } else if (podId == null && !status.isOk() && call.missingBeside(status, () -> true)) {
-      return;
-    } else if (!status.isOk()) {
-      call.fail(status);
+    } else if (podId != null || status.isOk() || !call.missingBeside(status, () -> true)) {
+      ran(there == null || podId != null ? null : there.named(), status);
+    }
+  }
+
+  /**
+   * The call was run.
+   *
+   * @param beside what ran, when that was the runtime beside this pod
+   */
+  private void ran(@Nullable Named beside, Status status) {
+    ByteBuf all = answer;
+    if (!status.isOk()) {
+      failedThere(beside, status);
     } else if (all == null
         || all.readableBytes() < Wire.PREFIX_BYTES
         || all.getByte(0) != 0
         || all.getInt(1) != all.readableBytes() - Wire.PREFIX_BYTES) {
-      call.fail(Status.INTERNAL.withDescription("the answer is not one uncompressed message"));
+      failedThere(
+          beside, Status.INTERNAL.withDescription("the answer is not one uncompressed message"));
     } else {
       call.answeredThere(status);
-      Named named = there == null || podId != null ? null : there.named();
-      ByteBuf answer = all.retain();
-      if (named != null) {
-        capture(named, all, status);
-        answer = called(answer, named);
-      }
-      answered(answer);
+      ByteBuf told = beside == null ? all.retain() : called(all.retain(), beside);
+      capture(beside, told, status);
+      answered(told);
     }
+  }
+
+  private void failedThere(@Nullable Named beside, Status status) {
+    capture(beside, Unpooled.EMPTY_BUFFER, status);
+    call.fail(status);
   }
 
   @Override

@@ -310,7 +310,7 @@ public final class ServingPod implements AutoCloseable {
     metrics.gauge(
         "orlop_compute_queue", "Inferences that wait for a compute thread", this::queuedInferences);
     metrics.payloads(payloads::counters);
-    metrics.processors(payloads::processorCounters);
+    metrics.processors(payloads::observed);
   }
 
   public String id() {

@@ -58,6 +58,10 @@ final class Statuses {
       case Action.Outcome.NoRoom(String why) ->
           Overload.STATUS.withDescription(
               "no room for model '%s' in pod '%s': %s".formatted(modelId, podId, why));
+      case Action.Outcome.Leaving() ->
+          // No overload: a copy that is busy would keep the call from being loaded elsewhere.
+          Status.UNAVAILABLE.withDescription(
+              "model '%s' leaves pod '%s', and others hold it".formatted(modelId, podId));
       case Action.Outcome.Draining() ->
           Status.UNAVAILABLE.withDescription(
               "pod '%s' is draining and does not load model '%s'".formatted(podId, modelId));

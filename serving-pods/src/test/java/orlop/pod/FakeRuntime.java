@@ -70,6 +70,7 @@ final class FakeRuntime implements ModelRuntime {
 
   volatile @Nullable CountDownLatch loadGate;
   volatile @Nullable CountDownLatch inferGate;
+  volatile @Nullable CountDownLatch closeGate;
 
   /** Holds who asks a loaded model for its size: the pod's host thread. */
   volatile @Nullable CountDownLatch sizeGate;
@@ -236,6 +237,7 @@ final class FakeRuntime implements ModelRuntime {
 
     @Override
     public void close() {
+      pass(closeGate);
       closes.incrementAndGet();
       Error error = closeErrors.remove(modelId);
       if (error != null) {

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,6 +47,9 @@ final class FakeSidecar implements AutoCloseable {
 
   /** Beside {@link #TRAILER}. */
   volatile Metadata trailers = new Metadata();
+
+  /** Makes an answer of a message that is to be echoed. */
+  volatile UnaryOperator<byte[]> echo = UnaryOperator.identity();
 
   volatile boolean silent;
   private final Server server;
@@ -119,7 +123,7 @@ final class FakeSidecar implements AutoCloseable {
       }
       if (kind == Kind.ECHO) {
         headers();
-        call.sendMessage(message);
+        call.sendMessage(echo.apply(message));
       }
       if (kind != Kind.FLOOD && call.getMethodDescriptor() != Bytes.INFER) {
         call.request(1);

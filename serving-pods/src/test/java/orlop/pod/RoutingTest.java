@@ -13,6 +13,8 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.MetadataUtils;
+import java.io.IOException;
+import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,7 +26,13 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import orlop.api.Headers;
+import orlop.placement.CopyState;
+import orlop.placement.Event;
 import orlop.placement.Eviction;
+import orlop.placement.Memory;
+import orlop.placement.Model;
+import orlop.placement.Pod;
+import orlop.registry.PodSession;
 
 /** How calls find their model: three pods in one JVM, real sockets between them. */
 class RoutingTest {
@@ -46,6 +54,44 @@ class RoutingTest {
       }
       assertEquals(hitsBefore + 5, mesh.pod(holder).stats().localHits());
       assertEquals(1, mesh.loads());
+    }
+  }
+
+  @Test
+  void aModelThatLeavesOnePodWhileAnotherOneDiesIsLoadedElsewhere() throws Exception {
+    try (TestMesh mesh = new TestMesh(2)) {
+      mesh.register("m");
+      Model model = Objects.requireNonNull(mesh.registry.view().model("m"));
+      assertTrue(mesh.pod(1).host().want(model, 1, Event.Purpose.ONLINE, null));
+      TestMesh.await("the copy", () -> mesh.loadedCopies("m") == 1);
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.get(1).closeGate = gate;
+      assertTrue(mesh.pod(1).host().letGo("m"));
+      TestMesh.await("the copy to leave", () -> mesh.loadedCopies("m") == 0);
+      Pod leaves = Objects.requireNonNull(mesh.registry.view().pod("pod-1"));
+      // What the mesh knows is a moment old: of the first pod's copy, and of a pod that has died.
+      try (PodSession before = mesh.registry.join(leaves);
+          PodSession dead = mesh.registry.join(at("pod-9", deadAddress()))) {
+        for (PodSession session : List.of(before, dead)) {
+          session.publish("m", new CopyState.Loaded(Memory.ram(1_000), 1), 1);
+        }
+        assertEquals("m", ran(mesh.client(mesh.pod(0)).modelInfer(TestMesh.request("m"))));
+        assertEquals(1, mesh.runtimes.getFirst().loads.get());
+      } finally {
+        gate.countDown();
+      }
+    }
+  }
+
+  private static Pod at(String id, String address) {
+    Memory room = Memory.ram(1_000_000);
+    return new Pod(id, address, "", Set.of(), room, Memory.NONE, 0, 0, false, 1, "test");
+  }
+
+  /** Where nobody listens any more. */
+  private static String deadAddress() throws IOException {
+    try (ServerSocket socket = new ServerSocket(0)) {
+      return "127.0.0.1:" + socket.getLocalPort();
     }
   }
 

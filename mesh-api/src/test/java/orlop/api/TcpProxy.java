@@ -1,4 +1,4 @@
-package orlop.registry;
+package orlop.api;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -9,30 +9,34 @@ import java.net.Socket;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 
-/** A network between one client and a server, which can be cut and mended. */
-final class TcpProxy implements AutoCloseable {
+/** The network between clients and a server on this machine, which can be cut and mended. */
+public final class TcpProxy implements AutoCloseable {
   private final ServerSocket server;
   private final int target;
   private final Set<Socket> open = ConcurrentHashMap.newKeySet();
   private volatile boolean cut;
 
-  TcpProxy(int target) throws IOException {
+  /**
+   * @param target the port of the server, on the loopback address
+   */
+  public TcpProxy(int target) throws IOException {
     this.target = target;
     server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
     Thread.ofVirtual().start(this::accept);
   }
 
-  String endpoint() {
+  /** Where clients are to connect, as a URL. */
+  public String endpoint() {
     return "http://127.0.0.1:" + server.getLocalPort();
   }
 
   /** Breaks all connections and takes no new ones. */
-  void cut() {
+  public void cut() {
     cut = true;
     open.forEach(TcpProxy::close);
   }
 
-  void mend() {
+  public void mend() {
     cut = false;
   }
 
