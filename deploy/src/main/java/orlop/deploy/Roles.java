@@ -40,6 +40,7 @@ import orlop.placement.Planner;
 import orlop.placement.Router;
 import orlop.pod.ModelStore;
 import orlop.pod.PodConfig;
+import orlop.pod.PodConfigBuilder;
 import orlop.pod.PodTls;
 import orlop.pod.ServingPod;
 import orlop.puller.ModelPuller;
@@ -181,7 +182,7 @@ final class Roles {
       throw new CommandException("interrupted while waiting for the runtime", "try again", e);
     }
     runtimes.add(runtime);
-    PodConfig.Builder said = config.toBuilder();
+    PodConfigBuilder said = config.toBuilder();
     if (runtime.capacityBytes() > 0) {
       said.capacity(Memory.ram(runtime.capacityBytes()));
     }

@@ -124,14 +124,14 @@ class PagesTest {
 
   @Test
   void aWrongSettingIsNamedWithWhatIsAllowed() {
-    PodConfig.Builder builder = PodConfig.builder("p", Memory.ram(1_000)).compute(0, 1);
+    PodConfigBuilder builder = PodConfig.builder("p", Memory.ram(1_000)).compute(0, 1);
     IllegalArgumentException e = assertThrows(IllegalArgumentException.class, builder::build);
     assertEquals("pod computeThreads is 0, allowed is 1 to 1024", e.getMessage());
     assertThrows(
         IllegalArgumentException.class, () -> PodConfig.builder("a/b", Memory.ram(1_000)).build());
     assertThrows(IllegalArgumentException.class, () -> PodConfig.builder("p", Memory.NONE).build());
     for (String name : List.of("x-trace-bin", "X-Trace", "two words", "")) {
-      PodConfig.Builder headers =
+      PodConfigBuilder headers =
           PodConfig.builder("p", Memory.ram(1_000)).payloadHeaders(Set.of(name));
       String refusal =
           String.valueOf(assertThrows(IllegalArgumentException.class, headers::build).getMessage());

@@ -44,7 +44,7 @@ class RetryHintTest {
     return mesh;
   }
 
-  private static PodConfig.Builder limited(PodConfig.Builder pod) {
+  private static PodConfigBuilder limited(PodConfigBuilder pod) {
     return pod.maxMessageBytes(100_000).inFlight(100, 100_000);
   }
 

@@ -42,13 +42,13 @@ final class TestMesh implements AutoCloseable {
     this(count, builder -> builder);
   }
 
-  TestMesh(int count, UnaryOperator<PodConfig.Builder> settings) throws Exception {
+  TestMesh(int count, UnaryOperator<PodConfigBuilder> settings) throws Exception {
     for (int i = 0; i < count; i++) {
       add(settings);
     }
   }
 
-  ServingPod add(UnaryOperator<PodConfig.Builder> settings) throws Exception {
+  ServingPod add(UnaryOperator<PodConfigBuilder> settings) throws Exception {
     FakeRuntime runtime = new FakeRuntime();
     PodConfig config =
         settings
