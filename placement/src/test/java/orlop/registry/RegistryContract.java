@@ -442,9 +442,9 @@ abstract class RegistryContract {
                   && standings.values().stream().map(Standing::leaderId).distinct().count() == 1
                   && standings.size() == there);
       String leader = at(standings, Standing.Place.LEADS);
-      assertEquals(leader, standings.get(leader).leaderId());
+      assertEquals(new Standing(Standing.Place.LEADS, leader), standings.get(leader));
       String next = left == 1 ? "" : at(standings, Standing.Place.NEXT);
-      candidates.get(leader).close();
+      Objects.requireNonNull(candidates.get(leader)).close();
       await("it no longer leads", () -> standings.get(leader) == Standing.NONE);
       standings.remove(leader);
       if (left > 1) {
@@ -459,10 +459,11 @@ abstract class RegistryContract {
   }
 
   private static String at(Map<String, Standing> standings, Standing.Place place) {
-    return standings.keySet().stream()
-        .filter(id -> standings.get(id).place() == place)
+    return standings.entrySet().stream()
+        .filter(one -> one.getValue().place() == place)
         .findFirst()
-        .orElseThrow();
+        .orElseThrow()
+        .getKey();
   }
 
   @Test
