@@ -186,6 +186,9 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
         continue;
       }
       if (leads.getLease() == leaseId) {
+        if (mine) {
+          stepAside(follows);
+        }
         return new Standing(Standing.Place.LEADS, candidateId);
       }
       String leaderId = leads.getValue().toString(StandardCharsets.UTF_8);
@@ -203,9 +206,8 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
    * @param mine the key of who is next, when it is this one
    */
   private boolean lead(long leaseId, @Nullable KeyValue mine) throws RegistryException {
-    long revision = mine == null ? 0 : mine.getModRevision();
     return txn(
-            new Cmp[] {free(leader), new Cmp(next, Cmp.Op.EQUAL, CmpTarget.modRevision(revision))},
+            new Cmp[] {free(leader), nextIs(mine)},
             put(leader, leaseId),
             Op.delete(next, DeleteOption.DEFAULT))
         .isSucceeded();
@@ -213,6 +215,11 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
 
   private boolean follow(long leaseId) throws RegistryException {
     return txn(new Cmp[] {free(next)}, put(next, leaseId)).isSucceeded();
+  }
+
+  /** A wish to be next that was given up and carried out after all keeps all others from it. */
+  private void stepAside(KeyValue mine) throws RegistryException {
+    var unused = txn(new Cmp[] {nextIs(mine)}, Op.delete(next, DeleteOption.DEFAULT));
   }
 
   private TxnResponse txn(Cmp[] conditions, Op... then) throws RegistryException {
@@ -224,6 +231,11 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
 
   private static Cmp free(ByteSequence key) {
     return new Cmp(key, Cmp.Op.EQUAL, CmpTarget.createRevision(0));
+  }
+
+  private Cmp nextIs(@Nullable KeyValue seen) {
+    long revision = seen == null ? 0 : seen.getModRevision();
+    return new Cmp(next, Cmp.Op.EQUAL, CmpTarget.modRevision(revision));
   }
 
   private Op put(ByteSequence key, long leaseId) {

@@ -3,6 +3,7 @@ package orlop.registry;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.etcd.jetcd.options.PutOption;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -51,6 +52,28 @@ class EtcdElectionTest extends WithEtcd {
     network.cut();
     Await.until("the third leads", () -> heard.contains("third LEADS"));
     assertTrue(!heard.contains("second LEADS"), heard::toString);
+  }
+
+  /** As when etcd carries out late what was given up, while the leader's key has become free. */
+  @Test
+  void aLeaderThatIsAlsoNextMakesWayForAnother() throws Exception {
+    EtcdRegistry registry = connect(10_000);
+    List<String> heard = Collections.synchronizedList(new ArrayList<>());
+    EtcdCandidate first =
+        (EtcdCandidate)
+            registry.campaign("first", standing -> heard.add("first " + standing.place()));
+    Await.until("the first leads", () -> heard.contains("first LEADS"));
+    String next = new Keyspace(registry.store().config().root(), "m").next();
+    PutOption option = PutOption.builder().withLeaseId(first.leaseId()).build();
+    registry
+        .store()
+        .client()
+        .getKVClient()
+        .put(EtcdStore.bytes(next), EtcdStore.bytes("first"), option)
+        .get(30, TimeUnit.SECONDS);
+    connect(10_000).campaign("second", standing -> heard.add("second " + standing.place()));
+    Await.until("the second is next", () -> heard.contains("second NEXT"));
+    assertTrue(first.leaseId() != 0 && !heard.contains("first WAITS"), heard::toString);
   }
 
   @Test
