@@ -150,7 +150,7 @@ final class PlanningLoop implements AutoCloseable {
       Plan plan =
           planner.plan(
               view, demands.snapshot(), recall == null ? Recall.since(nowMs) : recall, nowMs);
-      recall = plan.recall();
+      recall = place.leads() ? plan.recall() : plan.recall().watched();
       if (place.leads()) {
         say(plan.podsWanted());
         carryOut(plan.changes());

@@ -81,6 +81,11 @@ record Past(
     return new Past(0, steadyMs, enoughMs, crowdedOutMs, trimmedMs, bears, bearsMs, 0, 0);
   }
 
+  /** Without what only who carries plans out can know: what came of them, and why copies went. */
+  Past watched() {
+    return new Past(lostMs, steadyMs, enoughMs, 0, trimmedMs, bears, bearsMs, 0, 0);
+  }
+
   /** Whether planning a first copy has come to nothing too often since the last call. */
   boolean givenUp(long lastUsedMs, long nowMs) {
     return tries >= MOST_TRIES && nowMs - triedMs >= TRY_MS && lastUsedMs <= triedMs;

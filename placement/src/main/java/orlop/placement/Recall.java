@@ -92,6 +92,16 @@ public final class Recall {
     return past;
   }
 
+  /**
+   * Of one who planned along while another leads: copies that the other let go are not taken for
+   * crowded out, nor what the other was to load for tried in vain. O(models remembered).
+   */
+  public Recall watched() {
+    Map<String, Past> kept = new HashMap<>();
+    pasts.forEach((id, past) -> kept.put(id, past.watched()));
+    return new Recall(bornMs, before, kept);
+  }
+
   /** The recall of the next step. */
   Recall next(MeshView view, Map<String, Past> seen) {
     Map<String, Past> kept = new HashMap<>();

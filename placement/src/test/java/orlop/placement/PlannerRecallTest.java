@@ -280,6 +280,27 @@ class PlannerRecallTest {
   }
 
   @Test
+  void whoPlannedAlongDoesNotTakeWhatTheLeaderTrimmedForCrowdedOut() {
+    step(copies(2), calls("m", 30, 0));
+    recall = recall.watched();
+    nowMs += MINUTE;
+    step(copies(1).copy("m", "p1", unloading()), calls("m", 30, 0));
+    recall = recall.watched();
+    nowMs += MINUTE;
+    assertEquals(1, step(copies(1), calls("m", 30, 0)).size());
+  }
+
+  @Test
+  void whoPlannedAlongHasTriedNothing() {
+    Demand.Use use = new Demand.Use(30, NOW_MS - 30 * MINUTE, NOW_MS - 1000);
+    for (int i = 0; i < 5; i++) {
+      assertEquals(1, step(copies(0), new Demand(Map.of("m", use))).size(), "step " + i);
+      recall = recall.watched();
+      nowMs += MINUTE / 2;
+    }
+  }
+
+  @Test
   void aNewLeaderTrimsNothingBeforeItKnowsMore() {
     recall = Recall.since(nowMs);
     assertEquals(List.of(), step(copies(3), Demand.NONE));
