@@ -134,9 +134,9 @@ final class Demands implements AutoCloseable {
     meter.busy(report.getPodId(), report.getBusy(), nowMs);
   }
 
-  /** Whether it has ended, as far as can be seen from here. */
-  synchronized boolean isGone(String podId) {
-    return meter.isGone(podId, clockMs.getAsLong());
+  /** For how many milliseconds it counts as ended, as seen from here; negative when it does not. */
+  synchronized long goneMs(String podId) {
+    return meter.goneMs(podId, clockMs.getAsLong());
   }
 
   boolean listensTo(String podId) {

@@ -35,7 +35,7 @@ import orlop.registry.Standing;
  * <p>Who is next plans along and carries nothing out, so that it knows what was used and what was
  * lost when it comes to lead. Once the leader's pod counts as gone it loads what was lost without
  * waiting for the end of the leader's lease; loads only, because they do no harm should the leader
- * be there after all.
+ * be there after all, and for a minute only, because the two would undo each other's work.
  *
  * <p>Without a leader requests, misses, loads and evictions go on; only planning waits.
  */
@@ -47,6 +47,9 @@ final class PlanningLoop implements AutoCloseable {
   private static final long HURRY_NS = 5_000_000_000L;
 
   private static final long NEXT_STEP_MS = 400;
+
+  /** The lease of a leader that has ended does so sooner; who still leads then is there. */
+  private static final long STAND_IN_MS = 60_000;
 
   private final ControllerConfig config;
   private final Registry registry;
@@ -154,7 +157,7 @@ final class PlanningLoop implements AutoCloseable {
       if (place.leads()) {
         say(plan.podsWanted());
         carryOut(plan.changes());
-      } else if (demands.isGone(place.leaderId())) {
+      } else if (standsIn(place)) {
         carryOut(plan.changes().stream().filter(Change.LoadCopy.class::isInstance).toList());
       } else {
         return;
@@ -166,6 +169,11 @@ final class PlanningLoop implements AutoCloseable {
     } catch (RuntimeException e) {
       LOG.log(Level.ERROR, "planning failed, will try again: " + e, e);
     }
+  }
+
+  private boolean standsIn(Standing place) {
+    long goneMs = demands.goneMs(place.leaderId());
+    return goneMs >= 0 && goneMs < STAND_IN_MS;
   }
 
   private void say(PodsWanted now) {

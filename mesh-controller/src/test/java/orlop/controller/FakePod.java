@@ -122,6 +122,10 @@ final class FakePod extends PodControlGrpc.PodControlImplBase implements AutoClo
     session.withdraw(modelId);
   }
 
+  void withdraw(String modelId) {
+    session.withdraw(modelId);
+  }
+
   void publish(String modelId, CopyState state, long sinceMs) {
     session.publish(modelId, state, sinceMs);
   }

@@ -9,6 +9,7 @@ import java.lang.reflect.Proxy;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
@@ -28,6 +29,9 @@ import orlop.registry.Standing;
 /** What the leader does with plans and with demand, over real sockets. */
 final class PlanningLoopTest {
   private final LocalRegistry registry = new LocalRegistry();
+
+  /** How often a planner has looked at the registry of {@link #elected}. */
+  private final AtomicInteger steps = new AtomicInteger();
 
   @AfterEach
   void close() {
@@ -92,6 +96,32 @@ final class PlanningLoopTest {
     }
   }
 
+  /** Two who cannot reach each other would load and trim the same model for ever. */
+  @Test
+  void whoIsNextStandsInNoLongerForALeaderThatStillLeadsAfterAMinute() throws Exception {
+    AtomicReference<Consumer<Standing>> election = new AtomicReference<>();
+    AtomicLong nowMs = new AtomicLong(System.currentTimeMillis());
+    try (FakePod dead = new FakePod("pod-1", registry);
+        FakePod two = new FakePod("pod-2", registry);
+        FakePod three = new FakePod("pod-3", registry);
+        Controller controller = start("pod-2", elected(election), nowMs::get)) {
+      election.get().accept(new Standing(Standing.Place.NEXT, "pod-1"));
+      useOn(dead, List.of(dead, two, three), nowMs.get());
+      dead.die();
+      Await.until(
+          "it is loaded elsewhere",
+          () -> registry.view().copies("m").stream().filter(c -> c.isLoaded()).count() == 2);
+      nowMs.addAndGet(60_000);
+      (two.loads.isEmpty() ? three : two).withdraw("m");
+      int before = steps.get();
+      Await.until("it has planned again", () -> steps.get() >= before + 5);
+      assertEquals(1, two.loads.size() + three.loads.size(), "the leader's to bring back");
+      election.get().accept(new Standing(Standing.Place.LEADS, "pod-2"));
+      Await.until("it is brought back", () -> two.loads.size() + three.loads.size() == 2);
+      assertTrue(controller.leading());
+    }
+  }
+
   @Test
   void whoWasNextKnowsWhatWasUsedAndLostWhenItComesToLead() throws Exception {
     AtomicReference<Consumer<Standing>> election = new AtomicReference<>();
@@ -136,6 +166,9 @@ final class PlanningLoopTest {
                 Consumer<Standing> listener = (Consumer<Standing>) args[1];
                 election.set(listener);
                 return (Registry.Subscription) () -> {};
+              }
+              if (Thread.currentThread().getName().equals("orlop-planner")) {
+                steps.incrementAndGet();
               }
               return method.invoke(registry, args);
             });

@@ -120,8 +120,13 @@ public final class DemandMeter {
 
   /** Whether it counts as gone. */
   public boolean isGone(String podId, long nowMs) {
+    return goneMs(podId, nowMs) >= 0;
+  }
+
+  /** For how many milliseconds it has counted as gone; negative when it does not. */
+  public long goneMs(String podId, long nowMs) {
     Long since = unreachableMs.get(podId);
-    return since != null && nowMs - since >= SILENT_MS;
+    return since == null ? -1 : nowMs - since - SILENT_MS;
   }
 
   /** Forgets which pods could not be reached. */
