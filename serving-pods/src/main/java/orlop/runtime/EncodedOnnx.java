@@ -31,13 +31,19 @@ final class EncodedOnnx {
   private final Port[] outputs;
   private final EncodedAnswer.Output[] answers;
   private final PlacedOutputs placed;
+  private final boolean places;
   private final boolean takesRows;
 
   /** Keeps the native names. */
   private final Arena arena = Arena.ofAuto();
 
-  EncodedOnnx(Signature signature, long session) {
+  /**
+   * @param places whether the engine may write outputs into answers. Not from a GPU: what it copies
+   *     from there need only have as many elements, and another shape would go unnoticed.
+   */
+  EncodedOnnx(Signature signature, long session, boolean places) {
     this.session = session;
+    this.places = places;
     this.inputs = ports(signature.inputs().values().toArray(TensorSpec[]::new));
     this.outputs = ports(signature.outputs().values().toArray(TensorSpec[]::new));
     this.answers =
@@ -210,7 +216,8 @@ final class EncodedOnnx {
         for (int i = 0; i < outputCount; i++) {
           w.outputNames.setAtIndex(LONG, i, outputs[first.outputs[i]].nativeName);
         }
-        boolean foreseen = calls.size() == 1 && placed.foresees(first, w);
+        boolean mayPlace = places && calls.size() == 1;
+        boolean foreseen = mayPlace && placed.foresees(first, w);
         if (foreseen && runPlaced(calls.getFirst(), w, cancellation)) {
           return true;
         }
@@ -219,7 +226,7 @@ final class EncodedOnnx {
           return false;
         }
         answer(calls, w, rows);
-        if (calls.size() == 1) {
+        if (mayPlace) {
           placed.learn(first, w, foreseen);
         }
         return true;

@@ -8,6 +8,11 @@ import ai.onnxruntime.OrtEnvironment;
  * @param strings byte-exact string tensors
  * @param casts tensors of the unsigned types
  * @param heap gives memory back after unloads
+ * @param onGpu whether models run on a GPU, from where the engine copies their outputs
  */
 record Engine(
-    OrtEnvironment environment, StringTensors strings, UnsignedCast casts, NativeHeap heap) {}
+    OrtEnvironment environment,
+    StringTensors strings,
+    UnsignedCast casts,
+    NativeHeap heap,
+    boolean onGpu) {}

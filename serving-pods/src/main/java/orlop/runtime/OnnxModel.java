@@ -50,7 +50,7 @@ final class OnnxModel implements EncodedModel {
     this.predictedSizeBytes = predictedSizeBytes;
     this.session = session;
     this.engine = engine;
-    this.encoded = new EncodedOnnx(signature, EngineApi.handle(session));
+    this.encoded = new EncodedOnnx(signature, EngineApi.handle(session), !engine.onGpu());
     this.freed = freed;
   }
 

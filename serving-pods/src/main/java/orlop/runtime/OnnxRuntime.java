@@ -52,7 +52,6 @@ public final class OnnxRuntime implements ModelRuntime {
 
   private final RuntimeConfig config;
   private final Engine engine;
-  private final boolean onGpu;
   private final String copyName;
 
   /**
@@ -75,12 +74,12 @@ public final class OnnxRuntime implements ModelRuntime {
                 environment,
                 new StringTensors(environment),
                 new UnsignedCast(environment, options),
-                new NativeHeap(config.trimIntervalMs()));
+                new NativeHeap(config.trimIntervalMs()),
+                config.gpu() && gpuWorks(gpu));
       }
     } catch (OrtException | LinkageError e) {
       throw new IllegalStateException("ONNX Runtime does not start: " + e, e);
     }
-    this.onGpu = config.gpu() && gpuWorks(gpu);
     this.copyName = MappedCopy.name(engine.environment());
   }
 
@@ -118,7 +117,7 @@ public final class OnnxRuntime implements ModelRuntime {
 
   @Override
   public String name() {
-    return onGpu ? "onnxruntime-gpu" : "onnxruntime";
+    return engine.onGpu() ? "onnxruntime-gpu" : "onnxruntime";
   }
 
   @Override
@@ -164,14 +163,14 @@ public final class OnnxRuntime implements ModelRuntime {
         file.fileBytes() + file.externalWeightBytes() < TINY_MODEL_BYTES
             ? OptLevel.BASIC_OPT
             : OptLevel.ALL_OPT;
-    boolean mapped = config.mappedCopies() && !onGpu && MappedCopy.suits(file);
+    boolean mapped = config.mappedCopies() && !engine.onGpu() && MappedCopy.suits(file);
     LoadedModel fromCopy = mapped ? fromCopy(modelId, file, beside) : null;
     if (fromCopy != null) {
       return fromCopy;
     }
     OrtSession session;
     long sizeBytes = file.residentBytes();
-    boolean measures = sizeBytes >= MeasuredSize.LEAST_BYTES && !onGpu;
+    boolean measures = sizeBytes >= MeasuredSize.LEAST_BYTES && !engine.onGpu();
     try (NativeHeap.Change load =
         measures ? NativeHeap.loadingMeasured(sizeBytes) : NativeHeap.loading(sizeBytes)) {
       session = createSession(modelId, file, level);
@@ -264,7 +263,7 @@ public final class OnnxRuntime implements ModelRuntime {
   private OrtSession createSession(String modelId, OnnxFile file, OptLevel level)
       throws ModelLoadException {
     try (SessionOptions options = options(level)) {
-      if (onGpu) {
+      if (engine.onGpu()) {
         options.addCUDA(config.gpuDevice());
       }
       return engine.environment().createSession(file.path().toString(), options);

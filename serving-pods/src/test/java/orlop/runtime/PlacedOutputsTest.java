@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ai.onnxruntime.OrtSession;
 import inference.ModelInferRequest;
 import inference.ModelInferRequest.InferRequestedOutputTensor;
 import java.lang.foreign.ValueLayout;
@@ -248,6 +249,22 @@ class PlacedOutputsTest extends RuntimeTestBase {
       assertEquals(InferenceException.Code.CANCELLED, failure.getNow(null).code());
       assertEquals(1, call.rooms);
       assertEquals(1, placed(model, request));
+    }
+  }
+
+  /** The engine would take another shape of as many elements for the foreseen one there. */
+  @Test
+  void placesNothingWhereTheEngineCopiesFromAGpu() throws Exception {
+    Engine cpu = runtime.engine();
+    Engine gpu = new Engine(cpu.environment(), cpu.strings(), cpu.casts(), cpu.heap(), true);
+    OnnxFile file = OnnxFile.read(file(OnnxModels.identity("FP32", MANY)));
+    OrtSession session = cpu.environment().createSession(file.path().toString());
+    try (EncodedModel model = OnnxModel.of("m", file, 1, session, gpu, () -> {})) {
+      for (int i = 0; i < 4; i++) {
+        Encoded call = new Encoded(numbers(MANY), 0);
+        assertEquals(0, placed(model, call));
+        assertEquals(1, call.rooms);
+      }
     }
   }
 
