@@ -40,7 +40,7 @@ final class Outbox extends DefaultHttp2FrameWriter {
    * Data stops where flow control or the socket says so, everything else does not. A peer that
    * makes this pod answer and reads nothing is cut off here.
    */
-  private static final long MAX_UNREAD_BYTES = 8 << 20;
+  static final int MAX_UNREAD_BYTES = 8 << 20;
 
   /*
    * Differ from call to call: in HPACK's table they would only push out what is worth keeping.

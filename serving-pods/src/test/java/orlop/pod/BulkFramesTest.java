@@ -240,4 +240,33 @@ class BulkFramesTest {
     }
     assertTrue(copied < 2 * Link.STREAM_WINDOW_BYTES, copied + " bytes copied");
   }
+
+  @Test
+  void aLargeAnswerThatIsReadSlowlyDoesNotCutOffTheCallsBesideIt() throws Exception {
+    int calls = 3_000;
+    ServingPod pod = mesh.pod(mesh.holder("m"));
+    byte[] large = RawHttp2.message(request(32 << 20).toByteArray());
+    byte[] small = RawHttp2.message(request(10).toByteArray());
+    try (RawHttp2 client = RawHttp2.client(pod.grpcPort())) {
+      client.frame(RawHttp2.SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 64 << 20));
+      client.frame(RawHttp2.WINDOW_UPDATE, 0, 0, RawHttp2.number(64 << 20));
+      client.frame(RawHttp2.HEADERS, RawHttp2.END_HEADERS, 1, RawHttp2.call(INFER));
+      for (int at = 0; at < large.length; at += 16_000) {
+        int to = Math.min(large.length, at + 16_000);
+        int flags = to == large.length ? RawHttp2.END_STREAM : 0;
+        client.frame(RawHttp2.DATA, flags, 1, Arrays.copyOfRange(large, at, to));
+      }
+      TestMesh.await("the large answer", () -> pod.heldBytes() > 0 && pod.inFlight() == 0);
+      for (int i = 1; i <= calls; i++) {
+        send(client, 2 * i + 1, small, small.length, true);
+      }
+      int ended = 0;
+      while (ended <= calls) {
+        RawHttp2.Frame frame = client.next();
+        assertNotNull(frame, "the connection was closed after " + ended + " answers");
+        ended += frame.ends() ? 1 : 0;
+      }
+    }
+    awaitIdle();
+  }
 }
