@@ -262,13 +262,15 @@ final class Outbox extends DefaultHttp2FrameWriter {
       @Nullable ChannelPromise last) {
     sent = true;
     int most = maxFrameSize();
+    boolean whole = data.readableBytes() <= most;
     while (data.readableBytes() > most) {
       header(room(ctx, FRAME_HEADER_BYTES), most, Http2FrameTypes.DATA, 0, streamId);
       cut(ctx);
       ctx.write(data.readRetainedSlice(most), unheard(ctx));
     }
     int bytes = data.readableBytes();
-    boolean copied = gathers(bytes);
+    // The end of long data tells when all of it has left, so it is not copied, short as it may be.
+    boolean copied = whole && gathers(bytes);
     ByteBuf out = room(ctx, FRAME_HEADER_BYTES + (copied ? bytes : 0));
     header(out, bytes, Http2FrameTypes.DATA, end ? Http2Flags.END_STREAM : 0, streamId);
     if (copied) {

@@ -180,4 +180,13 @@ class OutboxTest {
     assertTrue(left.isSuccess());
     assertTrue(last.isSuccess());
   }
+
+  @Test
+  void theLastOfSeveralFramesIsToldWhenItHasLeftHoweverShortItIs() throws Exception {
+    ByteBuf data = channel.alloc().directBuffer(20_000).writeZero(20_000).setByte(0, 5);
+    ChannelFuture left = outbox.writeData(ctx, 1, data, 0, true, ctx.newPromise());
+    assertFalse(left.isDone());
+    assertEquals(List.of("data 1 5 16384false", "data 1 0 3616true"), read(written()));
+    assertTrue(left.isSuccess());
+  }
 }
