@@ -259,6 +259,8 @@ final class Certificates implements AutoCloseable {
     try {
       SSLContext context = SSLContext.getInstance("TLS");
       context.init(keys, trust, null);
+      context.getClientSessionContext().setSessionTimeout(SESSION_S);
+      context.getServerSessionContext().setSessionTimeout(SESSION_S);
       return context;
     } catch (GeneralSecurityException e) {
       throw new IllegalStateException("cannot make a TLS context", e);

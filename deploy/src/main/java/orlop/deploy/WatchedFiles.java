@@ -10,15 +10,17 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Reads files again when what they hold has changed: by looking at their bytes, since a mounted
- * secret or ConfigMap is replaced by a change of links, of which not every file system tells. What
- * could not be read is read again at each look until it can, with one warning for each reason. Runs
- * on a thread of its own until closed.
+ * secret or ConfigMap is replaced by a change of links, of which not every file system tells; those
+ * of a file too long for that stay unread, and its length and time stand for them. What could not
+ * be read is read again at each look until it can, with one warning for each reason. Runs on a
+ * thread of its own until closed.
  */
 final class WatchedFiles implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(WatchedFiles.class.getName());
@@ -27,6 +29,9 @@ final class WatchedFiles implements AutoCloseable {
   interface Reader {
     void read() throws IOException;
   }
+
+  /** No secret or ConfigMap is longer. */
+  private static final long MAX_READ_BYTES = 1 << 20;
 
   private final List<Path> files;
   private final long everyMs;
@@ -95,7 +100,12 @@ final class WatchedFiles implements AutoCloseable {
 
   private static void look(Path file, Map<Path, Integer> all) {
     try {
-      all.put(file, Arrays.hashCode(Files.readAllBytes(file)));
+      long bytes = Files.size(file);
+      all.put(
+          file,
+          bytes > MAX_READ_BYTES
+              ? Objects.hash(bytes, Files.getLastModifiedTime(file))
+              : Arrays.hashCode(Files.readAllBytes(file)));
     } catch (IOException e) {
       // As if it were not there, until it can be read again.
     }

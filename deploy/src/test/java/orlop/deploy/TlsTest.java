@@ -30,6 +30,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLHandshakeException;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManager;
 import org.jspecify.annotations.Nullable;
@@ -326,23 +327,30 @@ final class TlsTest {
     }
   }
 
+  /** A payload processor that notes the paths that are called, each by a connection of its own. */
+  private static HttpsServer observer(Authority authority, List<String> paths) throws Exception {
+    SSLContext tls = SSLContext.getInstance("TLS");
+    tls.init(authority.sign("observer").toKeyManagerFactory().getKeyManagers(), null, null);
+    HttpsServer server = HttpsServer.create(new InetSocketAddress(0), 0);
+    server.setHttpsConfigurator(new HttpsConfigurator(tls));
+    server.createContext(
+        "/",
+        exchange -> {
+          paths.add(exchange.getRequestURI().getPath());
+          exchange.getResponseHeaders().set("Connection", "close");
+          exchange.sendResponseHeaders(200, -1);
+          exchange.close();
+        });
+    return server;
+  }
+
   @Test
   void aPayloadProcessorIsCalledWhereItsOwnAuthorityAndItsNameVouchForIt() throws Exception {
     List<String> paths = new CopyOnWriteArrayList<>();
     Authority observers = new Authority(dir, "observers");
-    SSLContext tls = SSLContext.getInstance("TLS");
-    tls.init(observers.sign("observer").toKeyManagerFactory().getKeyManagers(), null, null);
-    HttpsServer server = HttpsServer.create(new InetSocketAddress(0), 0);
+    HttpsServer server = observer(observers, paths);
     try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
-      server.setHttpsConfigurator(new HttpsConfigurator(tls));
       server.setExecutor(threads);
-      server.createContext(
-          "/",
-          exchange -> {
-            paths.add(exchange.getRequestURI().getPath());
-            exchange.sendResponseHeaders(200, -1);
-            exchange.close();
-          });
       server.start();
       int port = server.getAddress().getPort();
       PodProcess.Announcement a =
@@ -363,6 +371,35 @@ final class TlsTest {
               .formatted(port);
       await("the loss at another name", () -> number(a.metrics(), lost) > 0);
       assertEquals(List.of("/right", "/right"), paths);
+    } finally {
+      server.stop(0);
+    }
+  }
+
+  /** Not even by a session that was begun when it was. */
+  @Test
+  void aPayloadProcessorIsCalledNoLongerThanItsAuthorityIsTrusted() throws Exception {
+    Authority observers = new Authority(dir, "observers");
+    HttpsServer server = observer(observers, new CopyOnWriteArrayList<>());
+    Path trust = Files.copy(observers.file(), dir.resolve("trust.pem"));
+    TlsConfig config =
+        new TlsConfig("", "", "", TlsConfig.ClientAuth.NONE, "", "", "", "", trust.toString(), 100);
+    server.start();
+    try (Certificates certificates = Certificates.open(config);
+        HttpClient client = HttpClient.newBuilder().sslContext(certificates.processors()).build()) {
+      String uri = "https://localhost:" + server.getAddress().getPort();
+      get(client, uri);
+      Files.writeString(trust, Files.readString(clientCa.file()));
+      await(
+          "the end of the trust",
+          () -> {
+            try {
+              get(client, uri);
+              return false;
+            } catch (Exception e) {
+              return e instanceof SSLHandshakeException;
+            }
+          });
     } finally {
       server.stop(0);
     }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -48,6 +49,19 @@ final class WatchedFilesTest {
         assertEquals("read " + i, reads.poll(30, TimeUnit.SECONDS));
       }
       assertNull(reads.poll(20 * LOOK_MS, TimeUnit.MILLISECONDS));
+    }
+  }
+
+  @Test
+  void doesNotReadAFileThatIsTooLongToBeMeant() throws Exception {
+    Path small = Files.writeString(dir.resolve("small"), "old");
+    try (RandomAccessFile large = new RandomAccessFile(dir.resolve("large").toFile(), "rw")) {
+      large.setLength(3L << 30);
+    }
+    try (WatchedFiles watched = new WatchedFiles(List.of(dir), LOOK_MS, () -> reads.add("now"))) {
+      assertNotNull(watched);
+      Files.writeString(small, "new");
+      assertEquals("now", reads.poll(30, TimeUnit.SECONDS));
     }
   }
 

@@ -101,7 +101,9 @@ final class Inbox extends DefaultHttp2FrameReader {
     if (in.readableBytes() < HEADER_BYTES + length) {
       return false;
     }
-    if (type == Http2FrameTypes.HEADERS || type == Http2FrameTypes.CONTINUATION) {
+    if (type == Http2FrameTypes.HEADERS
+        || type == Http2FrameTypes.PUSH_PROMISE
+        || type == Http2FrameTypes.CONTINUATION) {
       inHeaderBlock = (flags & Http2Flags.END_HEADERS) == 0;
     }
     super.readFrame(ctx, in.readSlice(HEADER_BYTES + length), listener);

@@ -54,6 +54,13 @@ final class Inlet extends Link {
   private static final int MAX_NUISANCES = 1_000;
   private static final long NUISANCES_WINDOW_NS = TimeUnit.SECONDS.toNanos(RESETS_WINDOW_S);
 
+  /**
+   * Frames that may be on their way on a stream when it is reset from here: a window of small ones.
+   */
+  private static final int LATE_FRAMES = STREAM_WINDOW_BYTES >> 10;
+
+  private static final int MAX_LATE_FRAMES = 1_000 * LATE_FRAMES;
+
   private final Dispatcher pod;
   private final Outlet.Target own;
   private final Set<String> ownNames;
@@ -68,6 +75,10 @@ final class Inlet extends Link {
   private long lastPingNs;
   private long nuisancesSinceNs;
   private int nuisances;
+
+  /** Frames that may still come on streams that were reset from here. */
+  private int lateFrames;
+
   private int pingStrikes;
 
   private Inlet(
@@ -92,6 +103,9 @@ final class Inlet extends Link {
             new Http2ConnectionAdapter() {
               @Override
               public void onStreamClosed(Http2Stream stream) {
+                if (stream.isResetSent()) {
+                  lateFrames = Math.min(lateFrames + LATE_FRAMES, MAX_LATE_FRAMES);
+                }
                 Passage passage = stream.getProperty(key);
                 if (passage != null) {
                   passage.abandoned();
@@ -254,11 +268,27 @@ final class Inlet extends Link {
       boolean outbound,
       Throwable cause,
       Http2Exception.StreamException error) {
+    if (!outbound && isLate(error)) {
+      return;
+    }
     super.onStreamError(ctx, outbound, cause, error);
     touch();
     if (!outbound) {
       nuisance("too_many_stream_errors");
     }
+  }
+
+  /**
+   * Whether the frame was on its way when this side reset its stream, and is to be passed over. See
+   * RFC 9113, section 5.1.
+   */
+  private boolean isLate(Http2Exception.StreamException error) {
+    boolean late =
+        lateFrames > 0
+            && error.error() == Http2Error.STREAM_CLOSED
+            && connection().stream(error.streamId()) == null;
+    lateFrames -= late ? 1 : 0;
+    return late;
   }
 
   private void nuisance(String what) {

@@ -16,6 +16,7 @@ import io.netty.handler.codec.http2.Http2Headers;
 import io.netty.handler.codec.http2.Http2HeadersEncoder;
 import io.netty.handler.codec.http2.Http2Settings;
 import io.netty.util.AsciiString;
+import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
@@ -40,7 +41,7 @@ final class Outbox extends DefaultHttp2FrameWriter {
    * Data stops where flow control or the socket says so, everything else does not. A peer that
    * makes this pod answer and reads nothing is cut off here.
    */
-  private static final long MAX_UNREAD_BYTES = 8 << 20;
+  static final int MAX_UNREAD_BYTES = 8 << 20;
 
   /*
    * Differ from call to call: in HPACK's table they would only push out what is worth keeping.
@@ -184,6 +185,11 @@ final class Outbox extends DefaultHttp2FrameWriter {
       spill(ctx);
       return super.writeHeaders(ctx, streamId, headers, padding, end, undone(ctx, promise));
     }
+    ByteBuf open = gathered;
+    if (open != null && open.refCnt() > 1 && mostBytes(headers) > COPY_UP_TO_BYTES) {
+      // The buffer may grow, which moves it, and parts of it are on their way to the socket.
+      spill(ctx);
+    }
     ByteBuf out = room(ctx, COPY_UP_TO_BYTES);
     int start = out.writerIndex();
     try {
@@ -202,6 +208,15 @@ final class Outbox extends DefaultHttp2FrameWriter {
       continued(out, out.copy(start + FRAME_HEADER_BYTES, bytes), flags, streamId);
     }
     return done(promise);
+  }
+
+  /** What the frames of a header block may take: HPACK adds less than that to names and values. */
+  private static long mostBytes(Http2Headers headers) {
+    long bytes = 2 * FRAME_HEADER_BYTES;
+    for (Map.Entry<CharSequence, CharSequence> header : headers) {
+      bytes += header.getKey().length() + header.getValue().length() + 2 * FRAME_HEADER_BYTES;
+    }
+    return bytes;
   }
 
   /** A block that is longer than a frame may be. */
@@ -262,13 +277,15 @@ final class Outbox extends DefaultHttp2FrameWriter {
       @Nullable ChannelPromise last) {
     sent = true;
     int most = maxFrameSize();
+    boolean whole = data.readableBytes() <= most;
     while (data.readableBytes() > most) {
       header(room(ctx, FRAME_HEADER_BYTES), most, Http2FrameTypes.DATA, 0, streamId);
       cut(ctx);
       ctx.write(data.readRetainedSlice(most), unheard(ctx));
     }
     int bytes = data.readableBytes();
-    boolean copied = gathers(bytes);
+    // The end of long data tells when all of it has left, so it is not copied, short as it may be.
+    boolean copied = whole && gathers(bytes);
     ByteBuf out = room(ctx, FRAME_HEADER_BYTES + (copied ? bytes : 0));
     header(out, bytes, Http2FrameTypes.DATA, end ? Http2Flags.END_STREAM : 0, streamId);
     if (copied) {

@@ -83,14 +83,17 @@ final class Request {
     return pod.hold(bytes);
   }
 
-  /** For a message that begins so: twice what has come, but no more than it says that it takes. */
+  /**
+   * For a message that begins so: twice what has come, but no more than it says that it takes. What
+   * is behind it, of a stream, has room for twice as much again.
+   */
   static int room(ByteBuf begun, int size) {
-    long twice = Math.min(2L * size, Integer.MAX_VALUE);
+    long twice = Math.max(512, Math.min(2L * size, Integer.MAX_VALUE));
     if (begun.readableBytes() < Wire.PREFIX_BYTES) {
-      return (int) Math.max(512, twice);
+      return (int) twice;
     }
     long whole = Wire.PREFIX_BYTES + begun.getUnsignedInt(begun.readerIndex() + 1);
-    return (int) Math.max(size, Math.min(whole, Math.max(512, twice)));
+    return (int) (size > whole ? twice : Math.min(whole, twice));
   }
 
   /**

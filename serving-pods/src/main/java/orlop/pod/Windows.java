@@ -23,6 +23,12 @@ final class Windows implements Http2RemoteFlowController {
   /** What a stream may send before it is the next one's turn: a frame, of up to so many bytes. */
   private static final int MAX_TURN_BYTES = 64 << 10;
 
+  /**
+   * What goes out at once, however wide the windows are: half of what a peer may leave unread, so
+   * that nobody who only reads slowly is taken for one who does not.
+   */
+  private static final int MAX_AT_ONCE_BYTES = Outbox.MAX_UNREAD_BYTES / 2;
+
   private final Http2Connection connection;
   private final Http2Connection.PropertyKey key;
   private final Outbox outbox;
@@ -99,6 +105,7 @@ final class Windows implements Http2RemoteFlowController {
     Line line = line(stream);
     if (line.over
         || !line.frames.isEmpty()
+        || bytes > MAX_AT_ONCE_BYTES
         || bytes > Math.min(line.windowBytes, connectionWindowBytes)
         || !channelTakes()) {
       return false;

@@ -351,4 +351,35 @@ class BrokenFramesTest {
     }
     assertServes();
   }
+
+  @Test
+  void whatWasOnItsWayWhenItsCallWasRefusedIsNoNuisance() throws Exception {
+    byte[] request =
+        RawHttp2.message(
+            TestMesh.request("unknown").toBuilder()
+                .addRawInputContents(com.google.protobuf.ByteString.copyFrom(new byte[1_000_000]))
+                .build()
+                .toByteArray());
+    try (RawHttp2 client = client()) {
+      for (int stream = 1; stream < 60; stream += 2) {
+        open(client, stream);
+        for (int at = 0; at < request.length; at += 16_000) {
+          int to = Math.min(request.length, at + 16_000);
+          int flags = to == request.length ? RawHttp2.END_STREAM : 0;
+          client.frame(RawHttp2.DATA, flags, stream, Arrays.copyOfRange(request, at, to));
+        }
+        RawHttp2.Frame refusal = client.next(RawHttp2.HEADERS);
+        assertEquals(stream, refusal.stream());
+        assertTrue(refusal.ends());
+        assertReset(client, stream, 0);
+      }
+      open(client, 61);
+      client.frame(RawHttp2.DATA, RawHttp2.END_STREAM, 61, request());
+      RawHttp2.Frame next = client.next();
+      assertNotNull(next);
+      assertEquals(RawHttp2.HEADERS, next.type(), "nothing is said to what came too late");
+      assertEquals(61, next.stream());
+    }
+    assertServes();
+  }
 }

@@ -221,9 +221,52 @@ class BulkFramesTest {
     assertEquals(512, Request.room(begun, 150));
     assertEquals(600, Request.room(begun, 300));
     assertEquals(1_005, Request.room(begun, 700));
-    assertEquals(2_000, Request.room(begun, 2_000));
     var huge = Unpooled.buffer().writeByte(0).writeInt(-1).writeZero(95);
     assertEquals(600, Request.room(huge, 300));
     assertEquals(512, Request.room(Unpooled.buffer().writeByte(0), 2));
+  }
+
+  /** While a stream waits, what follows its first message is collected behind it. */
+  @Test
+  void whatIsBehindTheFirstMessageIsCopiedNoMoreThanTwiceHoweverSmallItsParts() {
+    var begun = Unpooled.buffer().writeByte(0).writeInt(100).writeZero(100);
+    long copied = 0;
+    int room = begun.readableBytes();
+    for (int size = room + 1; size < Link.STREAM_WINDOW_BYTES; size++) {
+      if (size > room) {
+        copied += size;
+        room = Request.room(begun, size);
+      }
+    }
+    assertTrue(copied < 2 * Link.STREAM_WINDOW_BYTES, copied + " bytes copied");
+  }
+
+  @Test
+  void aLargeAnswerThatIsReadSlowlyDoesNotCutOffTheCallsBesideIt() throws Exception {
+    int calls = 3_000;
+    ServingPod pod = mesh.pod(mesh.holder("m"));
+    byte[] large = RawHttp2.message(request(32 << 20).toByteArray());
+    byte[] small = RawHttp2.message(request(10).toByteArray());
+    try (RawHttp2 client = RawHttp2.client(pod.grpcPort())) {
+      client.frame(RawHttp2.SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 64 << 20));
+      client.frame(RawHttp2.WINDOW_UPDATE, 0, 0, RawHttp2.number(64 << 20));
+      client.frame(RawHttp2.HEADERS, RawHttp2.END_HEADERS, 1, RawHttp2.call(INFER));
+      for (int at = 0; at < large.length; at += 16_000) {
+        int to = Math.min(large.length, at + 16_000);
+        int flags = to == large.length ? RawHttp2.END_STREAM : 0;
+        client.frame(RawHttp2.DATA, flags, 1, Arrays.copyOfRange(large, at, to));
+      }
+      TestMesh.await("the large answer", () -> pod.heldBytes() > 0 && pod.inFlight() == 0);
+      for (int i = 1; i <= calls; i++) {
+        send(client, 2 * i + 1, small, small.length, true);
+      }
+      int ended = 0;
+      while (ended <= calls) {
+        RawHttp2.Frame frame = client.next();
+        assertNotNull(frame, "the connection was closed after " + ended + " answers");
+        ended += frame.ends() ? 1 : 0;
+      }
+    }
+    awaitIdle();
   }
 }

@@ -23,6 +23,7 @@ import org.junit.jupiter.api.Test;
 class InboxTest {
   private static final int HEADER_LIST_BYTES = 20_000;
   private static final int HEADERS = 1;
+  private static final int PUSH_PROMISE = 5;
   private static final int PING = 6;
   private static final int WINDOW_UPDATE = 8;
   private static final int UNKNOWN = 77;
@@ -178,6 +179,13 @@ class InboxTest {
   @Test
   void dataAmidAHeaderBlockEndsTheConnection() throws Exception {
     inbox.readFrame(ctx, frame(HEADERS, 0, 1, RawHttp2.call("/a")), seen);
+    assertEquals(
+        Http2Error.PROTOCOL_ERROR, refusal(frame(RawHttp2.DATA, 0, 1, new byte[100])).error());
+  }
+
+  @Test
+  void dataAmidTheHeaderBlockOfAPushEndsTheConnection() throws Exception {
+    inbox.readFrame(ctx, frame(PUSH_PROMISE, 0, 1, RawHttp2.number(2)), seen);
     assertEquals(
         Http2Error.PROTOCOL_ERROR, refusal(frame(RawHttp2.DATA, 0, 1, new byte[100])).error());
   }

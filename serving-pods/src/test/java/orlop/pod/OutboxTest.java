@@ -180,4 +180,31 @@ class OutboxTest {
     assertTrue(left.isSuccess());
     assertTrue(last.isSuccess());
   }
+
+  @Test
+  void theLastOfSeveralFramesIsToldWhenItHasLeftHoweverShortItIs() throws Exception {
+    ByteBuf data = channel.alloc().directBuffer(20_000).writeZero(20_000).setByte(0, 5);
+    ChannelFuture left = outbox.writeData(ctx, 1, data, 0, true, ctx.newPromise());
+    assertFalse(left.isDone());
+    assertEquals(List.of("data 1 5 16384false", "data 1 0 3616true"), read(written()));
+    assertTrue(left.isSuccess());
+  }
+
+  /** The socket may have been told of the memory by its address, and not have taken it yet. */
+  @Test
+  void whatWasHandedOnStaysWhereItIsWhenALongHeaderBlockFollows() throws Exception {
+    outbox.writeData(ctx, 1, data(5, 10_000), 0, false, ctx.newPromise());
+    channel.flush();
+    ByteBuf header = channel.readOutbound();
+    assertEquals(9, header.readableBytes());
+    long address = header.memoryAddress() + header.readerIndex();
+    ByteBuf payload = channel.readOutbound();
+    outbox.writeHeaders(ctx, 3, headers(1, 50_000), 0, true, ctx.newPromise());
+    assertEquals(address, header.memoryAddress() + header.readerIndex());
+    outbox.writeHeaders(ctx, 5, headers(2, 10), 0, true, ctx.newPromise());
+    ByteBuf all = Unpooled.wrappedBuffer(header, payload, written());
+    assertEquals(
+        List.of("data 1 5 10000false", "headers 3 /11m50000true", "headers 5 /22m10true"),
+        read(all));
+  }
 }
