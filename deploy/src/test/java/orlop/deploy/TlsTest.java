@@ -23,6 +23,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -385,7 +386,7 @@ final class TlsTest {
     TlsConfig config =
         new TlsConfig("", "", "", TlsConfig.ClientAuth.NONE, "", "", "", "", trust.toString(), 100);
     server.start();
-    try (Certificates certificates = Certificates.open(config);
+    try (Certificates certificates = Objects.requireNonNull(Certificates.open(config));
         HttpClient client = HttpClient.newBuilder().sslContext(certificates.processors()).build()) {
       String uri = "https://localhost:" + server.getAddress().getPort();
       get(client, uri);

@@ -186,7 +186,7 @@ final class EtcdCandidate implements Subscription, EtcdLease.Holder {
         continue;
       }
       if (leads.getLease() == leaseId) {
-        if (mine) {
+        if (follows != null && mine) {
           stepAside(follows);
         }
         return new Standing(Standing.Place.LEADS, candidateId);
