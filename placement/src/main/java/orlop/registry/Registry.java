@@ -59,9 +59,10 @@ public interface Registry extends AutoCloseable {
   PodSession join(Pod pod) throws RegistryException;
 
   /**
-   * Takes part in the election of the one planner. {@code listener} hears each change of this
-   * candidate's place, on the registry's own thread: that it leads, and that it no longer may act,
-   * before another leads. Who is next leads when the leader ends, and nobody else.
+   * Takes part in the election of the one planner. {@code listener} hears of this candidate's place
+   * when it changes, on the registry's own thread: that it leads, and that it no longer may act,
+   * before another leads. A place that was overtaken before it could be told may be left out; the
+   * last one never is. Who is next leads when the leader ends, and nobody else.
    *
    * @param candidateId unique in the mesh
    */
