@@ -45,7 +45,7 @@ final class BalancedTest {
 
   @Test
   void aColdModelIsLoadedWhereItsCallArrives() {
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < EACH; i++) {
       String model = "cold-" + i;
       var unused = pods[0].register(model, "p", false);
       pods[1].awaitKnown(model);

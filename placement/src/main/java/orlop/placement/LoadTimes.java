@@ -19,21 +19,33 @@ public final class LoadTimes {
   // Each new measurement counts 1/16, so that a change of the storage is learnt within dozens.
   private static final double KEEP = 15.0 / 16;
 
+  /**
+   * So many bytes at the usual rate count as measured from the first on. Without them the small
+   * models, which cost time but hardly bytes, would say that large ones take hours.
+   */
+  private static final double PRIOR_BYTES = 16_000_000;
+
   private static final class Rate {
+    private final double usualBytesPerS;
     private double bytes;
     private double ms;
 
+    Rate(double usualBytesPerS) {
+      this.usualBytesPerS = usualBytesPerS;
+    }
+
     void note(long newBytes, long newMs) {
       bytes = bytes * KEEP + newBytes;
-      ms = ms * KEEP + newMs;
+      ms = ms * KEEP + Math.max(1, newMs);
     }
 
     long bytesPerS() {
-      return bytes == 0 ? 0 : Math.max(1, (long) (bytes * 1000 / Math.max(1, ms)));
+      double usualMs = PRIOR_BYTES * 1000 / usualBytesPerS;
+      return ms == 0 ? 0 : Math.max(1, (long) ((bytes + PRIOR_BYTES) * 1000 / (ms + usualMs)));
     }
   }
 
-  private final Rate pulls = new Rate();
+  private final Rate pulls = new Rate(PULL_BYTES_PER_S);
   private final Map<String, Rate> loads = new HashMap<>();
 
   /** A pull that really moved bytes. */
@@ -45,11 +57,11 @@ public final class LoadTimes {
   public void loaded(String type, long bytes, long ms) {
     Rate rate = loads.get(type);
     if (rate == null && loads.size() < Outlook.MAX_TYPES) {
-      rate = new Rate();
+      rate = new Rate(LOAD_BYTES_PER_S);
       loads.put(type, rate);
     }
     if (rate != null) {
-      rate.note(bytes, Math.max(1, ms - START_MS));
+      rate.note(bytes, ms - START_MS);
     }
   }
 

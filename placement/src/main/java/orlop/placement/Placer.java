@@ -217,6 +217,7 @@ public final class Placer {
 
   private static Placement chosen(Question question, List<Pod> pods, int allowed, Attempt attempt) {
     boolean byAge = pods.stream().anyMatch(pod -> pod.outlook().evictionCost() <= 0);
+    question.likely(pods);
     double usual = usualWorth(question, pods, byAge);
     List<Estimate> estimates = new ArrayList<>(pods.size());
     int fewestInZone = Integer.MAX_VALUE;

@@ -4,6 +4,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -36,6 +37,8 @@ final class Question {
   private final List<MeshView.Gone> gone;
   private final Set<String> preferred;
   private @Nullable String newestVersion;
+  private long usualPullBytesPerS;
+  private long usualLoadBytesPerS;
 
   Question(MeshView view, Model model, long nowMs) {
     this.view = view;
@@ -93,6 +96,24 @@ final class Question {
   }
 
   /**
+   * From now on a pod that has measured nothing counts as the one in the middle of these: it reads
+   * the same storage. Taken for fast, it would draw every load of a mesh whose storage is slow.
+   */
+  void likely(List<Pod> pods) {
+    usualPullBytesPerS = middle(pods.stream().mapToLong(pod -> pod.outlook().pullBytesPerS()));
+    usualLoadBytesPerS = middle(pods.stream().mapToLong(this::loadBytesPerS));
+  }
+
+  private static long middle(LongStream rates) {
+    long[] known = rates.filter(rate -> rate > 0).sorted().toArray();
+    return known.length == 0 ? 0 : known[known.length / 2];
+  }
+
+  private long loadBytesPerS(Pod pod) {
+    return pod.outlook().loadBytesPerS().getOrDefault(model.type(), 0L);
+  }
+
+  /**
    * What leaves, as estimated against what leaves elsewhere.
    *
    * @param pod as it should be by now
@@ -104,8 +125,10 @@ final class Question {
     long bytes = need.ramBytes() / 2 + need.vramBytes() / 2;
     bytes = bytes > Long.MAX_VALUE / 4 ? Long.MAX_VALUE / 4 : bytes * 2;
     boolean onDisk = onDisk(pod);
-    long pullMs = onDisk ? 0 : LoadTimes.pullMs(bytes, outlook.pullBytesPerS());
-    long loadMs = LoadTimes.loadMs(bytes, outlook.loadBytesPerS().getOrDefault(model.type(), 0L));
+    long pullRate = outlook.pullBytesPerS() > 0 ? outlook.pullBytesPerS() : usualPullBytesPerS;
+    long loadRate = loadBytesPerS(pod) > 0 ? loadBytesPerS(pod) : usualLoadBytesPerS;
+    long pullMs = onDisk ? 0 : LoadTimes.pullMs(bytes, pullRate);
+    long loadMs = LoadTimes.loadMs(bytes, loadRate);
     Copy copy = copy(pod);
     boolean leaving = copy != null && copy.state() instanceof CopyState.Unloading;
     long lossMs = 0;

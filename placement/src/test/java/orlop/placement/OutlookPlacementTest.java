@@ -378,6 +378,21 @@ class OutlookPlacementTest {
     assertTrue(lines.getLast().startsWith("next: pod b, "), lines.getLast());
   }
 
+  @Test
+  void aPodThatMeasuredNothingIsTakenToBeLikeTheOthers() {
+    Outlook slow = new Outlook(NOW_MS, 4, 0, 10_000_000, Map.of("onnx", 10_000_000L), 0, 0);
+    Outlook nothing = new Outlook(NOW_MS, 4, 0, 0, Map.of(), 0, 0);
+    Pod[] pods = {
+      pod("a", "z", "1", 0, slow), pod("b", "z", "1", 0, slow), pod("new", "z", "1", 0, nothing)
+    };
+    Map<String, Integer> chosen = new HashMap<>();
+    for (int i = 0; i < 300; i++) {
+      Model model = model("m" + i, GB);
+      chosen.merge(chosen(mesh(model, pods).view(), model), 1, Integer::sum);
+    }
+    assertTrue(Collections.min(chosen.values()) > 50 && chosen.size() == 3, chosen.toString());
+  }
+
   // The router's.
 
   @Test
