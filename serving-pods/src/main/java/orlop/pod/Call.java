@@ -384,11 +384,14 @@ final class Call extends Deadlines.Entry {
     Set<String> more = new HashSet<>(tried);
     more.add(podId);
     tried = Set.copyOf(more);
-    lastRefusal = why;
     under = null;
     passedNs = 0;
     if (why.getCode() == Status.Code.RESOURCE_EXHAUSTED && isLoadedAt(podId, to)) {
       busyCopies++;
+      lastRefusal = why;
+    } else if (busyCopies == 0) {
+      // That a copy is there and busy tells the client more than what became of others.
+      lastRefusal = why;
     }
     if (busyCopies >= MAX_BUSY_COPIES) {
       fail(why);

@@ -141,6 +141,35 @@ class RetryHintTest {
   }
 
   @Test
+  void aBusyCopyBesideOneThatIsGone() throws Exception {
+    try (TestMesh mesh = new TestMesh(1, b -> b.labels(Set.of("here")).suspectMs(1));
+        FakeSidecar sidecar = new FakeSidecar()) {
+      for (int pod = 1; pod < 3; pod++) {
+        mesh.add(b -> b.labels(Set.of("there")));
+        mesh.runtimes.get(pod).sidecar = sidecar.address();
+        mesh.runtimes.get(pod).atOnce = 1;
+      }
+      mesh.register("m", Set.of("there"));
+      for (int pod = 1; pod < 3; pod++) {
+        var unused =
+            PodControlGrpc.newBlockingStub(mesh.channel(mesh.pod(pod)))
+                .load(LoadRequest.newBuilder().setModelId("m").setWait(true).build());
+      }
+      sidecar.silent = true;
+      var running =
+          GRPCInferenceServiceGrpc.newFutureStub(mesh.channel(mesh.pod(1)))
+              .modelInfer(TestMesh.request("m"));
+      TestMesh.await("the call at the runtime", () -> sidecar.calls.get() == 1);
+      mesh.pod(2).crash();
+      // Half of these meet the busy copy first.
+      for (int i = 0; i < 20; i++) {
+        assertEquals("100", hint(refusal(mesh, 0, TestMesh.request("m"))));
+      }
+      running.cancel(true);
+    }
+  }
+
+  @Test
   void aFullQueue() throws Exception {
     try (TestMesh mesh = mesh()) {
       mesh.client(mesh.pod(1)).modelInfer(TestMesh.request("m"));
