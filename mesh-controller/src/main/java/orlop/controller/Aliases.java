@@ -106,7 +106,8 @@ final class Aliases {
     return user;
   }
 
-  private static @Nullable Alias user(MeshView view, String modelId) {
+  /** An alias that refers to the model; null when none does. */
+  static @Nullable Alias user(MeshView view, String modelId) {
     for (Alias alias : view.aliases()) {
       if (alias.refersTo(modelId)) {
         return alias;

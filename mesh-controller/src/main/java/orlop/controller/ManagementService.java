@@ -285,6 +285,11 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         // The alias stands all the same, so this is a state of its target.
         refusal = String.valueOf(e.getStatus().getDescription());
       }
+      if (next.moving() && next.autoDeleteModelIds().contains(next.activeModelId())) {
+        // What goes with the move goes right behind it.
+        String left = next.activeModelId();
+        seen(view -> view.model(left) == null || Aliases.user(view, left) != null);
+      }
     }
     if (request.getSync()) {
       var unused = Views.await(registry, view -> settled(view.alias(name), target), TRANSITION_MS);

@@ -44,6 +44,7 @@ import orlop.placement.Placer;
 import orlop.placement.Planner;
 import orlop.placement.Router;
 import orlop.registry.LocalRegistry;
+import orlop.registry.Registry;
 
 /** What ModelMesh's clients rely on, call by call, with two pods and a default owner. */
 final class ManagementContractTest {
@@ -267,6 +268,21 @@ final class ManagementContractTest {
       VModelStatusInfo failed = mesh.setVModel(vmodel("a", "new").setSync(true).build());
       assertEquals(VModelStatus.TRANSITION_FAILED, failed.getStatus());
       assertEquals("old", failed.getActiveModelId());
+  @Test
+  void whoWaitsForAMoveFindsTheModelThatItLeftGone() throws Exception {
+    mesh.setVModel(
+        vmodel("a", "old").setModelInfo(info("old")).setAutoDeleteTargetModel(true).build());
+    CountDownLatch answered = new CountDownLatch(1);
+    try (SlowDeletes slow = new SlowDeletes(registry, answered);
+        Controller controller = controller(slow)) {
+      mesh.setVModel(vmodel("a", "new").setModelInfo(info("new")).setSync(true).build());
+      boolean gone = status("old").getStatus() == ModelStatus.NOT_FOUND;
+      answered.countDown();
+      assertTrue(gone, "it is still registered");
+      assertTrue(controller.leading());
+    }
+  }
+
       assertTrue(
           failed.getTargetModelStatus().getErrorsList().toString().contains("access denied"),
           failed::toString);
@@ -396,3 +412,7 @@ final class ManagementContractTest {
     return assertThrows(StatusRuntimeException.class, call::run);
   }
 }
+    return controller(registry);
+  }
+
+  private static Controller controller(Registry registry) throws IOException {
