@@ -1,6 +1,9 @@
 package orlop.controller;
 
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Set;
 import mmesh.ModelStatusInfo;
 import mmesh.ModelStatusInfo.ModelCopyInfo;
@@ -21,7 +24,9 @@ final class ModelStatus {
     }
     Set<String> errors = new LinkedHashSet<>();
     ModelStatusInfo.ModelStatus best = ModelStatusInfo.ModelStatus.NOT_LOADED;
-    for (Copy copy : view.copies(modelId)) {
+    List<Copy> newestFirst = new ArrayList<>(view.copies(modelId));
+    newestFirst.sort(Comparator.comparingLong(Copy::sinceMs).reversed());
+    for (Copy copy : newestFirst) {
       ModelStatusInfo.ModelStatus status = of(copy.state());
       if (rank(status) > rank(best)) {
         best = status;

@@ -136,6 +136,7 @@ final class ManagementContractTest {
       assertEquals(first ? 1_111 : 2_222, copy.getTime());
     }
     assertEquals(List.of("pod-2: timeout"), status.getErrorsList());
+    assertEquals(2_222, status.getModelCopyInfos(0).getTime(), "what happened last stands first");
     one.publish("m", new CopyState.Loading(), 3_333);
     assertEquals(ModelStatus.LOADING, status("m").getStatus());
   }
