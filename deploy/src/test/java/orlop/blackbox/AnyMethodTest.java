@@ -187,8 +187,10 @@ final class AnyMethodTest {
     assertEquals(
         List.of("b:x", "a:x", "größe:x", "a:x"), several(pod, "x", "all", "b", "a", "größe", "a"));
     assertEquals(List.of("a:y", "b:y"), several(other, "y", "all", "a", "b"));
-    assertEquals(List.of("a:z", "b:z"), several(pod, "z", "any", "a", "nobody", "b"));
-    Status all = refusal(() -> several(pod, "z", "all", "a", "nobody", "b"));
+    for (String lenient : List.of("any", "")) {
+      assertEquals(List.of("a:z", "b:z"), several(pod, "z", lenient, "a", "nobody", "b"));
+    }
+    Status all = refusal(() -> several(pod, "z", "ALL", "a", "nobody", "b"));
     assertEquals(Status.Code.NOT_FOUND, all.getCode(), all.toString());
     assertTrue(String.valueOf(all.getDescription()).contains("nobody"), all.toString());
     assertEquals(
@@ -224,7 +226,9 @@ final class AnyMethodTest {
   private static List<String> several(
       PodUnderTest to, String text, String required, String... ids) {
     Metadata metadata = new Metadata();
-    metadata.put(Metadata.Key.of("mm-required", Metadata.ASCII_STRING_MARSHALLER), required);
+    if (!required.isEmpty()) {
+      metadata.put(Metadata.Key.of("mm-required", Metadata.ASCII_STRING_MARSHALLER), required);
+    }
     for (String id : ids) {
       if (StandardCharsets.US_ASCII.newEncoder().canEncode(id)) {
         metadata.put(Metadata.Key.of("mm-model-id", Metadata.ASCII_STRING_MARSHALLER), id);

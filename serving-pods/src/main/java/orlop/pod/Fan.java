@@ -13,8 +13,10 @@ import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
 
@@ -30,7 +32,10 @@ final class Fan {
   private final Metadata headers;
   private final Metadata.Key<byte[]> name;
   private final List<String> models;
-  private final boolean any;
+
+  /** The failures that leave a model out instead of failing the call. */
+  private final Predicate<Status.Code> leftOut;
+
   private final @Nullable ByteBuf[] answers;
   private final List<Call> running = new ArrayList<>();
   private byte[] message = {};
@@ -39,10 +44,15 @@ final class Fan {
   private long answerBytes;
   private @Nullable Status failure;
 
-  private Fan(Call whole, Http2Headers received, List<String> models, String header, boolean any) {
+  private Fan(
+      Call whole,
+      Http2Headers received,
+      List<String> models,
+      String header,
+      Predicate<Status.Code> leftOut) {
     this.whole = whole;
     this.models = models;
-    this.any = any;
+    this.leftOut = leftOut;
     this.answers = new ByteBuf[models.size()];
     this.headers = metadata(received);
     this.name = Metadata.Key.of(header + "-bin", Metadata.BINARY_BYTE_MARSHALLER);
@@ -59,20 +69,24 @@ final class Fan {
       return null;
     }
     CharSequence required = headers.get(Wire.REQUIRED);
-    String said = required == null ? "all" : required.toString();
-    if (!said.equals("all") && !said.equals("any")) {
-      throw new IllegalArgumentException(
-          "header " + Headers.REQUIRED + " is '" + said + "', expected all or any");
-    }
+    Predicate<Status.Code> leftOut = leftOut(required == null ? "" : required.toString());
     List<String> ids = values(headers, Wire.MODEL, Wire.MODEL_BIN);
     return ids.isEmpty()
         ? new Fan(
-            whole,
-            headers,
-            values(headers, Wire.ALIAS, Wire.ALIAS_BIN),
-            Headers.VMODEL_ID,
-            said.equals("any"))
-        : new Fan(whole, headers, ids, Headers.MODEL_ID, said.equals("any"));
+            whole, headers, values(headers, Wire.ALIAS, Wire.ALIAS_BIN), Headers.VMODEL_ID, leftOut)
+        : new Fan(whole, headers, ids, Headers.MODEL_ID, leftOut);
+  }
+
+  /** Who does not say gets the answers of those that are there, as from ModelMesh. */
+  private static Predicate<Status.Code> leftOut(String required) {
+    return switch (required.toLowerCase(Locale.ROOT)) {
+      case "all" -> code -> false;
+      case "any" -> code -> true;
+      case "" -> code -> code == Status.Code.NOT_FOUND;
+      default ->
+          throw new IllegalArgumentException(
+              "header " + Headers.REQUIRED + " is '" + required + "', expected all or any");
+    };
   }
 
   private static boolean several(Http2Headers headers, AsciiString text, AsciiString bytes) {
@@ -189,7 +203,7 @@ final class Fan {
               "model '%s' of %d: %s"
                   .formatted(models.get(index), models.size(), status.getDescription()));
       failure = told;
-      if (!any) {
+      if (!leftOut.test(status.getCode())) {
         whole.fail(told);
         cancel();
         return;
