@@ -352,7 +352,7 @@ final class ModelMeshEnvironment {
     JsonNode config;
     try {
       String json = path == null ? text : Files.readString(Path.of(path));
-      if (json == null || json.isBlank()) {
+      if (json == null) {
         return;
       }
       config = MAPPER.readTree(json);
@@ -364,7 +364,9 @@ final class ModelMeshEnvironment {
     config.fieldNames().forEachRemaining(strange::add);
     strange.removeAll(List.of("rpcConfigs", "allowOtherRpcs"));
     if (!config.isObject() || !strange.isEmpty()) {
-      throw new CommandException(name + " holds the unknown " + strange, DATAPLANE_FORM);
+      throw new CommandException(
+          name + (config.isObject() ? " holds the unknown " + strange : " is no JSON object"),
+          DATAPLANE_FORM);
     }
     if (config.has("rpcConfigs")) {
       set(name, "pod.dataplane.rpcs", config.path("rpcConfigs"));

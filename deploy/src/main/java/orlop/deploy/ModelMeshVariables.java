@@ -228,7 +228,13 @@ final class ModelMeshVariables {
   }
 
   private static Function<String, JsonNode> seconds(long least) {
-    return value -> JSON.numberNode(Math.multiplyExact(1_000L, whole(least).apply(value).asLong()));
+    return value -> {
+      long seconds = whole(least).apply(value).asLong();
+      if (seconds > Long.MAX_VALUE / 1_000) {
+        throw new IllegalArgumentException("expected a whole number of seconds, and fewer");
+      }
+      return JSON.numberNode(1_000 * seconds);
+    };
   }
 
   private static JsonNode commas(String value) {

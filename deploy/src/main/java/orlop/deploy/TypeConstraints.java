@@ -108,6 +108,10 @@ final class TypeConstraints implements AutoCloseable {
     }
     Map<String, Labels> all = new HashMap<>();
     for (Map.Entry<String, JsonNode> type : json.properties()) {
+      if (!type.getValue().isObject()) {
+        throw new IllegalArgumentException(
+            "type '%s' is %s, expected an object".formatted(type.getKey(), type.getValue()));
+      }
       for (Map.Entry<String, JsonNode> field : type.getValue().properties()) {
         if (!Set.of("required", "preferred").contains(field.getKey())) {
           throw new IllegalArgumentException(
@@ -122,7 +126,12 @@ final class TypeConstraints implements AutoCloseable {
 
   private static Set<String> labels(Map.Entry<String, JsonNode> type, String field) {
     Set<String> labels = new HashSet<>();
-    for (JsonNode label : type.getValue().path(field)) {
+    JsonNode list = type.getValue().path(field);
+    if (!list.isArray() && !list.isMissingNode() && !list.isNull()) {
+      throw new IllegalArgumentException(
+          "type '%s': %s is %s, expected a list".formatted(type.getKey(), field, list));
+    }
+    for (JsonNode label : list) {
       if (!label.isTextual()) {
         throw new IllegalArgumentException(
             "type '%s': %s holds %s, expected text".formatted(type.getKey(), field, label));

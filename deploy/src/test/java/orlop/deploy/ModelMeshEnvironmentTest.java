@@ -22,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import orlop.deploy.ModelMeshVariables.Use;
 import orlop.payload.ProcessorsConfig;
+import orlop.placement.LabelRules.Labels;
 import orlop.placement.Model;
 import orlop.pod.MetricsConfig;
 import orlop.pod.PodConfig;
@@ -427,6 +428,36 @@ final class ModelMeshEnvironmentTest {
             });
       }
     }
+  }
+
+  @Test
+  void constraintsOfAnotherShapeAreRefusedAndNotTakenForNone() {
+    for (String broken :
+        List.of(
+            "{\"onnx\":{\"required\":\"a\"}}",
+            "{\"onnx\":{\"required\":{\"a\":true}}}",
+            "{\"onnx\":[\"a\"]}")) {
+      CommandException e =
+          assertThrows(CommandException.class, () -> TypeConstraints.of(broken, ""));
+      assertTrue(String.valueOf(e.getMessage()).contains("type 'onnx'"), e.toString());
+    }
+    try (TypeConstraints none = TypeConstraints.of("{\"onnx\":{\"required\":null}}", "")) {
+      assertNotNull(none);
+      assertEquals(Map.of("onnx", new Labels(Set.of(), Set.of())), none.rules().byType());
+    }
+  }
+
+  @Test
+  void anAllowListThatIsEmptyAllowsNotEverything() throws Exception {
+    Path file = Files.createFile(dir.resolve("dataplane.json"));
+    String refused = refusal("MM_DATAPLANE_CONFIG_PATH", file.toString());
+    assertTrue(refused.contains("MM_DATAPLANE_CONFIG_PATH"), refused);
+  }
+
+  @Test
+  void secondsThatNoClockCountsAreRefusedByName() {
+    String refused = refusal("MM_SVC_GRPC_MAX_CONNECTION_AGE_SECS", String.valueOf(Long.MAX_VALUE));
+    assertTrue(refused.contains("MM_SVC_GRPC_MAX_CONNECTION_AGE_SECS"), refused);
   }
 
   private static void await(BooleanSupplier condition) {
