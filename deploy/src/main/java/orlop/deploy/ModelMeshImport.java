@@ -208,7 +208,8 @@ final class ModelMeshImport {
         standing.getTargetModelId().equals(alias.target())
             || (standing.getTargetModelId().isEmpty()
                 && standing.getActiveModelId().equals(alias.target()));
-    if (same && standing.getOwner().equals(alias.owner())) {
+    // One without an owner has become the default owner's.
+    if (same && (alias.owner().isEmpty() || standing.getOwner().equals(alias.owner()))) {
       add(Kind.ALIAS, Fate.ALREADY_THERE, entry, "");
       return;
     }
@@ -229,26 +230,25 @@ final class ModelMeshImport {
 
   private void set(MeshClient to, ModelMeshRecord.VModel alias, String target)
       throws RegistryException {
-    boolean autoDelete = autoDelete(target);
-    var unused =
-        calm(
-            () ->
-                to.management()
-                    .setVModel(
-                        SetVModelRequest.newBuilder()
-                            .setVModelId(alias.id())
-                            .setOwner(alias.owner())
-                            .setTargetModelId(target)
-                            .setAutoDeleteTargetModel(autoDelete)
-                            .build()));
+    SetVModelRequest.Builder request =
+        SetVModelRequest.newBuilder()
+            .setVModelId(alias.id())
+            .setOwner(alias.owner())
+            .setTargetModelId(target);
+    ModelMeshRecord.Model model = readable(target);
+    if (model != null && model.autoDelete()) {
+      // It is deleted with the alias that brings it.
+      request.setModelInfo(info(model)).setAutoDeleteTargetModel(true);
+    }
+    var unused = calm(() -> to.management().setVModel(request.build()));
   }
 
-  private boolean autoDelete(String model) throws RegistryException {
+  private ModelMeshRecord.@Nullable Model readable(String model) throws RegistryException {
     Entry entry = source.find(Table.MODELS, model);
     try {
-      return entry != null && ModelMeshRecord.model(model, entry.value()).autoDelete();
+      return entry == null ? null : ModelMeshRecord.model(model, entry.value());
     } catch (ModelMeshRecord.Unreadable e) {
-      return false; // counted where the models were read
+      return null; // counted where the models were read
     }
   }
 

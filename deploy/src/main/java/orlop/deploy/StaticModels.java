@@ -118,6 +118,7 @@ final class StaticModels {
                   SetVModelRequest.newBuilder()
                       .setVModelId(alias)
                       .setTargetModelId(id)
+                      .setModelInfo(info)
                       .setAutoDeleteTargetModel(!model.retainAfterTransition)
                       .build());
     }

@@ -63,12 +63,11 @@ final class ImportTest {
     etcd = EtcdProcess.start(dir);
     client = Client.builder().endpoints(etcd.endpoint()).build();
     registry = new LocalRegistry();
+    // As ModelMesh's own controller has it.
+    ControllerConfig config = new ControllerConfig("test", 1_000, 2_000, 5_000, 60_000, 0, "ksp");
     management =
         new ManagementService(
-            ControllerConfig.defaults("test"),
-            registry,
-            new Router(new Placer()),
-            System::currentTimeMillis);
+            config, registry, new Router(new Placer()), System::currentTimeMillis);
     server =
         NettyServerBuilder.forAddress(new InetSocketAddress("127.0.0.1", 0))
             .addService(management)
@@ -190,6 +189,21 @@ final class ImportTest {
     Alias alias = registry.view().alias("v");
     assertNotNull(alias);
     assertEquals("a", alias.activeModelId());
+  }
+
+  @Test
+  void anAliasThatMovedOnHereIsNotMovedBackWhoseverItIs() throws Exception {
+    write(
+        Map.of(
+            SPACE + "/registry/a", "{\"type\":\"onnx\"}",
+            SPACE + "/registry/b", "{\"type\":\"onnx\"}",
+            SPACE + "/vmodels/v", "{\"o\":\"isvc\",\"amid\":\"a\",\"tmid\":\"a\"}"));
+    assertEquals(0, run().status);
+    Alias moved = new Alias("v", "isvc", "b", "b", Set.of(), "");
+    assertTrue(registry.compareAndSetAlias("v", registry.view().alias("v"), moved));
+    Run again = run();
+    assertEquals(moved, registry.view().alias("v"));
+    assertEquals(1, again.json().at("/aliases/differing").asInt(), again.out);
   }
 
   @Test

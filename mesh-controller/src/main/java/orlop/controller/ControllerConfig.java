@@ -9,7 +9,7 @@ package orlop.controller;
  * @param callTimeoutMs bound on one call to a pod that does not wait for a load, 100 to 60,000
  * @param loadTimeoutMs bound on one call that waits for a load, 1,000 to 3,600,000
  * @param metricsPort where a controller shows its {@code /metrics}, 0 to 65,535; 0: nowhere
- * @param defaultAliasOwner owner of the aliases that a management call names without an owner;
+ * @param defaultAliasOwner owner of the aliases that a management call creates without naming one;
  *     empty for none
  */
 public record ControllerConfig(

@@ -175,8 +175,7 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
             if (alias == null) {
               return DeleteVModelResponse.getDefaultInstance();
             }
-            checkOwner(alias, owner(request.getOwner()));
-            if (aliases.delete(alias)) {
+            if (isOthers(alias, request.getOwner()) || aliases.delete(alias)) {
               return DeleteVModelResponse.getDefaultInstance();
             }
           }
@@ -191,9 +190,7 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         response,
         () -> {
           Alias alias = registry.view().alias(required("vModelId", request.getVModelId()));
-          String owner = owner(request.getOwner());
-          boolean hidden = alias != null && !owner.isEmpty() && !alias.owner().equals(owner);
-          return alias == null || hidden
+          return alias == null || isOthers(alias, request.getOwner())
               ? VModelStatusInfo.newBuilder()
                   .setStatus(VModelStatusInfo.VModelStatus.NOT_FOUND)
                   .build()
@@ -285,14 +282,14 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         // The alias stands all the same, so this is a state of its target.
         refusal = String.valueOf(e.getStatus().getDescription());
       }
+    }
+    if (request.getSync()) {
+      var unused = Views.await(registry, view -> settled(view.alias(name), target), TRANSITION_MS);
       if (next.moving() && next.autoDeleteModelIds().contains(next.activeModelId())) {
         // What goes with the move goes right behind it.
         String left = next.activeModelId();
         seen(view -> view.model(left) == null || Aliases.user(view, left) != null);
       }
-    }
-    if (request.getSync()) {
-      var unused = Views.await(registry, view -> settled(view.alias(name), target), TRANSITION_MS);
     }
     Alias now = registry.view().alias(name);
     return ModelStatus.of(registry.view(), now == null ? next : now, refusal);
@@ -307,16 +304,16 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         throw notFound("alias", name);
       }
       if (old != null) {
-        checkOwner(old, owner(request.getOwner()));
+        checkOwner(old, request.getOwner());
       }
-      checkExpected(name, old, request.getExpectedTargetModelId());
+      checkExpected(request, old);
       Alias next;
       try {
-        next = next(request, owner(request.getOwner()), old);
+        next = next(request, old);
       } catch (IllegalArgumentException e) {
         throw Status.INVALID_ARGUMENT.withDescription(e.getMessage()).asRuntimeException();
       }
-      if (request.hasModelInfo()) {
+      if (bringsModel(request)) {
         register(target, request.getModelInfo());
       } else if (registry.view().model(target) == null) {
         throw notFound("target model", target);
@@ -333,21 +330,25 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
     throw changedMeanwhile(name);
   }
 
+  /**
+   * What was registered by itself stays so: only a model that comes with its alias goes with it.
+   */
+  private static boolean bringsModel(SetVModelRequest request) {
+    return !request.getModelInfo().equals(ModelInfo.getDefaultInstance());
+  }
+
   /** A new or forced alias serves its target at once; any other moves there when it is loaded. */
-  private static Alias next(SetVModelRequest request, String owner, @Nullable Alias old) {
+  private Alias next(SetVModelRequest request, @Nullable Alias old) {
     String target = request.getTargetModelId();
     Set<String> autoDelete = new HashSet<>(old == null ? Set.of() : old.autoDeleteModelIds());
-    if (request.getAutoDeleteTargetModel()) {
+    if (request.getAutoDeleteTargetModel() && bringsModel(request)) {
       autoDelete.add(target);
     }
     String active = old == null || request.getForce() ? target : old.activeModelId();
     autoDelete.removeIf(id -> !id.equals(target) && !id.equals(active));
-    String owned = old != null && !old.owner().isEmpty() ? old.owner() : owner;
-    return new Alias(request.getVModelId(), owned, active, target, autoDelete, "");
-  }
-
-  private String owner(String asked) {
-    return asked.isEmpty() ? defaultOwner : asked;
+    String asked = request.getOwner().isEmpty() ? defaultOwner : request.getOwner();
+    String owner = old == null ? asked : old.owner();
+    return new Alias(request.getVModelId(), owner, active, target, autoDelete, "");
   }
 
   private static boolean settled(@Nullable Alias alias, String target) {
@@ -357,23 +358,37 @@ public final class ManagementService extends ModelMeshGrpc.ModelMeshImplBase
         || !alias.failure().isEmpty();
   }
 
-  private static void checkExpected(String name, @Nullable Alias old, String expected) {
-    if (!expected.isEmpty() && (old == null || !old.targetModelId().equals(expected))) {
+  /** An alias that is where it shall go is as expected: a call may be made once more. */
+  private static void checkExpected(SetVModelRequest request, @Nullable Alias old) {
+    String expected = request.getExpectedTargetModelId();
+    String target = request.getTargetModelId();
+    boolean met =
+        old == null
+            ? expected.equals(target)
+            : old.targetModelId().equals(expected) || old.targetModelId().equals(target);
+    if (!expected.isEmpty() && !met) {
       throw Status.FAILED_PRECONDITION
           .withDescription(
               "alias '%s': expected target '%s', found %s"
                   .formatted(
-                      name, expected, old == null ? "no alias" : "'" + old.targetModelId() + "'"))
+                      request.getVModelId(),
+                      expected,
+                      old == null ? "no alias" : "'" + old.targetModelId() + "'"))
           .asRuntimeException();
     }
   }
 
-  private static void checkOwner(Alias alias, String owner) {
-    if (!alias.owner().isEmpty() && !alias.owner().equals(owner)) {
+  /** Who names no owner does not ask whose it is. */
+  private static boolean isOthers(Alias alias, String asked) {
+    return !asked.isEmpty() && !alias.owner().equals(asked);
+  }
+
+  private static void checkOwner(Alias alias, String asked) {
+    if (isOthers(alias, asked)) {
       throw Status.ALREADY_EXISTS
           .withDescription(
               "alias '%s' belongs to '%s', not to '%s'"
-                  .formatted(alias.name(), alias.owner(), owner))
+                  .formatted(alias.name(), alias.owner(), asked))
           .asRuntimeException();
     }
   }

@@ -183,20 +183,50 @@ final class ManagementContractTest {
   // ---- aliases
 
   @Test
-  void whoNamesNoOwnerIsTheDefaultOne() {
+  void whoNamesNoOwnerMakesTheDefaultOnesAliasesAndMayChangeAnybodys() {
     register(model("m"));
     assertEquals("kserve", mesh.setVModel(vmodel("a", "m").build()).getOwner());
     mesh.setVModel(vmodel("a", "m").setOwner("kserve").build());
     mesh.setVModel(vmodel("b", "m").setOwner("other").build());
-    assertEquals(Status.Code.ALREADY_EXISTS, code(() -> mesh.setVModel(vmodel("b", "m").build())));
+    assertEquals("other", mesh.setVModel(vmodel("b", "m").build()).getOwner());
+    assertEquals("other", aliasStatus("b", "").getOwner());
+    delete("b", "");
+    assertNull(registry.view().alias("b"));
+    delete("b", "");
+  }
+
+  @Test
+  void whoNamesAnOwnerNeitherChangesNorDeletesAnotherOnesAlias() {
+    register(model("m"));
+    register(model("n"));
+    mesh.setVModel(vmodel("a", "m").build());
     assertEquals(
         Status.Code.ALREADY_EXISTS,
-        code(() -> mesh.deleteVModel(DeleteVModelRequest.newBuilder().setVModelId("b").build())));
-    assertEquals(VModelStatus.NOT_FOUND, aliasStatus("b", "").getStatus());
-    assertEquals(VModelStatus.DEFINED, aliasStatus("b", "other").getStatus());
-    mesh.deleteVModel(DeleteVModelRequest.newBuilder().setVModelId("b").setOwner("other").build());
+        code(() -> mesh.setVModel(vmodel("a", "n").setOwner("other").build())));
+    assertEquals(VModelStatus.NOT_FOUND, aliasStatus("a", "other").getStatus());
+    // What is not there for them is not there to delete; its owner's garbage collection goes on.
+    delete("a", "other");
+    assertEquals(VModelStatus.DEFINED, aliasStatus("a", "kserve").getStatus());
+    delete("a", "kserve");
+    assertNull(registry.view().alias("a"));
+  }
+
+  @Test
+  void anExpectedTargetIsMetByTheOneOfNowAndByTheOneAskedFor() {
+    register(model("m1"));
+    register(model("m2"));
+    SetVModelRequest begin = vmodel("a", "m1").setExpectedTargetModelId("m1").build();
+    mesh.setVModel(begin);
+    assertEquals("m1", mesh.setVModel(begin).getTargetModelId());
+    SetVModelRequest move = vmodel("a", "m2").setExpectedTargetModelId("m1").build();
+    mesh.setVModel(move);
+    // The answer may have been lost, so it is asked for once more.
+    assertEquals("m2", mesh.setVModel(move).getTargetModelId());
+    assertEquals(Status.Code.FAILED_PRECONDITION, code(() -> mesh.setVModel(begin)));
+    assertEquals(
+        Status.Code.FAILED_PRECONDITION,
+        code(() -> mesh.setVModel(vmodel("b", "m1").setExpectedTargetModelId("m2").build())));
     assertNull(registry.view().alias("b"));
-    mesh.deleteVModel(DeleteVModelRequest.newBuilder().setVModelId("b").setOwner("other").build());
   }
 
   @Test
@@ -239,6 +269,21 @@ final class ManagementContractTest {
   }
 
   @Test
+  void whoWaitsForAMoveFindsTheModelThatItLeftGone() throws Exception {
+    mesh.setVModel(
+        vmodel("a", "old").setModelInfo(info("old")).setAutoDeleteTargetModel(true).build());
+    CountDownLatch answered = new CountDownLatch(1);
+    try (SlowDeletes slow = new SlowDeletes(registry, answered);
+        Controller controller = controller(slow)) {
+      mesh.setVModel(vmodel("a", "new").setModelInfo(info("new")).setSync(true).build());
+      boolean gone = status("old").getStatus() == ModelStatus.NOT_FOUND;
+      answered.countDown();
+      assertTrue(gone, "it is still registered");
+      assertTrue(controller.leading());
+    }
+  }
+
+  @Test
   void aliasesMoveAtTheSameTime() throws Exception {
     int aliases = 20;
     for (int i = 0; i < aliases; i++) {
@@ -269,21 +314,6 @@ final class ManagementContractTest {
       VModelStatusInfo failed = mesh.setVModel(vmodel("a", "new").setSync(true).build());
       assertEquals(VModelStatus.TRANSITION_FAILED, failed.getStatus());
       assertEquals("old", failed.getActiveModelId());
-  @Test
-  void whoWaitsForAMoveFindsTheModelThatItLeftGone() throws Exception {
-    mesh.setVModel(
-        vmodel("a", "old").setModelInfo(info("old")).setAutoDeleteTargetModel(true).build());
-    CountDownLatch answered = new CountDownLatch(1);
-    try (SlowDeletes slow = new SlowDeletes(registry, answered);
-        Controller controller = controller(slow)) {
-      mesh.setVModel(vmodel("a", "new").setModelInfo(info("new")).setSync(true).build());
-      boolean gone = status("old").getStatus() == ModelStatus.NOT_FOUND;
-      answered.countDown();
-      assertTrue(gone, "it is still registered");
-      assertTrue(controller.leading());
-    }
-  }
-
       assertTrue(
           failed.getTargetModelStatus().getErrorsList().toString().contains("access denied"),
           failed::toString);
@@ -303,6 +333,29 @@ final class ManagementContractTest {
     assertNotNull(registry.view().model("m"), "b still serves it");
     mesh.deleteVModel(DeleteVModelRequest.newBuilder().setVModelId("b").build());
     assertNull(registry.view().model("m"));
+  }
+
+  @Test
+  void whatWasRegisteredByItselfOutlivesTheAliasesThatLeaveIt() {
+    register(model("m1"));
+    mesh.setVModel(vmodel("a", "m1").setAutoDeleteTargetModel(true).build());
+    mesh.setVModel(
+        vmodel("a", "m2")
+            .setModelInfo(info("m2"))
+            .setAutoDeleteTargetModel(true)
+            .setForce(true)
+            .build());
+    assertNotNull(registry.view().model("m1"));
+    register(model("m3"));
+    mesh.setVModel(
+        vmodel("a", "m3")
+            .setModelInfo(ModelInfo.getDefaultInstance())
+            .setAutoDeleteTargetModel(true)
+            .setForce(true)
+            .build());
+    assertNull(registry.view().model("m2"), "it came with the alias");
+    delete("a", "");
+    assertNotNull(registry.view().model("m3"));
   }
 
   @Test
@@ -369,11 +422,19 @@ final class ManagementContractTest {
   }
 
   private Controller controller() throws IOException {
+    return controller(registry);
+  }
+
+  private static Controller controller(Registry registry) throws IOException {
     return Controller.start(
         new ControllerConfig("c", 100, 100, 5_000, 60_000, 0, ""),
         registry,
         new Planner(Planner.Config.defaults(), new Placer()),
         System::currentTimeMillis);
+  }
+
+  private void delete(String alias, String owner) {
+    mesh.deleteVModel(DeleteVModelRequest.newBuilder().setVModelId(alias).setOwner(owner).build());
   }
 
   private static RegisterModelRequest.Builder model(String id) {
@@ -413,7 +474,3 @@ final class ManagementContractTest {
     return assertThrows(StatusRuntimeException.class, call::run);
   }
 }
-    return controller(registry);
-  }
-
-  private static Controller controller(Registry registry) throws IOException {

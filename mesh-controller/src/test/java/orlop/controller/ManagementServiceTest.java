@@ -225,11 +225,11 @@ final class ManagementServiceTest {
 
   @Test
   void forceMovesAtOnceAndAutoDeleteRemovesWhatWasLeft() {
-    register("m1", "p1");
     mesh.setVModel(
         SetVModelRequest.newBuilder()
             .setVModelId("a")
             .setTargetModelId("m1")
+            .setModelInfo(ModelInfo.newBuilder().setType("onnx").setPath("p1"))
             .setAutoDeleteTargetModel(true)
             .build());
     mesh.setVModel(
@@ -285,6 +285,7 @@ final class ManagementServiceTest {
                             .build()))
             .getStatus()
             .getCode());
+    register("n", "p");
     setAlias("a", "m");
     assertEquals(
         Status.Code.FAILED_PRECONDITION,
@@ -293,7 +294,7 @@ final class ManagementServiceTest {
                     mesh.setVModel(
                         SetVModelRequest.newBuilder()
                             .setVModelId("a")
-                            .setTargetModelId("m")
+                            .setTargetModelId("n")
                             .setExpectedTargetModelId("other")
                             .build()))
             .getStatus()
