@@ -129,7 +129,7 @@ final class Roles {
     ServingPod pod;
     try {
       pod =
-          ServingPod.start(
+          ServingPod.prepare(
               config,
               registry,
               ModelStore.of(puller),
@@ -157,6 +157,7 @@ final class Roles {
         StaticModels.register(models, self);
       }
     }
+    pod.open();
     return new PodProcess.Announcement(
         pod.id(), pod.address(), host + ":" + pod.restPort(), host + ":" + pod.metricsPort());
   }

@@ -218,6 +218,20 @@ final class OperationsTest {
   }
 
   @Test
+  void aPodIsNotReadyBeforeWhatItMustHaveIsLoaded() throws Exception {
+    Map<String, String> environment = stage.environment("static");
+    environment.put("INTERNAL_GRPC_PORT", String.valueOf(runtime.port()));
+    environment.put(
+        "MM_AUTO_REGISTER_MODELS",
+        "[{\"modelId\":\"m\",\"modelInfo\":{\"type\":\"test\",\"path\":\"p?loadMs=3000\"},"
+            + "\"ensureLoaded\":true}]");
+    PodUnderTest pod = stage.start(environment);
+    Stage.await("the load to begin", () -> runtime.told("load m ") == 1);
+    assertEquals(503, pod.probe("/ready"));
+    assertEquals(ModelStatusInfo.ModelStatus.LOADED, pod.awaitReady().status("m").getStatus());
+  }
+
+  @Test
   void endsWithOneLineWhenThereIsNoEtcd() throws Exception {
     Map<String, String> environment = stage.environment("alone");
     String nobody = "http://127.0.0.1:" + Stage.freePort();

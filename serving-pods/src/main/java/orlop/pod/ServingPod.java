@@ -101,6 +101,21 @@ public final class ServingPod implements AutoCloseable {
       List<BindableService> more,
       PodTls tls)
       throws IOException, RegistryException {
+    ServingPod pod = prepare(config, registry, store, runtimes, payloads, more, tls);
+    pod.open();
+    return pod;
+  }
+
+  /** As {@link #start}, but the pod does not say that it is ready before {@link #open}. */
+  public static ServingPod prepare(
+      PodConfig config,
+      Registry registry,
+      ModelStore store,
+      List<ModelRuntime> runtimes,
+      PayloadLog payloads,
+      List<BindableService> more,
+      PodTls tls)
+      throws IOException, RegistryException {
     Rehearsal.before(config, runtimes);
     return new ServingPod(config, registry, store, runtimes, payloads, more, tls);
   }
@@ -169,7 +184,14 @@ public final class ServingPod implements AutoCloseable {
           "When this pod's certificate ends, seconds since the epoch",
           () -> encrypted.expiresMs().getAsLong() / 1e3);
     }
+  }
+
+  /** From now on traffic may come, unless the pod drains already. */
+  public void open() {
     ready = true;
+    if (host.draining()) {
+      return;
+    }
     healthy(ServingStatus.SERVING);
     LOG.log(
         Level.INFO,
