@@ -194,5 +194,15 @@ final class ThreeInstancesTest {
     }
     assertEquals(2, counts.getOrDefault(Status.Code.OK, 0), counts.toString());
     assertEquals(4, counts.getOrDefault(Status.Code.RESOURCE_EXHAUSTED, 0), counts.toString());
+    double waitedMs = 0;
+    for (PodUnderTest pod : pods) {
+      waitedMs +=
+          pod.metrics()
+              .lines()
+              .filter(line -> line.startsWith("modelmesh_req_queue_delay_milliseconds_sum "))
+              .mapToDouble(line -> Double.parseDouble(line.substring(line.lastIndexOf(' ') + 1)))
+              .sum();
+    }
+    assertTrue(waitedMs > 1_000, "the one in line waited " + waitedMs + " ms");
   }
 }

@@ -55,6 +55,7 @@ final class Beside {
     private final Named to;
     private final SidecarModel remote;
     private final Turns turns;
+    private final long queuedNs = System.nanoTime();
 
     Turn(Named to, SidecarModel remote, Turns turns) {
       this.to = to;
@@ -70,6 +71,7 @@ final class Beside {
     private void come() {
       if (turn == this) {
         turn = null;
+        call.pod.metrics.queued(System.nanoTime() - queuedNs);
         pass(to, remote);
       } else {
         // The call has gone meanwhile.

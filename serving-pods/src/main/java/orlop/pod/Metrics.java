@@ -157,7 +157,7 @@ final class Metrics {
     meters.of(to).add(Figure.RUN, op, code, ns);
   }
 
-  /** An inference has waited for a compute thread. */
+  /** A call has waited for a compute thread, or for its turn in the runtime beside this pod. */
   void queued(long ns) {
     queueTimes.add(ns);
   }
