@@ -30,6 +30,8 @@ final class Inlet extends Link {
       Status.PERMISSION_DENIED.withDescription(
           "only pods and controllers of this mesh may call this, with a certificate that"
               + " tls.podTrust vouches for");
+  private static final Status UNLISTED =
+      Status.UNIMPLEMENTED.withDescription("pod.dataplane does not let this method be called");
   private static final long PING_AFTER_MS = 120_000;
   private static final long PONG_WITHIN_MS = 20_000;
   private static final long LEAST_PING_NS = TimeUnit.SECONDS.toNanos(5);
@@ -161,7 +163,7 @@ final class Inlet extends Link {
     Dataplane dataplane = pod.config.dataplane();
     Op v2 = Op.v2(path);
     if (v2 != null) {
-      return dataplane.allows(v2.method) ? v2 : null;
+      return v2;
     }
     String text = path.toString();
     int slash = text.indexOf('/', 1);
@@ -179,6 +181,14 @@ final class Inlet extends Link {
     return named ? Op.other(method, rpc) : null;
   }
 
+  /**
+   * Whether it is a V2 call for a model that is not on the list; the pod's own server serves one.
+   */
+  private boolean isUnlisted(Http2Headers headers) {
+    Op v2 = headers.path() == null ? null : Op.v2(headers.path());
+    return v2 != null && !pod.config.dataplane().allows(v2.method);
+  }
+
   private void accept(Http2Stream stream, Http2Headers headers, boolean end) {
     if (headers.path() == null || headers.scheme() == null) {
       end(stream, Wire.http(400), !end);
@@ -188,6 +198,8 @@ final class Inlet extends Link {
       end(stream, Wire.http(405), !end);
     } else if (!trusted && forPods(headers)) {
       end(stream, Wire.only(NO_POD, false), !end);
+    } else if (isUnlisted(headers)) {
+      end(stream, Wire.only(UNLISTED, false), !end);
     } else {
       Passage passage = new Passage(pod, this, stream, headers, op(headers), own);
       stream.setProperty(key, passage);

@@ -89,6 +89,27 @@ class InferStreamTest {
     mesh.close();
   }
 
+  @Test
+  void aMethodThatIsNotOnTheListIsRefusedAlsoWhereThePodItselfHasIt() throws Exception {
+    String infer = Op.INFER.method;
+    Dataplane listed = new Dataplane(Map.of(infer, new Dataplane.Rpc(List.of(), false)), false);
+    try (TestMesh strict = new TestMesh(1, pod -> pod.dataplane(listed))) {
+      strict.register("m");
+      var client = strict.client(strict.pod(0));
+      assertEquals("m", client.modelInfer(TestMesh.request("m")).getModelName());
+      Caller caller = call(strict.channel(strict.pod(0)), Map.of(), false);
+      caller.stream.onNext(TestMesh.request("m"));
+      caller.stream.onCompleted();
+      assertEquals(Status.Code.UNIMPLEMENTED, caller.end.get(60, TimeUnit.SECONDS).getCode());
+      Status metadata =
+          TestMesh.failure(
+              () ->
+                  client.modelMetadata(
+                      inference.ModelMetadataRequest.newBuilder().setName("m").build()));
+      assertEquals(Status.Code.UNIMPLEMENTED, metadata.getCode(), metadata.toString());
+    }
+  }
+
   private Caller call(int pod, Map<String, String> headers) {
     return call(pod, headers, false);
   }
