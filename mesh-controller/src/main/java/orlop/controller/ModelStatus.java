@@ -65,7 +65,14 @@ final class ModelStatus {
             .setOwner(alias.owner())
             .setActiveModelStatus(of(view, alias.activeModelId()));
     if (alias.moving()) {
-      info.setTargetModelStatus(of(view, alias.targetModelId()));
+      ModelStatusInfo.Builder target = of(view, alias.targetModelId()).toBuilder();
+      if (alias.failure().isEmpty()
+          && refusal.isEmpty()
+          && target.getStatus() == ModelStatusInfo.ModelStatus.NOT_LOADED) {
+        // The next plan loads it; who polls while something is loading has to go on.
+        target.setStatus(ModelStatusInfo.ModelStatus.LOADING);
+      }
+      info.setTargetModelStatus(target);
       if (!alias.failure().isEmpty()) {
         info.getTargetModelStatusBuilder().addErrors(alias.failure());
       }

@@ -269,6 +269,24 @@ final class ManagementContractTest {
   }
 
   @Test
+  void theTargetOfAnAliasUnderWayIsLoadingFromTheFirstAnswerOn() throws Exception {
+    register(model("old"));
+    register(model("new"));
+    mesh.setVModel(vmodel("a", "old").build());
+    VModelStatusInfo moving = mesh.setVModel(vmodel("a", "new").build());
+    assertEquals(VModelStatus.TRANSITIONING, moving.getStatus());
+    assertEquals(ModelStatus.LOADING, moving.getTargetModelStatus().getStatus());
+    assertEquals(0, moving.getTargetModelStatus().getModelCopyInfosCount());
+    assertEquals(moving, aliasStatus("a", ""));
+    Alias standing = registry.view().alias("a");
+    assertNotNull(standing);
+    assertTrue(new Aliases(registry).fail(standing, "no room"));
+    VModelStatusInfo failed = aliasStatus("a", "");
+    assertEquals(VModelStatus.TRANSITION_FAILED, failed.getStatus());
+    assertEquals(ModelStatus.NOT_LOADED, failed.getTargetModelStatus().getStatus());
+  }
+
+  @Test
   void whoWaitsForAMoveFindsTheModelThatItLeftGone() throws Exception {
     mesh.setVModel(
         vmodel("a", "old").setModelInfo(info("old")).setAutoDeleteTargetModel(true).build());
