@@ -35,8 +35,8 @@ final class LoadTimesTest {
       times.loaded("slow", 100 * MB, 10_000 + LoadTimes.START_MS);
       times.loaded("quick", 100 * MB, 100 + LoadTimes.START_MS);
     }
-    assertEquals(10.0 * MB, times.loadBytesPerS().get("slow"), MB);
-    assertEquals(1_000.0 * MB, times.loadBytesPerS().get("quick"), 100 * MB);
+    assertEquals(10.0 * MB, times.loadBytesPerS().getOrDefault("slow", 0L), MB);
+    assertEquals(1_000.0 * MB, times.loadBytesPerS().getOrDefault("quick", 0L), 100 * MB);
     assertEquals(LoadTimes.START_MS + 250, times.expectedMs("other", 100 * MB, true));
   }
 }
