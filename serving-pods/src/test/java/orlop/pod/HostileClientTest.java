@@ -11,6 +11,7 @@ import java.net.InetAddress;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 
 /** What a pod does when a client breaks the rules, or keeps them to the letter and is no help. */
@@ -186,6 +187,29 @@ class HostileClientTest {
       assertEquals(0, reset.number(0));
       awaitIdle(mesh);
       assertServes(mesh);
+    }
+  }
+
+  @Test
+  void aDeadlineAfterTheEndOfTimeHasNotPassed() throws Exception {
+    try (TestMesh mesh = mesh();
+        RawHttp2 client = RawHttp2.client(mesh.pod(0).grpcPort())) {
+      CountDownLatch gate = new CountDownLatch(1);
+      mesh.runtimes.getFirst().inferGate = gate;
+      int stream = 1;
+      for (String timeout : new String[] {"99999999H", "50m"}) {
+        byte[] headers = RawHttp2.call(INFER, "grpc-timeout", timeout);
+        client.frame(RawHttp2.HEADERS, RawHttp2.END_HEADERS, stream, headers);
+        client.frame(RawHttp2.DATA, RawHttp2.END_STREAM, stream, request());
+        stream += 2;
+      }
+      RawHttp2.Frame late = client.next(RawHttp2.HEADERS);
+      assertEquals(3, late.stream());
+      gate.countDown();
+      RawHttp2.Frame answer = client.next(RawHttp2.HEADERS);
+      assertEquals(1, answer.stream());
+      assertFalse(answer.ends());
+      awaitIdle(mesh);
     }
   }
 
