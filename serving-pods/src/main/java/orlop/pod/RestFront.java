@@ -35,7 +35,7 @@ final class RestFront implements AutoCloseable {
     calls = new RestCalls(config, dispatcher);
     repository = new RestRepository(config, front.repository);
     settings = new RestSettings(config, front.settings, dispatcher.sharedMemory);
-    v1 = new RestV1(config, calls, front::modelReady, repository);
+    v1 = new RestV1(config, calls, front::ready, repository);
     openAi = new RestOpenAi(config, calls, dispatcher.registry::view);
     server = new RestServer(config, this::answer, dispatcher.tls, dispatcher.handshakes);
   }

@@ -210,6 +210,8 @@ class RestTasksTest {
     assertEquals(404, post("/v1/models/no:explain", "{}").status());
     assertEquals(405, client.get("/v1/models/one:predict").status());
     assertEquals(json("{'status':'alive'}"), client.get("/").json());
+    assertEquals(200, client.get("/v1/models/one/versions/1").status());
+    assertEquals(404, client.get("/v1/models/one/versions/7").status());
   }
 
   @Test
