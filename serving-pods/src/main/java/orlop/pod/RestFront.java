@@ -162,8 +162,7 @@ final class RestFront implements AutoCloseable {
       }
       case "ready" -> {
         only("GET", request);
-        boolean ready = front.ready(repository.named(target.model, target.version));
-        yield RestJson.reply(200, RestJson.object().put("name", target.model).put("ready", ready));
+        yield ready(target);
       }
       case "config" -> {
         only("GET", request);
@@ -180,6 +179,14 @@ final class RestFront implements AutoCloseable {
       default -> throw unknown(request);
     };
   }
+  /** Triton's clients look at the status alone, and take 200 for ready. */
+  private RestReply ready(Target target) throws RestError {
+    if (!front.ready(repository.named(target.model, target.version))) {
+      throw new RestError(503, "model '" + target.model + "' is not ready: its last load failed");
+    }
+    return RestJson.reply(200, RestJson.object().put("name", target.model).put("ready", true));
+  }
+
 
   private RestReply infer(RestRequest request, Target target) throws RestError {
     Sent sent = read(request, target);
