@@ -169,7 +169,9 @@ class RestTasksTest {
         "one|{'inputs':{'x':[[1,2]]}}|[[1.0,2.0]]",
         "column|{'instances':[1,2,3]}|[[1.0],[2.0],[3.0]]",
         "two|{'instances':[{'a':1,'s':['x','y']},{'s':['ä',{'b64':'eg=='}],'a':2}]}|[{'a':1,'s':['x','y']},{'a':2,'s':['ä','z']}]",
-        "two|{'inputs':{'a':[1],'s':[['x','y']]}}|{'a':[1],'s':[['x','y']]}"
+        "two|{'inputs':{'a':[1],'s':[['x','y']]}}|{'a':[1],'s':[['x','y']]}",
+        "texts|{'instances':[{'b64':'eg=='},{'b64':'/wB6'}]}|[[1.0,0.0],[3.0,0.0]]",
+        "texts|{'instances':[{'t':'x'},{'t':{'b64':'/wB6'}}]}|[[1.0,0.0],[3.0,0.0]]"
       })
   void predictsRowsAndColumns(String model, String body, String expected) throws Exception {
     RestClient.Answer answer = post("/v1/models/" + model + ":predict", body.replace('\'', '"'));
@@ -192,7 +194,11 @@ class RestTasksTest {
         "one|{'instances':[[1,2]],'inputs':[[1,2]]}|twice",
         "two|{'instances':[1]}|objects that name them",
         "two|{'instances':[{'a':1,'s':['x','y']},{'a':1}]}|not, other rows do",
-        "two|{'instances':[{'a':1,'a':1}]}|more often"
+        "two|{'instances':[{'a':1,'a':1}]}|more often",
+        "two|{'instances':[{'b64':'eg=='}]}|no input 'b64'",
+        "one|{'instances':[{'b64':'eg=='}]}|a number",
+        "texts|{'instances':[{'b64':'eg==','t':'x'}]}|b64",
+        "texts|{'instances':[{'t':'x','b64':'eg=='}]}|more often"
       })
   void saysWhatIsWrongWithAPrediction(String model, String body, String expected) throws Exception {
     RestClient.Answer answer = post("/v1/models/" + model + ":predict", body.replace('\'', '"'));
