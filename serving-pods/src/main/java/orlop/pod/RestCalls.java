@@ -9,6 +9,7 @@ import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -20,6 +21,10 @@ import orlop.placement.Model;
 /** Carries REST requests through the {@link Dispatcher}, as gRPC calls go. Blocks; thread-safe. */
 final class RestCalls {
   private static final int MAX_SIGNATURES = 1_000;
+
+  /** Headers that go along whatever payload events may carry. */
+  private static final List<String> CARRIED =
+      List.of("x-request-id", "traceparent", "tracestate", Headers.BALANCED);
 
   private final PodConfig config;
   private final Dispatcher dispatcher;
@@ -161,7 +166,7 @@ final class RestCalls {
     for (String name : config.payloadHeaders()) {
       copy(request, name, headers);
     }
-    for (String name : new String[] {"x-request-id", Headers.BALANCED}) {
+    for (String name : CARRIED) {
       if (!config.payloadHeaders().contains(name)) {
         copy(request, name, headers);
       }
