@@ -289,10 +289,12 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
 
   /** Answers before the request has come in whole, throws the rest away and ends the connection. */
   private void refuse(ChannelHandlerContext ctx, RestError error) {
+    HttpRequest begun = head;
     freeBody();
     head = null;
     keepAlive = false;
-    write(ctx, error.reply(), false, State.DISCARDING);
+    RestReply reply = error.replyAt(begun == null ? "" : begun.uri());
+    write(ctx, reply, false, State.DISCARDING);
   }
 
   private void write(ChannelHandlerContext ctx, RestReply reply, boolean gzipped, State next) {

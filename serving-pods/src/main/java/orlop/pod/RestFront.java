@@ -55,7 +55,6 @@ final class RestFront implements AutoCloseable {
   }
 
   private RestReply answer(RestRequest request) {
-    boolean forOpenAi = request.rawPath.startsWith("/openai/");
     try {
       List<String> path = segments(request.rawPath);
       return switch (path.isEmpty() ? "" : path.getFirst()) {
@@ -69,7 +68,7 @@ final class RestFront implements AutoCloseable {
         default -> throw unknown(request);
       };
     } catch (RestError e) {
-      return forOpenAi ? e.openAiReply() : e.reply();
+      return e.replyAt(request.rawPath);
     }
   }
 

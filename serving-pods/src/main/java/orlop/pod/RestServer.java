@@ -202,7 +202,7 @@ final class RestServer implements AutoCloseable {
       reply = handler.answer(request);
     } catch (RuntimeException | Error e) {
       LOG.log(Level.WARNING, "REST {0} {1} failed: {2}", request.method, request.rawPath, e);
-      reply = new RestError(500, e.toString()).reply();
+      reply = new RestError(500, e.toString()).replyAt(request.rawPath);
     } finally {
       request.freeBody();
     }
@@ -210,7 +210,7 @@ final class RestServer implements AutoCloseable {
     RestReply out = packed != null ? packed : reply;
     if (!hold(out.bytes())) {
       packed = null;
-      out = full().reply();
+      out = full().replyAt(request.rawPath);
       heldBytes.addAndGet(out.bytes());
     }
     try {

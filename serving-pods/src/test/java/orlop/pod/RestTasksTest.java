@@ -313,4 +313,14 @@ class RestTasksTest {
     assertEquals("invalid_request_error", error.path("type").asText());
     assertTrue(error.path("code").isTextual());
   }
+
+  @Test
+  void tellsThatABodyIsTooLargeInOpenAisShape() throws Exception {
+    try (RestClient own = new RestClient(mesh.pod(0).restPort())) {
+      own.send("POST /openai/v1/embeddings HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n");
+      RestClient.Answer answer = own.read();
+      assertEquals(413, answer.status());
+      assertEquals("invalid_request_error", answer.json().at("/error/type").asText());
+    }
+  }
 }
