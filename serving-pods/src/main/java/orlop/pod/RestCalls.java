@@ -74,13 +74,8 @@ final class RestCalls {
    * @param message what {@link #encoded} gave
    */
   ModelInferResponse infer(RestRequest request, String model, byte[] message) throws RestError {
-    CompletableFuture<byte[]> ended = new CompletableFuture<>();
-    Call call = begin(request, Op.INFER, model, message, ended);
-    // The call counts the message now, so the body need not be counted any more.
-    request.freeBody();
-    byte[] answer = await(request, call, ended);
     try {
-      return ModelInferResponse.parseFrom(answer);
+      return ModelInferResponse.parseFrom(call(request, Op.INFER, model, message));
     } catch (InvalidProtocolBufferException e) {
       throw broken(e);
     }

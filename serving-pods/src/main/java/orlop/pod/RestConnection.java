@@ -268,7 +268,7 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
     body = new byte[0];
     RestRequest next =
         new RestRequest(
-            request.method().name(), request.uri(), request.headers(), whole, server.once(held));
+            request.method().name(), request.uri(), request.headers(), whole, server, held);
     handled = next;
     server.handle(next, this, ctx, acceptsGzip);
   }

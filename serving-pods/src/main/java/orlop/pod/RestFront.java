@@ -189,6 +189,8 @@ final class RestFront implements AutoCloseable {
 
   private RestReply infer(RestRequest request, Target target) throws RestError {
     Sent sent = read(request, target);
+    // The call counts the message from now on.
+    request.freeBody();
     return RestWriter.reply(calls.infer(request, target.model, sent.message), sent.wanted);
   }
 
@@ -216,10 +218,13 @@ final class RestFront implements AutoCloseable {
     return new Sent(calls.encoded(asked.request()), asked.wanted());
   }
 
-  /** The body as its sender wrote it, decompressed. */
+  /** The body as its sender wrote it, decompressed; counted as that until it is freed. */
   static byte[] body(RestRequest request, PodConfig config) throws RestError {
-    return RestEncoding.decoded(
-        request.takeBody(), request.header("content-encoding"), config.maxMessageBytes());
+    byte[] sent = request.takeBody();
+    byte[] plain =
+        RestEncoding.decoded(sent, request.header("content-encoding"), config.maxMessageBytes());
+    request.grown(Math.max(0, plain.length - sent.length));
+    return plain;
   }
 
   private static RestReply metadata(ModelMetadataResponse metadata) {

@@ -18,21 +18,33 @@ final class RestRequest {
   /** Looked up regardless of case. */
   final HttpHeaders headers;
 
-  private final Runnable bodyFreed;
+  private final RestServer server;
   private byte @Nullable [] body;
+
+  /** What of it counts against the server's bytes. The handling thread's. */
+  private long heldBytes;
+
   private boolean gone;
   private final List<Runnable> whenGone = new ArrayList<>(1);
 
   /**
-   * @param bodyFreed told once the body takes no memory any more; idempotent
+   * @param server counts the body's bytes
+   * @param heldBytes that are counted for it already
    */
-  RestRequest(String method, String uri, HttpHeaders headers, byte[] body, Runnable bodyFreed) {
+  RestRequest(
+      String method,
+      String uri,
+      HttpHeaders headers,
+      byte[] body,
+      RestServer server,
+      long heldBytes) {
     this.method = method;
     int query = uri.indexOf('?');
     this.rawPath = query < 0 ? uri : uri.substring(0, query);
     this.headers = headers;
     this.body = body;
-    this.bodyFreed = bodyFreed;
+    this.server = server;
+    this.heldBytes = heldBytes;
   }
 
   @Nullable String header(String name) {
@@ -46,10 +58,23 @@ final class RestRequest {
     return taken == null ? new byte[0] : taken;
   }
 
+  /**
+   * What {@link #takeBody} gave has become so much larger; until {@link #freeBody}.
+   *
+   * @throws RestError when the server has no room for that
+   */
+  void grown(long bytes) throws RestError {
+    if (!server.hold(bytes)) {
+      throw server.full();
+    }
+    heldBytes += bytes;
+  }
+
   /** The handler has no more use for what {@link #takeBody} gave. Idempotent. */
   void freeBody() {
     body = null;
-    bodyFreed.run();
+    server.release(heldBytes);
+    heldBytes = 0;
   }
 
   /** Runs the action when the caller hangs up before it was answered, or now if it has. */

@@ -22,7 +22,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -171,16 +170,6 @@ final class RestServer implements AutoCloseable {
 
   void release(long bytes) {
     heldBytes.addAndGet(-bytes);
-  }
-
-  /** Releases so many bytes, the first time that it is run. */
-  Runnable once(long bytes) {
-    AtomicBoolean done = new AtomicBoolean();
-    return () -> {
-      if (done.compareAndSet(false, true)) {
-        release(bytes);
-      }
-    };
   }
 
   void handle(

@@ -72,6 +72,8 @@ final class RestV1 {
     ModelMetadataResponse signature = calls.signature(request, name);
     boolean[] rows = new boolean[1];
     byte[] message = message(request, signature, name, version, rows);
+    // The call counts the message from now on.
+    request.freeBody();
     ModelInferResponse response = calls.infer(request, name, message);
     return predictions(RestTensor.of(response), rows[0]);
   }
