@@ -178,6 +178,7 @@ final class RestFront implements AutoCloseable {
       default -> throw unknown(request);
     };
   }
+
   /** Triton's clients look at the status alone, and take 200 for ready. */
   private RestReply ready(Target target) throws RestError {
     if (!front.ready(repository.named(target.model, target.version))) {
@@ -185,7 +186,6 @@ final class RestFront implements AutoCloseable {
     }
     return RestJson.reply(200, RestJson.object().put("name", target.model).put("ready", true));
   }
-
 
   private RestReply infer(RestRequest request, Target target) throws RestError {
     Sent sent = read(request, target);

@@ -210,14 +210,14 @@ class RestTasksTest {
   void tellsOfModelsByV1() throws Exception {
     assertTrue(client.get("/v1/models").json().path("models").toString().contains("\"embed\""));
     assertEquals(json("{'name':'one','ready':true}"), client.get("/v1/models/one").json());
+    assertEquals(200, client.get("/v1/models/one/versions/1").status());
+    assertEquals(404, client.get("/v1/models/one/versions/7").status());
     assertEquals(404, client.get("/v1/models/no").status());
     assertEquals(404, post("/v1/models/no:predict", "{'instances':[1]}").status());
     assertEquals(501, post("/v1/models/one:explain", "{}").status());
     assertEquals(404, post("/v1/models/no:explain", "{}").status());
     assertEquals(405, client.get("/v1/models/one:predict").status());
     assertEquals(json("{'status':'alive'}"), client.get("/").json());
-    assertEquals(200, client.get("/v1/models/one/versions/1").status());
-    assertEquals(404, client.get("/v1/models/one/versions/7").status());
   }
 
   @Test
