@@ -46,6 +46,11 @@ final class RestCalls {
     this.config = config;
     this.dispatcher = dispatcher;
   }
+  /** That a request may take, in its binary form. */
+  int mostBytes() {
+    return config.maxMessageBytes();
+  }
+
 
   /** The model that a name stands for now. */
   Model model(String name) throws RestError {
