@@ -5,7 +5,6 @@ import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import inference.ModelMetadataRequest;
 import inference.ModelMetadataResponse;
-import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
 import java.util.LinkedHashMap;
@@ -46,11 +45,11 @@ final class RestCalls {
     this.config = config;
     this.dispatcher = dispatcher;
   }
+
   /** That a request may take, in its binary form. */
   int mostBytes() {
     return config.maxMessageBytes();
   }
-
 
   /** The model that a name stands for now. */
   Model model(String name) throws RestError {
@@ -131,7 +130,7 @@ final class RestCalls {
         message,
         headers(request),
         model,
-        Deadline.after(config.maxWaitMs(), TimeUnit.MILLISECONDS),
+        request.deadline(config.maxWaitMs()),
         (status, trailers, bytes) -> {
           if (bytes != null) {
             answer.complete(bytes);

@@ -1,8 +1,8 @@
 package orlop.pod;
 
+import io.grpc.Deadline;
 import io.netty.handler.codec.http.HttpHeaders;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,13 +19,15 @@ final class RestRequest {
   final HttpHeaders headers;
 
   private final RestServer server;
+  private final long startNs = System.nanoTime();
   private byte @Nullable [] body;
 
   /** What of it counts against the server's bytes. The handling thread's. */
   private long heldBytes;
 
+  private final Object lock = new Object();
   private boolean gone;
-  private final List<Runnable> whenGone = new ArrayList<>(1);
+  private @Nullable Runnable whenGone;
 
   /**
    * @param server counts the body's bytes
@@ -77,11 +79,20 @@ final class RestRequest {
     heldBytes = 0;
   }
 
-  /** Runs the action when the caller hangs up before it was answered, or now if it has. */
+  /** Of all that is done for it, which takes no longer than that together. */
+  Deadline deadline(long mostMs) {
+    long tookNs = System.nanoTime() - startNs;
+    return Deadline.after(TimeUnit.MILLISECONDS.toNanos(mostMs) - tookNs, TimeUnit.NANOSECONDS);
+  }
+
+  /**
+   * Runs the action when the caller hangs up before it was answered, or now if it has. It takes the
+   * place of the one before: calls follow one another, and one that has ended is let go.
+   */
   void whenGone(Runnable action) {
-    synchronized (whenGone) {
+    synchronized (lock) {
       if (!gone) {
-        whenGone.add(action);
+        whenGone = action;
         return;
       }
     }
@@ -90,12 +101,14 @@ final class RestRequest {
 
   /** The caller has hung up. */
   void leave() {
-    List<Runnable> told;
-    synchronized (whenGone) {
+    Runnable told;
+    synchronized (lock) {
       gone = true;
-      told = List.copyOf(whenGone);
-      whenGone.clear();
+      told = whenGone;
+      whenGone = null;
     }
-    told.forEach(Runnable::run);
+    if (told != null) {
+      told.run();
+    }
   }
 }

@@ -279,6 +279,56 @@ class RestTasksTest {
     assertEquals(6, answer.json().at("/usage/total_tokens").asInt());
   }
 
+  /** A query goes along with each document, so that they take more together than they came in. */
+  @Test
+  void ranksInAsManyCallsAsItTakes() throws Exception {
+    String query = "q".repeat(1 << 20);
+    String documents = "\"d\"" + ",\"d\"".repeat(39);
+    RestClient.Answer answer =
+        post(
+            "/openai/v1/rerank",
+            "{\"model\":\"judge\",\"query\":\"%s\",\"documents\":[%s,\"%s\"]}"
+                .formatted(query, documents, "x".repeat(10)));
+    assertEquals(200, answer.status(), answer.json().toString());
+    JsonNode results = answer.json().path("results");
+    assertEquals(41, results.size());
+    assertEquals(40, results.get(0).path("index").asInt());
+    assertEquals(1 - (1 << 20), results.get(1).path("relevance_score").asDouble());
+  }
+
+  @Test
+  void callsOfOneRequestTakeNoLongerThanOneMay() throws Exception {
+    try (TestMesh own = new TestMesh(1, b -> b.maxWaitMs(500));
+        RestClient caller = new RestClient(own.pod(0).restPort())) {
+      FakeRuntime runtime = own.runtimes.getFirst();
+      runtime.metadata.put(
+          "slow",
+          ModelMetadataResponse.newBuilder()
+              .addInputs(tensor("x", "FP32", -1, -1))
+              .addOutputs(tensor("x", "FP32", -1, -1))
+              .build());
+      runtime.functions.put("slow", RestTasksTest::tenMilliseconds);
+      own.registerWithKey("slow", "{\"orlop\":{\"task\":\"embedding\"}}");
+      StringBuilder items = new StringBuilder("[1]");
+      for (int length = 2; length <= 200; length++) {
+        items.append(",[1").append(",1".repeat(length - 1)).append("]");
+      }
+      String body = "{\"model\":\"slow\",\"input\":[" + items + "]}";
+      RestClient.Answer answer =
+          caller.post("/openai/v1/embeddings", "", body.getBytes(StandardCharsets.UTF_8));
+      assertEquals(504, answer.status());
+      assertTrue(runtime.inferences.get() < 60, runtime.inferences.get() + " calls");
+    }
+  }
+
+  private static ModelInferResponse tenMilliseconds(ModelInferRequest request) {
+    for (long end = System.nanoTime() + 10_000_000; System.nanoTime() < end; ) {
+      Thread.onSpinWait();
+    }
+    long width = request.getInputs(0).getShape(1);
+    return answer(new long[] {1, width}, new float[(int) width]);
+  }
+
   @Test
   void listsModelsThatDeclareATask() throws Exception {
     JsonNode data = client.get("/openai/v1/models").json().path("data");
