@@ -281,7 +281,10 @@ final class Repository {
     return ModelInstanceGroup.newBuilder()
         .setName(named.asked())
         .setKind(video ? ModelInstanceGroup.Kind.KIND_GPU : ModelInstanceGroup.Kind.KIND_CPU)
-        .setCount(dispatcher.config.computeThreads())
+        .setCount(
+            Math.min(
+                dispatcher.config.computeThreads(),
+                Tuning.of(named.model(), dispatcher.config).instances()))
         .build();
   }
 
