@@ -176,8 +176,7 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
     } else if (cause instanceof TooLongHttpHeaderException) {
       refuse(
           ctx,
-          new RestError(
-              431, "the headers are longer than " + RestServer.MAX_HEADER_BYTES + " bytes"));
+          new RestError(431, "the headers are longer than " + server.maxHeaderBytes() + " bytes"));
     } else {
       refuse(ctx, RestError.bad("this is not HTTP/1.1: " + cause.getMessage()));
     }

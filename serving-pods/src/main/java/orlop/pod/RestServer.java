@@ -31,12 +31,11 @@ import org.jspecify.annotations.Nullable;
  * on a virtual thread. Thread-safe.
  *
  * <p>Bounds: connections ({@code maxInFlight}), the bytes of bodies that come in and answers that
- * go out ({@code maxInFlightBytes}), one body ({@code maxMessageBytes}), head and line (8 KiB
- * each), and time for every step of a connection.
+ * go out ({@code maxInFlightBytes}), one body ({@code maxMessageBytes}), the headers ({@code
+ * maxHeaderBytes}) and the line before them (8 KiB), and time for every step of a connection.
  */
 final class RestServer implements AutoCloseable {
   static final int MAX_LINE_BYTES = 8_192;
-  static final int MAX_HEADER_BYTES = 8_192;
 
   private static final System.Logger LOG = System.getLogger(RestServer.class.getName());
   private static final int MAX_LOOPS = 4;
@@ -117,7 +116,7 @@ final class RestServer implements AutoCloseable {
     HttpDecoderConfig decoding =
         new HttpDecoderConfig()
             .setMaxInitialLineLength(MAX_LINE_BYTES)
-            .setMaxHeaderSize(MAX_HEADER_BYTES)
+            .setMaxHeaderSize(config.maxHeaderBytes())
             .setMaxChunkSize(1 << 16);
     if (tls != null) {
       channel.pipeline().addLast(handshakes.accept(tls.rest(), channel));
@@ -142,6 +141,10 @@ final class RestServer implements AutoCloseable {
 
   int maxBodyBytes() {
     return config.maxMessageBytes();
+  }
+
+  int maxHeaderBytes() {
+    return config.maxHeaderBytes();
   }
 
   long readTimeoutMs() {

@@ -168,6 +168,20 @@ class RestHostileTest {
     assertServes();
   }
 
+  @Test
+  void takesHeadersAsLongAsTheGrpcPortDoes() throws Exception {
+    mesh.close();
+    mesh = new TestMesh(1, b -> b.maxHeaderBytes(32_768));
+    try (RestClient client = client()) {
+      client.send("GET /v2 HTTP/1.1\r\nX: " + "x".repeat(20_000) + "\r\n\r\n");
+      assertEquals(200, client.read().status());
+      client.send("GET /v2 HTTP/1.1\r\nX: " + "x".repeat(40_000) + "\r\n\r\n");
+      RestClient.Answer answer = client.read();
+      assertEquals(431, answer.status());
+      assertTrue(answer.error().contains("32768"), answer.error());
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {
