@@ -243,6 +243,14 @@ class RoutingTest {
             mesh.client(pod, Map.of(Headers.VMODEL_ID, "m")).modelInfer(TestMesh.request(""));
         assertEquals("m", byAlias.getModelName());
         assertEquals("m-v1", ran(byAlias));
+        ModelInferResponse byBoth =
+            mesh.client(pod, Map.of(Headers.MODEL_ID, "m-v1", Headers.VMODEL_ID, "m"))
+                .modelInfer(TestMesh.request(""));
+        assertEquals("m", byBoth.getModelName());
+        ModelInferResponse madeUp =
+            mesh.client(pod, Map.of(Headers.MODEL_ID, "m-v1", Headers.VMODEL_ID, "no-alias"))
+                .modelInfer(TestMesh.request(""));
+        assertEquals("m-v1", madeUp.getModelName());
         Metadata binary = new Metadata();
         binary.put(
             Metadata.Key.of(Headers.MODEL_ID + "-bin", Metadata.BINARY_BYTE_MARSHALLER),
