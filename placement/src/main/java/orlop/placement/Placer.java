@@ -142,6 +142,7 @@ public final class Placer {
     if (obstacle != null) {
       return state + "; would not be chosen again: " + obstacle.words;
     }
+    question.likely(before.pods());
     Placement now = place(before, model, attempt);
     boolean again =
         now instanceof Placement.Chosen(Pod best, String _) && best.id().equals(pod.id());

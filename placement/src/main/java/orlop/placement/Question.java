@@ -1,5 +1,6 @@
 package orlop.placement;
 
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -99,9 +100,14 @@ final class Question {
    * From now on a pod that has measured nothing counts as the one in the middle of these: it reads
    * the same storage. Taken for fast, it would draw every load of a mesh whose storage is slow.
    */
-  void likely(List<Pod> pods) {
+  void likely(Collection<Pod> pods) {
     usualPullBytesPerS = middle(pods.stream().mapToLong(pod -> pod.outlook().pullBytesPerS()));
     usualLoadBytesPerS = middle(pods.stream().mapToLong(this::loadBytesPerS));
+  }
+
+  /** Whether the pod's own rates say what it takes there. */
+  boolean measured(Pod pod) {
+    return pod.outlook().pullBytesPerS() > 0 && loadBytesPerS(pod) > 0;
   }
 
   private static long middle(LongStream rates) {

@@ -60,10 +60,13 @@ public final class Router {
   /**
    * What loading it in that pod is expected to take, for whoever sends a call there: the queue is
    * what it promises the call, and all three are what it remembers in its {@link Hints}. O(copies
-   * of the model).
+   * of the model); where the pod has measured nothing, O(pods · log pods).
    */
   public Expected expect(MeshView view, Model model, Pod pod, Attempt attempt) {
     Question question = new Question(view, model, attempt.nowMs());
+    if (!question.measured(pod)) {
+      question.likely(view.pods());
+    }
     Estimate estimate = question.estimate(Placer.byNow(pod, attempt), true, 0);
     return new Expected(estimate.queueMs(), estimate.ownMs(), question.size.assumedIn(pod));
   }

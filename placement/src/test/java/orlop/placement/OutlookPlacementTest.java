@@ -393,6 +393,23 @@ class OutlookPlacementTest {
     assertTrue(Collections.min(chosen.values()) > 50 && chosen.size() == 3, chosen.toString());
   }
 
+  @Test
+  void whatIsSentThereCountsAsInTheOthersToo() {
+    Outlook slow = new Outlook(NOW_MS, 4, 0, 10_000_000, Map.of("onnx", 10_000_000L), 0, 0);
+    Outlook nothing = new Outlook(NOW_MS, 4, 0, 0, Map.of(), 0, 0);
+    Pod known = pod("a", "z", "1", 0, slow);
+    Pod newest = pod("new", "z", "1", 0, nothing);
+    Model model = model("m", GB);
+    MeshView view = mesh(model, known, newest).view();
+    Router router = new Router(placer);
+    assertEquals(
+        router.expect(view, model, known, with(model, Hints.NONE)),
+        router.expect(view, model, newest, with(model, Hints.NONE)));
+    MeshView held = mesh(model, known, newest).copy("m", "new", loaded()).view();
+    String line = placer.explain(held, model, attempt("m", "x")).getFirst();
+    assertTrue(line.contains("load 100.1 s"), line);
+  }
+
   // The router's.
 
   @Test

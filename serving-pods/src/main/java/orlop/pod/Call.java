@@ -482,8 +482,9 @@ final class Call extends Deadlines.Entry {
     line.append(" at=").append(hop == null ? pod.config.id() : hop.target().id());
     for (String name : pod.config.logHeaders()) {
       String value = headers.get(name);
-      line.append(value == null ? "" : " " + name + "=" + value.replaceAll("\\p{Cntrl}", " "));
+      line.append(value == null ? "" : " " + name + "=" + value);
     }
-    CALLS.log(Level.INFO, line.toString());
+    // Names and headers are the caller's: none may end the line and begin one of its own.
+    CALLS.log(Level.INFO, line.toString().replaceAll("\\p{Cntrl}", " "));
   }
 }

@@ -29,7 +29,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
-import org.jspecify.annotations.Nullable;
 import orlop.api.Headers;
 import orlop.placement.Model;
 
@@ -273,16 +272,5 @@ final class Front {
     Model model = named.model();
     return dispatcher.host.isLoaded(model.id())
         || Readiness.ready(dispatcher.registry.view(), model.id(), dispatcher.clock.nowMs());
-  }
-
-  /**
-   * The same by name.
-   *
-   * @return null when no model or alias has that name
-   */
-  @Nullable Boolean modelReady(Metadata headers, String name) {
-    Named named =
-        Named.Asked.in(RequestHeaders.of(headers)).resolve(dispatcher.registry.view(), name, false);
-    return named == null ? null : ready(named);
   }
 }

@@ -44,9 +44,10 @@ record Named(Model model, String alias) {
    *
    * @param id from {@code mm-model-id}
    * @param alias from {@code mm-vmodel-id}
+   * @param byPod whether a pod says so, which may know of an alias earlier than this one
    */
-  record Asked(@Nullable String id, @Nullable String alias) {
-    private static final Asked NOTHING = new Asked(null, null);
+  record Asked(@Nullable String id, @Nullable String alias, boolean byPod) {
+    private static final Asked NOTHING = new Asked(null, null, false);
 
     static Asked in(RequestHeaders headers) {
       String id = read(headers, Wire.MODEL, Wire.MODEL_BIN);
@@ -54,7 +55,9 @@ record Named(Model model, String alias) {
       if (id == null && alias == null) {
         id = headers.get(Wire.MODEL_OLD);
       }
-      return id == null && alias == null ? NOTHING : new Asked(id, alias);
+      return id == null && alias == null
+          ? NOTHING
+          : new Asked(id, alias, headers.get(Wire.FORWARDED_BY) != null);
     }
 
     /** Whether headers alone say which model is meant. */
@@ -77,7 +80,11 @@ record Named(Model model, String alias) {
       String exactly = id != null ? id : insideIsId && alias == null ? nameInside : null;
       Model exact = exactly == null ? null : view.model(exactly);
       if (exact != null) {
-        return new Named(exact, alias == null ? "" : alias);
+        // Names that nobody registered would be labels of metrics and lines of logs.
+        if (alias != null && (byPod || view.alias(alias) != null)) {
+          return new Named(exact, alias);
+        }
+        return new Named(exact, "");
       }
       String name = name(nameInside);
       Model model = view.resolve(name);

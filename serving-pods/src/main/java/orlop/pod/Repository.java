@@ -155,26 +155,32 @@ final class Repository {
     LOG.log(Level.DEBUG, "loaded {0} on demand", loaded.getName());
   }
 
-  /** Lets all pods unload the model; it is loaded again when it is called. */
+  /**
+   * Lets all pods unload the model; it is loaded again when it is called.
+   *
+   * @throws StatusException when a pod cannot be asked; the others have been
+   */
   void unload(Named named) throws StatusException {
     String id = named.model().id();
     MeshView view = dispatcher.registry.view();
     if (!dispatcher.host.letGo(id)) {
       throw Overload.STATUS.withDescription("too many wishes are queued").asException();
     }
-    try {
-      for (Pod pod : others(view, id)) {
-        ManagedChannel channel = channel(pod);
-        try {
-          PodControlGrpc.newBlockingStub(channel)
-              .withDeadlineAfter(UNLOAD_TIMEOUT_MS, TimeUnit.MILLISECONDS)
-              .unload(UnloadRequest.newBuilder().setModelId(id).build());
-        } finally {
-          channel.shutdownNow();
-        }
+    Status failure = Status.OK;
+    for (Pod pod : others(view, id)) {
+      ManagedChannel channel = channel(pod);
+      try {
+        PodControlGrpc.newBlockingStub(channel)
+            .withDeadlineAfter(UNLOAD_TIMEOUT_MS, TimeUnit.MILLISECONDS)
+            .unload(UnloadRequest.newBuilder().setModelId(id).build());
+      } catch (StatusRuntimeException e) {
+        failure = e.getStatus().augmentDescription("asking pod '" + pod.id() + "'");
+      } finally {
+        channel.shutdownNow();
       }
-    } catch (StatusRuntimeException e) {
-      throw e.getStatus().asException();
+    }
+    if (!failure.isOk()) {
+      throw failure.asException();
     }
   }
 
@@ -281,7 +287,10 @@ final class Repository {
     return ModelInstanceGroup.newBuilder()
         .setName(named.asked())
         .setKind(video ? ModelInstanceGroup.Kind.KIND_GPU : ModelInstanceGroup.Kind.KIND_CPU)
-        .setCount(dispatcher.config.computeThreads())
+        .setCount(
+            Math.min(
+                dispatcher.config.computeThreads(),
+                Tuning.of(named.model(), dispatcher.config).instances()))
         .build();
   }
 

@@ -16,6 +16,9 @@ import orlop.pod.RestItems.Item;
  * one call, so nothing is ever padded; calls follow one another. One per request.
  */
 final class RestBatch {
+  /** For what a call says beside its rows: names, datatypes and shapes. */
+  private static final int HEAD_BYTES = 4_096;
+
   private final RestCalls calls;
   private final RestRequest request;
   private final String name;
@@ -68,7 +71,7 @@ final class RestBatch {
   float[][] vectors(RestItems items) throws RestError {
     float[][] vectors = new float[items.items().size()][];
     TensorMetadata input = input(task.input(), "input");
-    for (List<Integer> rows : groups(items, input)) {
+    for (List<Integer> rows : groups(items, input, 0)) {
       ModelInferRequest.Builder call = ModelInferRequest.newBuilder();
       List<ByteString> raw = new ArrayList<>();
       rows.forEach(row -> raw.add(items.items().get(row).raw()));
@@ -88,7 +91,7 @@ final class RestBatch {
     double[] scores = new double[documents.items().size()];
     boolean apart = !task.query().isEmpty();
     TensorMetadata input = input(apart ? task.document() : task.input(), "document");
-    for (List<Integer> rows : groups(documents, input)) {
+    for (List<Integer> rows : groups(documents, input, bytes(query))) {
       ModelInferRequest.Builder call = ModelInferRequest.newBuilder();
       int n = rows.size();
       int width = documents.items().get(rows.getFirst()).elements();
@@ -118,8 +121,12 @@ final class RestBatch {
     return scores;
   }
 
-  /** Rows of equal length, in portions as large as the model takes. */
-  private static List<List<Integer>> groups(RestItems items, TensorMetadata input) {
+  /**
+   * Rows of equal length, in portions as large as the model and the protocol take.
+   *
+   * @param beside bytes that go along with each row
+   */
+  private List<List<Integer>> groups(RestItems items, TensorMetadata input, long beside) {
     Map<Integer, List<Integer>> byLength = new LinkedHashMap<>();
     for (int i = 0; i < items.items().size(); i++) {
       byLength.computeIfAbsent(items.items().get(i).elements(), length -> new ArrayList<>()).add(i);
@@ -128,11 +135,25 @@ final class RestBatch {
     int most = fixed > 0 ? (int) Math.min(fixed, Integer.MAX_VALUE) : Integer.MAX_VALUE;
     List<List<Integer>> groups = new ArrayList<>();
     for (List<Integer> rows : byLength.values()) {
-      for (int from = 0; from < rows.size(); from += Math.min(most, rows.size() - from)) {
-        groups.add(rows.subList(from, from + Math.min(most, rows.size() - from)));
+      int from = 0;
+      long bytes = HEAD_BYTES;
+      for (int i = 0; i < rows.size(); i++) {
+        long row = bytes(items.items().get(rows.get(i))) + beside;
+        if (i > from && (i - from == most || bytes + row > calls.mostBytes())) {
+          groups.add(rows.subList(from, i));
+          from = i;
+          bytes = HEAD_BYTES;
+        }
+        bytes += row;
       }
+      groups.add(rows.subList(from, rows.size()));
     }
     return groups;
+  }
+
+  /** With what mask and types take for it. */
+  private static long bytes(Item item) {
+    return item.raw().size() + 16L * item.elements();
   }
 
   private static void add(

@@ -5,10 +5,10 @@ import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import inference.ModelMetadataRequest;
 import inference.ModelMetadataResponse;
-import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -20,6 +20,10 @@ import orlop.placement.Model;
 /** Carries REST requests through the {@link Dispatcher}, as gRPC calls go. Blocks; thread-safe. */
 final class RestCalls {
   private static final int MAX_SIGNATURES = 1_000;
+
+  /** Headers that go along whatever payload events may carry. */
+  private static final List<String> CARRIED =
+      List.of("x-request-id", "traceparent", "tracestate", Headers.BALANCED);
 
   private final PodConfig config;
   private final Dispatcher dispatcher;
@@ -40,6 +44,11 @@ final class RestCalls {
   RestCalls(PodConfig config, Dispatcher dispatcher) {
     this.config = config;
     this.dispatcher = dispatcher;
+  }
+
+  /** That a request may take, in its binary form. */
+  int mostBytes() {
+    return config.maxMessageBytes();
   }
 
   /** The model that a name stands for now. */
@@ -69,13 +78,8 @@ final class RestCalls {
    * @param message what {@link #encoded} gave
    */
   ModelInferResponse infer(RestRequest request, String model, byte[] message) throws RestError {
-    CompletableFuture<byte[]> ended = new CompletableFuture<>();
-    Call call = begin(request, Op.INFER, model, message, ended);
-    // The call counts the message now, so the body need not be counted any more.
-    request.freeBody();
-    byte[] answer = await(request, call, ended);
     try {
-      return ModelInferResponse.parseFrom(answer);
+      return ModelInferResponse.parseFrom(call(request, Op.INFER, model, message));
     } catch (InvalidProtocolBufferException e) {
       throw broken(e);
     }
@@ -126,7 +130,7 @@ final class RestCalls {
         message,
         headers(request),
         model,
-        Deadline.after(config.maxWaitMs(), TimeUnit.MILLISECONDS),
+        request.deadline(config.maxWaitMs()),
         (status, trailers, bytes) -> {
           if (bytes != null) {
             answer.complete(bytes);
@@ -161,7 +165,7 @@ final class RestCalls {
     for (String name : config.payloadHeaders()) {
       copy(request, name, headers);
     }
-    for (String name : new String[] {"x-request-id", Headers.BALANCED}) {
+    for (String name : CARRIED) {
       if (!config.payloadHeaders().contains(name)) {
         copy(request, name, headers);
       }

@@ -176,8 +176,7 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
     } else if (cause instanceof TooLongHttpHeaderException) {
       refuse(
           ctx,
-          new RestError(
-              431, "the headers are longer than " + RestServer.MAX_HEADER_BYTES + " bytes"));
+          new RestError(431, "the headers are longer than " + server.maxHeaderBytes() + " bytes"));
     } else {
       refuse(ctx, RestError.bad("this is not HTTP/1.1: " + cause.getMessage()));
     }
@@ -268,7 +267,7 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
     body = new byte[0];
     RestRequest next =
         new RestRequest(
-            request.method().name(), request.uri(), request.headers(), whole, server.once(held));
+            request.method().name(), request.uri(), request.headers(), whole, server, held);
     handled = next;
     server.handle(next, this, ctx, acceptsGzip);
   }
@@ -289,10 +288,12 @@ final class RestConnection extends ChannelInboundHandlerAdapter {
 
   /** Answers before the request has come in whole, throws the rest away and ends the connection. */
   private void refuse(ChannelHandlerContext ctx, RestError error) {
+    HttpRequest begun = head;
     freeBody();
     head = null;
     keepAlive = false;
-    write(ctx, error.reply(), false, State.DISCARDING);
+    RestReply reply = error.replyAt(begun == null ? "" : begun.uri());
+    write(ctx, reply, false, State.DISCARDING);
   }
 
   private void write(ChannelHandlerContext ctx, RestReply reply, boolean gzipped, State next) {

@@ -22,6 +22,10 @@ final class RestElements {
   private static final VarHandle SHORT = view(short[].class);
   private static final VarHandle INT = view(int[].class);
   private static final VarHandle LONG = view(long[].class);
+
+  /** The one key of an object that stands for bytes which are no text, as V1 has it. */
+  static final String ENCODED = "b64";
+
   private static final int MAX_DEPTH = 64;
   private static final int UNSEEN = -1;
 
@@ -242,7 +246,7 @@ final class RestElements {
   }
 
   private void string(JsonParser json, JsonToken token) throws IOException, RestError {
-    if (token == JsonToken.START_OBJECT) {
+    if (token == JsonToken.START_OBJECT || token == JsonToken.FIELD_NAME) {
       encoded(json);
       return;
     }
@@ -254,9 +258,10 @@ final class RestElements {
     put(text.getBytes(StandardCharsets.UTF_8));
   }
 
-  /** Bytes that are no text: {@code {"b64": "…"}}, as V1 has it. */
+  /** {@code {"b64": "…"}}; the parser stands at its start, or at the key. */
   private void encoded(JsonParser json) throws IOException, RestError {
-    boolean named = "b64".equals(json.nextFieldName());
+    boolean begun = json.currentToken() == JsonToken.FIELD_NAME;
+    boolean named = ENCODED.equals(begun ? json.currentName() : json.nextFieldName());
     String text = named ? json.nextTextValue() : null;
     if (text == null || json.nextToken() != JsonToken.END_OBJECT) {
       throw wrong("an object", "a string or {\"b64\": text}");

@@ -67,6 +67,11 @@ final class RestError extends Exception {
     return String.valueOf(getMessage());
   }
 
+  /** In the shape that callers of this path expect. */
+  RestReply replyAt(String path) {
+    return path.startsWith("/openai/") ? openAiReply() : reply();
+  }
+
   /** {@code {"error": text}}, with a hint to come again where that may help. */
   RestReply reply() {
     return reply(RestJson.object().put("error", text()));

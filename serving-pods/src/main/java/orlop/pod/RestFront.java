@@ -35,7 +35,7 @@ final class RestFront implements AutoCloseable {
     calls = new RestCalls(config, dispatcher);
     repository = new RestRepository(config, front.repository);
     settings = new RestSettings(config, front.settings, dispatcher.sharedMemory);
-    v1 = new RestV1(config, calls, front::modelReady, repository);
+    v1 = new RestV1(config, calls, front::ready, repository);
     openAi = new RestOpenAi(config, calls, dispatcher.registry::view);
     server = new RestServer(config, this::answer, dispatcher.tls, dispatcher.handshakes);
   }
@@ -55,7 +55,6 @@ final class RestFront implements AutoCloseable {
   }
 
   private RestReply answer(RestRequest request) {
-    boolean forOpenAi = request.rawPath.startsWith("/openai/");
     try {
       List<String> path = segments(request.rawPath);
       return switch (path.isEmpty() ? "" : path.getFirst()) {
@@ -69,7 +68,7 @@ final class RestFront implements AutoCloseable {
         default -> throw unknown(request);
       };
     } catch (RestError e) {
-      return forOpenAi ? e.openAiReply() : e.reply();
+      return e.replyAt(request.rawPath);
     }
   }
 
@@ -162,8 +161,7 @@ final class RestFront implements AutoCloseable {
       }
       case "ready" -> {
         only("GET", request);
-        boolean ready = front.ready(repository.named(target.model, target.version));
-        yield RestJson.reply(200, RestJson.object().put("name", target.model).put("ready", ready));
+        yield ready(target);
       }
       case "config" -> {
         only("GET", request);
@@ -181,8 +179,18 @@ final class RestFront implements AutoCloseable {
     };
   }
 
+  /** Triton's clients look at the status alone, and take 200 for ready. */
+  private RestReply ready(Target target) throws RestError {
+    if (!front.ready(repository.named(target.model, target.version))) {
+      throw new RestError(503, "model '" + target.model + "' is not ready: its last load failed");
+    }
+    return RestJson.reply(200, RestJson.object().put("name", target.model).put("ready", true));
+  }
+
   private RestReply infer(RestRequest request, Target target) throws RestError {
     Sent sent = read(request, target);
+    // The call counts the message from now on.
+    request.freeBody();
     return RestWriter.reply(calls.infer(request, target.model, sent.message), sent.wanted);
   }
 
@@ -210,10 +218,13 @@ final class RestFront implements AutoCloseable {
     return new Sent(calls.encoded(asked.request()), asked.wanted());
   }
 
-  /** The body as its sender wrote it, decompressed. */
+  /** The body as its sender wrote it, decompressed; counted as that until it is freed. */
   static byte[] body(RestRequest request, PodConfig config) throws RestError {
-    return RestEncoding.decoded(
-        request.takeBody(), request.header("content-encoding"), config.maxMessageBytes());
+    byte[] sent = request.takeBody();
+    byte[] plain =
+        RestEncoding.decoded(sent, request.header("content-encoding"), config.maxMessageBytes());
+    request.grown(Math.max(0, plain.length - sent.length));
+    return plain;
   }
 
   private static RestReply metadata(ModelMetadataResponse metadata) {

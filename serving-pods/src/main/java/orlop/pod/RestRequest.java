@@ -1,8 +1,8 @@
 package orlop.pod;
 
+import io.grpc.Deadline;
 import io.netty.handler.codec.http.HttpHeaders;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,21 +18,35 @@ final class RestRequest {
   /** Looked up regardless of case. */
   final HttpHeaders headers;
 
-  private final Runnable bodyFreed;
+  private final RestServer server;
+  private final long startNs = System.nanoTime();
   private byte @Nullable [] body;
+
+  /** What of it counts against the server's bytes. The handling thread's. */
+  private long heldBytes;
+
+  private final Object lock = new Object();
   private boolean gone;
-  private final List<Runnable> whenGone = new ArrayList<>(1);
+  private @Nullable Runnable whenGone;
 
   /**
-   * @param bodyFreed told once the body takes no memory any more; idempotent
+   * @param server counts the body's bytes
+   * @param heldBytes that are counted for it already
    */
-  RestRequest(String method, String uri, HttpHeaders headers, byte[] body, Runnable bodyFreed) {
+  RestRequest(
+      String method,
+      String uri,
+      HttpHeaders headers,
+      byte[] body,
+      RestServer server,
+      long heldBytes) {
     this.method = method;
     int query = uri.indexOf('?');
     this.rawPath = query < 0 ? uri : uri.substring(0, query);
     this.headers = headers;
     this.body = body;
-    this.bodyFreed = bodyFreed;
+    this.server = server;
+    this.heldBytes = heldBytes;
   }
 
   @Nullable String header(String name) {
@@ -46,17 +60,39 @@ final class RestRequest {
     return taken == null ? new byte[0] : taken;
   }
 
+  /**
+   * What {@link #takeBody} gave has become so much larger; until {@link #freeBody}.
+   *
+   * @throws RestError when the server has no room for that
+   */
+  void grown(long bytes) throws RestError {
+    if (!server.hold(bytes)) {
+      throw server.full();
+    }
+    heldBytes += bytes;
+  }
+
   /** The handler has no more use for what {@link #takeBody} gave. Idempotent. */
   void freeBody() {
     body = null;
-    bodyFreed.run();
+    server.release(heldBytes);
+    heldBytes = 0;
   }
 
-  /** Runs the action when the caller hangs up before it was answered, or now if it has. */
+  /** Of all that is done for it, which takes no longer than that together. */
+  Deadline deadline(long mostMs) {
+    long tookNs = System.nanoTime() - startNs;
+    return Deadline.after(TimeUnit.MILLISECONDS.toNanos(mostMs) - tookNs, TimeUnit.NANOSECONDS);
+  }
+
+  /**
+   * Runs the action when the caller hangs up before it was answered, or now if it has. It takes the
+   * place of the one before: calls follow one another, and one that has ended is let go.
+   */
   void whenGone(Runnable action) {
-    synchronized (whenGone) {
+    synchronized (lock) {
       if (!gone) {
-        whenGone.add(action);
+        whenGone = action;
         return;
       }
     }
@@ -65,12 +101,14 @@ final class RestRequest {
 
   /** The caller has hung up. */
   void leave() {
-    List<Runnable> told;
-    synchronized (whenGone) {
+    Runnable told;
+    synchronized (lock) {
       gone = true;
-      told = List.copyOf(whenGone);
-      whenGone.clear();
+      told = whenGone;
+      whenGone = null;
     }
-    told.forEach(Runnable::run);
+    if (told != null) {
+      told.run();
+    }
   }
 }

@@ -132,6 +132,12 @@ final class RestRows {
 
   private void namedRow(JsonParser json, long row) throws IOException, RestError {
     for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
+      if (name.equals(RestElements.ENCODED) && inputs.size() == 1 && !inputs.containsKey(name)) {
+        // Not a row by name, but one value of the only input: bytes that are no text.
+        elements(single()).row(json);
+        requireRows(single(), elements(single()), row + 1);
+        return;
+      }
       json.nextToken();
       RestElements column = elements(name);
       column.row(json);

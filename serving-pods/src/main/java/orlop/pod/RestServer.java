@@ -22,7 +22,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -32,12 +31,11 @@ import org.jspecify.annotations.Nullable;
  * on a virtual thread. Thread-safe.
  *
  * <p>Bounds: connections ({@code maxInFlight}), the bytes of bodies that come in and answers that
- * go out ({@code maxInFlightBytes}), one body ({@code maxMessageBytes}), head and line (8 KiB
- * each), and time for every step of a connection.
+ * go out ({@code maxInFlightBytes}), one body ({@code maxMessageBytes}), the headers ({@code
+ * maxHeaderBytes}) and the line before them (8 KiB), and time for every step of a connection.
  */
 final class RestServer implements AutoCloseable {
   static final int MAX_LINE_BYTES = 8_192;
-  static final int MAX_HEADER_BYTES = 8_192;
 
   private static final System.Logger LOG = System.getLogger(RestServer.class.getName());
   private static final int MAX_LOOPS = 4;
@@ -118,7 +116,7 @@ final class RestServer implements AutoCloseable {
     HttpDecoderConfig decoding =
         new HttpDecoderConfig()
             .setMaxInitialLineLength(MAX_LINE_BYTES)
-            .setMaxHeaderSize(MAX_HEADER_BYTES)
+            .setMaxHeaderSize(config.maxHeaderBytes())
             .setMaxChunkSize(1 << 16);
     if (tls != null) {
       channel.pipeline().addLast(handshakes.accept(tls.rest(), channel));
@@ -143,6 +141,10 @@ final class RestServer implements AutoCloseable {
 
   int maxBodyBytes() {
     return config.maxMessageBytes();
+  }
+
+  int maxHeaderBytes() {
+    return config.maxHeaderBytes();
   }
 
   long readTimeoutMs() {
@@ -173,16 +175,6 @@ final class RestServer implements AutoCloseable {
     heldBytes.addAndGet(-bytes);
   }
 
-  /** Releases so many bytes, the first time that it is run. */
-  Runnable once(long bytes) {
-    AtomicBoolean done = new AtomicBoolean();
-    return () -> {
-      if (done.compareAndSet(false, true)) {
-        release(bytes);
-      }
-    };
-  }
-
   void handle(
       RestRequest request, RestConnection from, ChannelHandlerContext ctx, boolean takesGzip) {
     handling.incrementAndGet();
@@ -202,7 +194,7 @@ final class RestServer implements AutoCloseable {
       reply = handler.answer(request);
     } catch (RuntimeException | Error e) {
       LOG.log(Level.WARNING, "REST {0} {1} failed: {2}", request.method, request.rawPath, e);
-      reply = new RestError(500, e.toString()).reply();
+      reply = new RestError(500, e.toString()).replyAt(request.rawPath);
     } finally {
       request.freeBody();
     }
@@ -210,7 +202,7 @@ final class RestServer implements AutoCloseable {
     RestReply out = packed != null ? packed : reply;
     if (!hold(out.bytes())) {
       packed = null;
-      out = full().reply();
+      out = full().replyAt(request.rawPath);
       heldBytes.addAndGet(out.bytes());
     }
     try {

@@ -3,12 +3,11 @@ package orlop.pod;
 import com.fasterxml.jackson.core.JsonGenerator;
 import inference.ModelInferResponse;
 import inference.ModelMetadataResponse;
-import io.grpc.Metadata;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
+import java.util.function.Predicate;
 
 /** V1, the older protocol of TensorFlow Serving and KServe, over models that speak V2. */
 final class RestV1 {
@@ -17,15 +16,13 @@ final class RestV1 {
 
   private final PodConfig config;
   private final RestCalls calls;
-  private final Readable ready;
+  private final Predicate<Named> ready;
   private final RestRepository repository;
 
-  /** Whether a model can be called; null when there is none of that name. */
-  interface Readable {
-    @Nullable Boolean ready(Metadata headers, String name);
-  }
-
-  RestV1(PodConfig config, RestCalls calls, Readable ready, RestRepository repository) {
+  /**
+   * @param ready whether a model can be called
+   */
+  RestV1(PodConfig config, RestCalls calls, Predicate<Named> ready, RestRepository repository) {
     this.config = config;
     this.calls = calls;
     this.ready = ready;
@@ -61,16 +58,13 @@ final class RestV1 {
       }
       default -> {
         RestFront.only("GET", request);
-        yield status(name);
+        yield status(name, version);
       }
     };
   }
 
-  private RestReply status(String name) throws RestError {
-    Boolean is = ready.ready(new Metadata(), name);
-    if (is == null) {
-      throw RestError.unknownModel(name);
-    }
+  private RestReply status(String name, String version) throws RestError {
+    boolean is = ready.test(repository.named(name, version));
     return RestJson.reply(is ? 200 : 503, RestJson.object().put("name", name).put("ready", is));
   }
 
@@ -78,6 +72,8 @@ final class RestV1 {
     ModelMetadataResponse signature = calls.signature(request, name);
     boolean[] rows = new boolean[1];
     byte[] message = message(request, signature, name, version, rows);
+    // The call counts the message from now on.
+    request.freeBody();
     ModelInferResponse response = calls.infer(request, name, message);
     return predictions(RestTensor.of(response), rows[0]);
   }

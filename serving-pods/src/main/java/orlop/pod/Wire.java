@@ -42,6 +42,9 @@ final class Wire {
   /** How long a caller who was refused for overload should wait; see {@link Overload}. */
   static final AsciiString RETRY_AFTER = AsciiString.cached("100");
 
+  /** Some 73 years: more, added to the time it is, could be a time that is over. */
+  private static final long MOST_TIMEOUT_NS = Long.MAX_VALUE / 4;
+
   private static final AsciiString HTTP_OK = AsciiString.cached("200");
   private static final AsciiString ZERO = AsciiString.cached("0");
   private static final String HEX = "0123456789ABCDEF";
@@ -130,7 +133,8 @@ final class Wire {
   }
 
   /**
-   * The nanoseconds of a {@code grpc-timeout}: at most 8 digits and a unit.
+   * The nanoseconds of a {@code grpc-timeout}: at most 8 digits and a unit; no more than {@link
+   * #MOST_TIMEOUT_NS}.
    *
    * @return -1 when the text is not one
    */
@@ -147,15 +151,17 @@ final class Wire {
       }
       value = 10 * value + c - '0';
     }
-    return switch (text.charAt(digits)) {
-      case 'n' -> value;
-      case 'u' -> TimeUnit.MICROSECONDS.toNanos(value);
-      case 'm' -> TimeUnit.MILLISECONDS.toNanos(value);
-      case 'S' -> TimeUnit.SECONDS.toNanos(value);
-      case 'M' -> TimeUnit.MINUTES.toNanos(value);
-      case 'H' -> TimeUnit.HOURS.toNanos(value);
-      default -> -1;
-    };
+    long ns =
+        switch (text.charAt(digits)) {
+          case 'n' -> value;
+          case 'u' -> TimeUnit.MICROSECONDS.toNanos(value);
+          case 'm' -> TimeUnit.MILLISECONDS.toNanos(value);
+          case 'S' -> TimeUnit.SECONDS.toNanos(value);
+          case 'M' -> TimeUnit.MINUTES.toNanos(value);
+          case 'H' -> TimeUnit.HOURS.toNanos(value);
+          default -> -1;
+        };
+    return Math.min(ns, MOST_TIMEOUT_NS);
   }
 
   /** As a {@code grpc-timeout}, rounded down to what fits. */

@@ -1,5 +1,11 @@
 package orlop.pod;
 
+import io.netty.buffer.Unpooled;
+import io.netty.handler.codec.http2.DefaultHttp2HeadersDecoder;
+import io.netty.handler.codec.http2.EmptyHttp2Headers;
+import io.netty.handler.codec.http2.Http2Exception;
+import io.netty.handler.codec.http2.Http2Headers;
+import io.netty.handler.codec.http2.Http2HeadersDecoder;
 import java.io.ByteArrayOutputStream;
 import java.io.DataInputStream;
 import java.io.EOFException;
@@ -30,6 +36,10 @@ final class RawHttp2 implements AutoCloseable {
   private final Socket socket;
   private final DataInputStream in;
   private final OutputStream out;
+  private final Http2HeadersDecoder decoder = new DefaultHttp2HeadersDecoder(false);
+
+  /** What the last header block said that came in one frame. */
+  private Http2Headers headers = EmptyHttp2Headers.INSTANCE;
 
   /** A frame as it came. */
   record Frame(int type, int flags, int stream, byte[] payload) {
@@ -41,7 +51,7 @@ final class RawHttp2 implements AutoCloseable {
       return ByteBuffer.wrap(payload).getInt(at);
     }
 
-    /** Header blocks are looked at for bytes only: no decoder, and texts are often compressed. */
+    /** Whether these bytes are in it. */
     boolean contains(byte[] text) {
       for (int i = 0; i + text.length <= payload.length; i++) {
         int j = 0;
@@ -159,12 +169,29 @@ final class RawHttp2 implements AutoCloseable {
       int flags = in.readUnsignedByte();
       int stream = in.readInt();
       Frame frame = new Frame(type, flags, stream, in.readNBytes(length));
+      if (type == HEADERS && (flags & END_HEADERS) != 0) {
+        read(frame);
+      }
       if (type == SETTINGS && (flags & 1) == 0) {
         acknowledge();
       } else if (type != SETTINGS && type != WINDOW_UPDATE) {
         return frame;
       }
     }
+  }
+
+  private void read(Frame block) throws IOException {
+    try {
+      headers = decoder.decodeHeaders(block.stream, Unpooled.wrappedBuffer(block.payload));
+    } catch (Http2Exception e) {
+      throw new IOException("a header block cannot be read", e);
+    }
+  }
+
+  /** What the last header block said; empty when it did not say that. */
+  String header(String name) {
+    CharSequence value = headers.get(name);
+    return value == null ? "" : value.toString();
   }
 
   private void acknowledge() throws IOException {

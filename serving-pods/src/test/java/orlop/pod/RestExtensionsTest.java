@@ -11,10 +11,12 @@ import inference.ModelInferRequest;
 import inference.ModelInferResponse;
 import inference.ModelMetadataResponse;
 import inference.ModelMetadataResponse.TensorMetadata;
+import io.grpc.Metadata;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -69,6 +71,24 @@ class RestExtensionsTest {
 
   private static RestClient.Answer post(String path, String body) throws Exception {
     return client.post(path, "", body.replace('\'', '"').getBytes(StandardCharsets.UTF_8));
+  }
+
+  @Test
+  void carriesTheTraceToARuntimeBesideThePod() throws Exception {
+    String trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    try (TestMesh own = new TestMesh(1, b -> b.payloadHeaders(Set.of()));
+        FakeSidecar sidecar = new FakeSidecar();
+        RestClient caller = new RestClient(own.pod(0).restPort())) {
+      own.runtimes.getFirst().sidecar = sidecar.address();
+      own.register("m");
+      caller.post(
+          "/v2/models/m/infer",
+          "traceparent: " + trace + "\r\ntracestate: vendor=1\r\n",
+          ROWS.formatted("").replace('\'', '"').getBytes(StandardCharsets.UTF_8));
+      Metadata seen = sidecar.headers.getLast();
+      assertEquals(trace, seen.get(Named.ascii("traceparent")));
+      assertEquals("vendor=1", seen.get(Named.ascii("tracestate")));
+    }
   }
 
   private static final String ROWS =

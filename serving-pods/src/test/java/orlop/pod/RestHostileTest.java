@@ -3,6 +3,8 @@ package orlop.pod;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import inference.ModelMetadataResponse;
+import inference.ModelMetadataResponse.TensorMetadata;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -166,6 +168,20 @@ class RestHostileTest {
     assertServes();
   }
 
+  @Test
+  void takesHeadersAsLongAsTheGrpcPortDoes() throws Exception {
+    mesh.close();
+    mesh = new TestMesh(1, b -> b.maxHeaderBytes(32_768));
+    try (RestClient client = client()) {
+      client.send("GET /v2 HTTP/1.1\r\nX: " + "x".repeat(20_000) + "\r\n\r\n");
+      assertEquals(200, client.read().status());
+      client.send("GET /v2 HTTP/1.1\r\nX: " + "x".repeat(40_000) + "\r\n\r\n");
+      RestClient.Answer answer = client.read();
+      assertEquals(431, answer.status());
+      assertTrue(answer.error().contains("32768"), answer.error());
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {
@@ -243,6 +259,41 @@ class RestHostileTest {
     }
     assertTrue(refused >= 6, refused + " were refused");
     assertServes();
+    assertClean();
+  }
+
+  /** What is inside waits for several calls, one after the other. */
+  @Test
+  void countsACompressedBodyAsWhatItBecameUntilItsLastCall() throws Exception {
+    FakeRuntime runtime = mesh.runtimes.getFirst();
+    var input = TensorMetadata.newBuilder().setName("x").setDatatype("FP32");
+    runtime.metadata.put(
+        "e", ModelMetadataResponse.newBuilder().addInputs(input.addShape(-1).addShape(-1)).build());
+    mesh.registerWithKey("e", "{\"orlop\":{\"task\":\"embedding\"}}");
+    CountDownLatch gate = new CountDownLatch(1);
+    runtime.inferGate = gate;
+    String text = "{\"model\":\"e\",\"input\":[[1],[1,2]],\"user\":\"" + "x".repeat(90_000) + "\"}";
+    ByteArrayOutputStream packed = new ByteArrayOutputStream();
+    try (GZIPOutputStream gzip = new GZIPOutputStream(packed)) {
+      gzip.write(text.getBytes(StandardCharsets.UTF_8));
+    }
+    String head =
+        "POST /openai/v1/embeddings HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+            .formatted(packed.size());
+    List<RestClient> waiting = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      waiting.add(client().send(head).send(packed.toByteArray()));
+    }
+    TestMesh.await("all of them", () -> runtime.running.get() == 4);
+    assertTrue(mesh.pod(0).rest().heldBytes() >= 360_000);
+    try (RestClient more = client()) {
+      assertEquals(429, more.send(head).send(packed.toByteArray()).read().status());
+    }
+    gate.countDown();
+    for (RestClient each : waiting) {
+      assertEquals(200, each.read().status());
+      each.close();
+    }
     assertClean();
   }
 

@@ -169,7 +169,9 @@ class RestTasksTest {
         "one|{'inputs':{'x':[[1,2]]}}|[[1.0,2.0]]",
         "column|{'instances':[1,2,3]}|[[1.0],[2.0],[3.0]]",
         "two|{'instances':[{'a':1,'s':['x','y']},{'s':['ä',{'b64':'eg=='}],'a':2}]}|[{'a':1,'s':['x','y']},{'a':2,'s':['ä','z']}]",
-        "two|{'inputs':{'a':[1],'s':[['x','y']]}}|{'a':[1],'s':[['x','y']]}"
+        "two|{'inputs':{'a':[1],'s':[['x','y']]}}|{'a':[1],'s':[['x','y']]}",
+        "texts|{'instances':[{'b64':'eg=='},{'b64':'/wB6'}]}|[[1.0,0.0],[3.0,0.0]]",
+        "texts|{'instances':[{'t':'x'},{'t':{'b64':'/wB6'}}]}|[[1.0,0.0],[3.0,0.0]]"
       })
   void predictsRowsAndColumns(String model, String body, String expected) throws Exception {
     RestClient.Answer answer = post("/v1/models/" + model + ":predict", body.replace('\'', '"'));
@@ -192,7 +194,11 @@ class RestTasksTest {
         "one|{'instances':[[1,2]],'inputs':[[1,2]]}|twice",
         "two|{'instances':[1]}|objects that name them",
         "two|{'instances':[{'a':1,'s':['x','y']},{'a':1}]}|not, other rows do",
-        "two|{'instances':[{'a':1,'a':1}]}|more often"
+        "two|{'instances':[{'a':1,'a':1}]}|more often",
+        "two|{'instances':[{'b64':'eg=='}]}|no input 'b64'",
+        "one|{'instances':[{'b64':'eg=='}]}|a number",
+        "texts|{'instances':[{'b64':'eg==','t':'x'}]}|b64",
+        "texts|{'instances':[{'t':'x','b64':'eg=='}]}|more often"
       })
   void saysWhatIsWrongWithAPrediction(String model, String body, String expected) throws Exception {
     RestClient.Answer answer = post("/v1/models/" + model + ":predict", body.replace('\'', '"'));
@@ -204,6 +210,8 @@ class RestTasksTest {
   void tellsOfModelsByV1() throws Exception {
     assertTrue(client.get("/v1/models").json().path("models").toString().contains("\"embed\""));
     assertEquals(json("{'name':'one','ready':true}"), client.get("/v1/models/one").json());
+    assertEquals(200, client.get("/v1/models/one/versions/1").status());
+    assertEquals(404, client.get("/v1/models/one/versions/7").status());
     assertEquals(404, client.get("/v1/models/no").status());
     assertEquals(404, post("/v1/models/no:predict", "{'instances':[1]}").status());
     assertEquals(501, post("/v1/models/one:explain", "{}").status());
@@ -271,6 +279,56 @@ class RestTasksTest {
     assertEquals(6, answer.json().at("/usage/total_tokens").asInt());
   }
 
+  /** A query goes along with each document, so that they take more together than they came in. */
+  @Test
+  void ranksInAsManyCallsAsItTakes() throws Exception {
+    String query = "q".repeat(1 << 20);
+    String documents = "\"d\"" + ",\"d\"".repeat(39);
+    RestClient.Answer answer =
+        post(
+            "/openai/v1/rerank",
+            "{\"model\":\"judge\",\"query\":\"%s\",\"documents\":[%s,\"%s\"]}"
+                .formatted(query, documents, "x".repeat(10)));
+    assertEquals(200, answer.status(), answer.json().toString());
+    JsonNode results = answer.json().path("results");
+    assertEquals(41, results.size());
+    assertEquals(40, results.get(0).path("index").asInt());
+    assertEquals(1 - (1 << 20), results.get(1).path("relevance_score").asDouble());
+  }
+
+  @Test
+  void callsOfOneRequestTakeNoLongerThanOneMay() throws Exception {
+    try (TestMesh own = new TestMesh(1, b -> b.maxWaitMs(500));
+        RestClient caller = new RestClient(own.pod(0).restPort())) {
+      FakeRuntime runtime = own.runtimes.getFirst();
+      runtime.metadata.put(
+          "slow",
+          ModelMetadataResponse.newBuilder()
+              .addInputs(tensor("x", "FP32", -1, -1))
+              .addOutputs(tensor("x", "FP32", -1, -1))
+              .build());
+      runtime.functions.put("slow", RestTasksTest::tenMilliseconds);
+      own.registerWithKey("slow", "{\"orlop\":{\"task\":\"embedding\"}}");
+      StringBuilder items = new StringBuilder("[1]");
+      for (int length = 2; length <= 200; length++) {
+        items.append(",[1").append(",1".repeat(length - 1)).append("]");
+      }
+      String body = "{\"model\":\"slow\",\"input\":[" + items + "]}";
+      RestClient.Answer answer =
+          caller.post("/openai/v1/embeddings", "", body.getBytes(StandardCharsets.UTF_8));
+      assertEquals(504, answer.status());
+      assertTrue(runtime.inferences.get() < 60, runtime.inferences.get() + " calls");
+    }
+  }
+
+  private static ModelInferResponse tenMilliseconds(ModelInferRequest request) {
+    for (long end = System.nanoTime() + 10_000_000; System.nanoTime() < end; ) {
+      Thread.onSpinWait();
+    }
+    long width = request.getInputs(0).getShape(1);
+    return answer(new long[] {1, width}, new float[(int) width]);
+  }
+
   @Test
   void listsModelsThatDeclareATask() throws Exception {
     JsonNode data = client.get("/openai/v1/models").json().path("data");
@@ -304,5 +362,15 @@ class RestTasksTest {
     assertTrue(error.path("message").asText().contains(expected), error.toString());
     assertEquals("invalid_request_error", error.path("type").asText());
     assertTrue(error.path("code").isTextual());
+  }
+
+  @Test
+  void tellsThatABodyIsTooLargeInOpenAisShape() throws Exception {
+    try (RestClient own = new RestClient(mesh.pod(0).restPort())) {
+      own.send("POST /openai/v1/embeddings HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n");
+      RestClient.Answer answer = own.read();
+      assertEquals(413, answer.status());
+      assertEquals("invalid_request_error", answer.json().at("/error/type").asText());
+    }
   }
 }

@@ -17,7 +17,9 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import orlop.placement.CopyState;
 import orlop.runtime.InferenceException;
+import orlop.runtime.ModelLoadException;
 
 /** The V2 REST contract, from the outside; the model echoes its inputs. */
 class RestTest {
@@ -90,6 +92,26 @@ class RestTest {
     assertEquals(json("{\"name\":\"m\",\"ready\":true}"), get("/v2/models/m/ready").json);
     assertEquals(
         json("{\"name\":\"m\",\"ready\":true}"), get("/v2/models/m/versions/1/ready").json);
+  }
+
+  @Test
+  void tellsByItsStatusThatAModelIsNotReady() throws Exception {
+    mesh.register("broken");
+    for (FakeRuntime runtime : mesh.runtimes) {
+      runtime.loadFailures.put(
+          "broken",
+          new ModelLoadException(ModelLoadException.Reason.BAD_MODEL, "not a model", null));
+    }
+    assertEquals(503, infer("broken", BODY).status);
+    TestMesh.await(
+        "the failed load",
+        () ->
+            mesh.registry.view().copies("broken").stream()
+                .anyMatch(copy -> copy.state() instanceof CopyState.FailedToLoad));
+    Answer answer = get("/v2/models/broken/ready");
+    assertEquals(503, answer.status);
+    assertTrue(answer.error().contains("'broken' is not ready"), answer.error());
+    assertEquals(503, get("/v1/models/broken").status);
   }
 
   @Test

@@ -22,8 +22,12 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
 import orlop.api.Headers;
 import orlop.placement.CopyState;
@@ -239,6 +243,14 @@ class RoutingTest {
             mesh.client(pod, Map.of(Headers.VMODEL_ID, "m")).modelInfer(TestMesh.request(""));
         assertEquals("m", byAlias.getModelName());
         assertEquals("m-v1", ran(byAlias));
+        ModelInferResponse byBoth =
+            mesh.client(pod, Map.of(Headers.MODEL_ID, "m-v1", Headers.VMODEL_ID, "m"))
+                .modelInfer(TestMesh.request(""));
+        assertEquals("m", byBoth.getModelName());
+        ModelInferResponse madeUp =
+            mesh.client(pod, Map.of(Headers.MODEL_ID, "m-v1", Headers.VMODEL_ID, "no-alias"))
+                .modelInfer(TestMesh.request(""));
+        assertEquals("m-v1", madeUp.getModelName());
         Metadata binary = new Metadata();
         binary.put(
             Metadata.Key.of(Headers.MODEL_ID + "-bin", Metadata.BINARY_BYTE_MARSHALLER),
@@ -271,6 +283,35 @@ class RoutingTest {
       // Without the mark the same call is sent on.
       assertEquals("m", mesh.client(other).modelInfer(TestMesh.request("m")).getModelName());
       assertEquals(1, other.stats().hops());
+    }
+  }
+
+  @Test
+  void aNameCannotBeginALineOfItsOwnInTheLog() throws Exception {
+    List<String> lines = new CopyOnWriteArrayList<>();
+    Handler handler =
+        new Handler() {
+          @Override
+          public void publish(LogRecord line) {
+            lines.add(line.getMessage());
+          }
+
+          @Override
+          public void flush() {}
+
+          @Override
+          public void close() {}
+        };
+    Logger log = Logger.getLogger("orlop.calls");
+    log.addHandler(handler);
+    try (TestMesh mesh = new TestMesh(1, b -> b.logCalls(Set.of()))) {
+      var request = TestMesh.request("no\nmodel=forged");
+      Status unknown = TestMesh.failure(() -> mesh.client(mesh.pod(0)).modelInfer(request));
+      assertEquals(Status.Code.NOT_FOUND, unknown.getCode());
+      TestMesh.await("its line", () -> !lines.isEmpty());
+      assertTrue(lines.getFirst().contains("model=no model=forged code="), lines.getFirst());
+    } finally {
+      log.removeHandler(handler);
     }
   }
 

@@ -43,6 +43,8 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import orlop.api.LoadRequest;
+import orlop.api.PodControlGrpc;
 
 /** What Triton's clients call beside inferences, by a client of grpc-java over a real port. */
 class TritonTest {
@@ -297,6 +299,33 @@ class TritonTest {
     var all = client().repositoryIndex(RepositoryIndexRequest.getDefaultInstance()).getModelsList();
     assertTrue(all.stream().anyMatch(model -> model.getName().equals("named")));
     assertTrue(all.stream().allMatch(model -> model.getVersion().equals("1")));
+  }
+
+  @Test
+  void unloadsInThePodsThatAnswer() throws Exception {
+    try (TestMesh own = new TestMesh(3)) {
+      own.register("m");
+      for (ServingPod pod : own.pods) {
+        var unused =
+            PodControlGrpc.newBlockingStub(own.channel(pod))
+                .load(LoadRequest.newBuilder().setModelId("m").setWait(true).build());
+      }
+      TestMesh.await("three copies", () -> own.loadedCopies("m") == 3);
+      own.pod(1).crash();
+      var unload = RepositoryModelUnloadRequest.newBuilder().setModelName("m").build();
+      Status failure = TestMesh.failure(() -> own.client(own.pod(0)).repositoryModelUnload(unload));
+      assertEquals(Status.Code.UNAVAILABLE, failure.getCode());
+      assertTrue(String.valueOf(failure.getDescription()).contains("'pod-1'"));
+      for (int pod : new int[] {0, 2}) {
+        TestMesh.await("the unload", () -> own.runtimes.get(pod).loaded.get() == 0);
+      }
+    }
+  }
+
+  @Test
+  void itsConfigurationTellsHowManyRunAtATime() throws Exception {
+    mesh.registerWithKey("single", "{\"orlop\": {\"instances\": 1}}");
+    assertEquals(1, config("single").getInstanceGroup(0).getCount());
   }
 
   @Test
