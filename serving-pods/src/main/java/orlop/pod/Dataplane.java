@@ -1,5 +1,6 @@
 package orlop.pod;
 
+import io.grpc.Status;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -14,6 +15,10 @@ import org.jspecify.annotations.Nullable;
 public record Dataplane(Map<String, Rpc> rpcs, boolean allowOtherRpcs) {
   /** Every method, with the model named by headers. */
   public static final Dataplane ANY = new Dataplane(Map.of(), true);
+
+  /** How a call of a method that is not allowed ends. */
+  static final Status UNLISTED =
+      Status.UNIMPLEMENTED.withDescription("pod.dataplane does not let this method be called");
 
   private static final int MAX_DEPTH = 16;
   private static final int MAX_FIELD = (1 << 29) - 1;

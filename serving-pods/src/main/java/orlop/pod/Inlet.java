@@ -30,8 +30,6 @@ final class Inlet extends Link {
       Status.PERMISSION_DENIED.withDescription(
           "only pods and controllers of this mesh may call this, with a certificate that"
               + " tls.podTrust vouches for");
-  private static final Status UNLISTED =
-      Status.UNIMPLEMENTED.withDescription("pod.dataplane does not let this method be called");
   private static final long PING_AFTER_MS = 120_000;
   private static final long PONG_WITHIN_MS = 20_000;
   private static final long LEAST_PING_NS = TimeUnit.SECONDS.toNanos(5);
@@ -199,7 +197,7 @@ final class Inlet extends Link {
     } else if (!trusted && forPods(headers)) {
       end(stream, Wire.only(NO_POD, false), !end);
     } else if (isUnlisted(headers)) {
-      end(stream, Wire.only(UNLISTED, false), !end);
+      end(stream, Wire.only(Dataplane.UNLISTED, false), !end);
     } else {
       Passage passage = new Passage(pod, this, stream, headers, op(headers), own);
       stream.setProperty(key, passage);

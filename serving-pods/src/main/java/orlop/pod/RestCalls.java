@@ -78,6 +78,7 @@ final class RestCalls {
    * @param message what {@link #encoded} gave
    */
   ModelInferResponse infer(RestRequest request, String model, byte[] message) throws RestError {
+    requireListed(Op.INFER);
     try {
       return ModelInferResponse.parseFrom(call(request, Op.INFER, model, message));
     } catch (InvalidProtocolBufferException e) {
@@ -87,6 +88,12 @@ final class RestCalls {
 
   /** Of the model that the name stands for; loads it where it is not loaded. */
   ModelMetadataResponse metadata(RestRequest request, String name, String version)
+      throws RestError {
+    requireListed(Op.METADATA);
+    return described(request, name, version);
+  }
+
+  private ModelMetadataResponse described(RestRequest request, String name, String version)
       throws RestError {
     byte[] call =
         ModelMetadataRequest.newBuilder().setName(name).setVersion(version).build().toByteArray();
@@ -107,11 +114,18 @@ final class RestCalls {
         return known;
       }
     }
-    ModelMetadataResponse found = metadata(request, model.id(), "");
+    ModelMetadataResponse found = described(request, model.id(), "");
     synchronized (signatures) {
       signatures.put(key, found);
     }
     return found;
+  }
+
+  /** REST is another way to the same methods. */
+  private void requireListed(Op op) throws RestError {
+    if (!config.dataplane().allows(op.method)) {
+      throw RestError.of(Dataplane.UNLISTED);
+    }
   }
 
   private static RestError broken(InvalidProtocolBufferException e) {

@@ -13,6 +13,7 @@ import io.grpc.Status;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
 import io.grpc.stub.StreamObserver;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -107,6 +108,24 @@ class InferStreamTest {
                   client.modelMetadata(
                       inference.ModelMetadataRequest.newBuilder().setName("m").build()));
       assertEquals(Status.Code.UNIMPLEMENTED, metadata.getCode(), metadata.toString());
+    }
+  }
+
+  @Test
+  void theListOfMethodsHoldsForRestToo() throws Exception {
+    byte[] v2 =
+        "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[1],\"data\":[1]}]}"
+            .getBytes(StandardCharsets.UTF_8);
+    for (Op listed : List.of(Op.INFER, Op.METADATA)) {
+      Dataplane list =
+          new Dataplane(Map.of(listed.method, new Dataplane.Rpc(List.of(), false)), false);
+      try (TestMesh strict = new TestMesh(1, pod -> pod.dataplane(list));
+          RestClient rest = new RestClient(strict.pod(0).restPort())) {
+        strict.register("m");
+        boolean infers = listed == Op.INFER;
+        assertEquals(infers ? 200 : 501, rest.post("/v2/models/m/infer", "", v2).status());
+        assertEquals(infers ? 501 : 200, rest.get("/v2/models/m").status());
+      }
     }
   }
 
