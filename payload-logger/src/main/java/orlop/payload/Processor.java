@@ -51,7 +51,9 @@ final class Processor implements AutoCloseable {
   private volatile long closeDeadlineNs;
 
   Processor(URI uri, ProcessorsConfig config, Delivery delivery) {
-    this.name = uri.getScheme() + "://" + (uri.getAuthority() == null ? "" : uri.getAuthority());
+    String authority = uri.getAuthority() == null ? "" : uri.getAuthority();
+    // Metrics and logs show it: without the credentials that may stand before the host.
+    this.name = uri.getScheme() + "://" + authority.substring(authority.lastIndexOf('@') + 1);
     this.model = filter(uri.getQuery());
     this.method = filter(uri.getFragment());
     this.config = config;

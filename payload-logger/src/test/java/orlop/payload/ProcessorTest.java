@@ -105,6 +105,12 @@ final class ProcessorTest {
   }
 
   @Test
+  void metricsDoNotShowCredentials() {
+    PayloadLog log = log("http://me:secret@127.0.0.1:1/path");
+    assertEquals(List.of("0 http://127.0.0.1:1"), List.copyOf(log.observed().keySet()));
+  }
+
+  @Test
   void ofModelsThatNobodyWantsNothingIsTaken() throws Exception {
     PayloadLog log = log("logger://?m#*");
     assertTrue(log.captures(METHOD, "m", ""));
